@@ -1,0 +1,84 @@
+// What the machine is and what a process has used, read from /proc. On other systems these figures are missing (NaN),
+// the rates are not.
+
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { percentiles } from './statistics.mjs'
+
+// USER_HZ: 100 on every Linux that Node runs on.
+const ticksPerSecond = 100
+
+/** @param {string} file */
+function read(file) {
+  try {
+    return fs.readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** CPU seconds, user and system, of a process with all its threads. @param {number | undefined} pid */
+export function cpuSeconds(pid) {
+  const stat = pid ? read(`/proc/${pid}/stat`) : ''
+  if (stat === '') return Number.NaN
+  // The command name may hold spaces and brackets; fields 14 and 15 are counted from behind it.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
+/** Resident memory in MiB, now and at its highest. @param {number | undefined} pid */
+export function residentMiB(pid) {
+  const status = pid ? read(`/proc/${pid}/status`) : ''
+  const field = (/** @type {string} */ name) => Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))?.[1]) / 1024
+  return { now: field('VmRSS'), peak: field('VmHWM') }
+}
+
+/** Time the hypervisor took from us, and all time, in ticks over all cores. */
+export function stealTicks() {
+  const fields = read('/proc/stat').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9).map(Number) ?? []
+  return { stolen: fields[7] ?? Number.NaN, all: fields.reduce((sum, ticks) => sum + ticks, 0) }
+}
+
+/** @param {string} folder */
+export function fileSystemOf(folder) {
+  let best = { point: '', type: 'unknown' }
+  for (const line of read('/proc/self/mounts').split('\n')) {
+    const [, point = '', type = ''] = line.split(' ')
+    const inside = point === '/' || folder === point || folder.startsWith(`${point}/`)
+    if (inside && point.length >= best.point.length) best = { point, type }
+  }
+  return best.type
+}
+
+/** What one small append with fdatasync costs here: the floor under every durable figure. @param {string} folder */
+export function fdatasyncMs(folder) {
+  const file = path.join(folder, 'fdatasync-probe')
+  const descriptor = fs.openSync(file, 'w')
+  const record = Buffer.alloc(512, 'x')
+  const times = []
+  for (let count = 0; count < 300; count += 1) {
+    const startedAt = performance.now()
+    fs.writeSync(descriptor, record)
+    fs.fdatasyncSync(descriptor)
+    times.push(performance.now() - startedAt)
+  }
+  fs.closeSync(descriptor)
+  fs.rmSync(file)
+  return percentiles(times)
+}
+
+/** @param {string} folder where the data will be */
+export function describeMachine(folder) {
+  const cpus = os.cpus()
+  return {
+    cpu: cpus[0]?.model.trim() ?? 'unknown',
+    cores: cpus.length,
+    memoryGiB: Math.round(os.totalmem() / 2 ** 30),
+    system: `${os.type()} ${os.release()}`,
+    node: process.version,
+    fileSystem: fileSystemOf(folder),
+    fdatasync: fdatasyncMs(folder),
+    date: new Date().toISOString(),
+  }
+}

@@ -1,0 +1,140 @@
+// Turns measured rounds into tables for people. Medians, with the lowest and highest run beside them; ratios are the
+// median of the ratios of each pair, because the two halves of a pair met the same weather.
+
+import { median } from './statistics.mjs'
+
+/** @param {number} rate */
+function rateText(rate) {
+  if (!Number.isFinite(rate)) return '–'
+  if (rate >= 1e6) return `${(rate / 1e6).toFixed(2)} M`
+  if (rate >= 1e4) return `${(rate / 1e3).toFixed(0)} k`
+  return rate >= 1e3 ? `${(rate / 1e3).toFixed(1)} k` : rate.toFixed(0)
+}
+
+/** @param {number} number */
+function shortNumber(number) {
+  if (!Number.isFinite(number)) return '–'
+  return number >= 10 ? number.toFixed(0) : number.toFixed(number >= 1 ? 1 : 2)
+}
+
+/** @param {number} bytes */
+function sizeText(bytes) {
+  return bytes >= 1024 && bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} B`
+}
+
+/** @param {string} title @param {string[][]} rows the first is the head */
+function table(title, rows) {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  const lines = rows.map((row) => {
+    const cells = row.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+    )
+    return `  ${cells.join('   ')}`
+  })
+  return ['', title, ...lines].join('\n')
+}
+
+/** @param {any[]} rounds @param {(round: any) => number} pick */
+function medianOf(rounds, pick) {
+  return median(rounds.map(pick))
+}
+
+/** @param {any[]} rounds @param {(round: any) => number} pick */
+function rateCell(rounds, pick) {
+  const rates = rounds.map(pick)
+  const spread = rates.length > 1 ? ` (${rateText(Math.min(...rates))}–${rateText(Math.max(...rates))})` : ''
+  return `${rateText(median(rates))}${spread}`
+}
+
+/** @param {any[]} rounds @param {{ name: string }[]} targets @param {(run: any) => number} pick @returns {string[]} */
+function ratioCells(rounds, targets, pick) {
+  const [own, peer] = targets
+  if (!own || !peer) return []
+  return [`${shortNumber(medianOf(rounds, (round) => pick(round[own.name]) / pick(round[peer.name])))}×`]
+}
+
+/**
+ * @param {'durable' | 'transient'} mode @param {{ name: string }[]} targets
+ * @param {{ size: number, rounds: any[] }[]} rows @param {import('./measure.mjs').Settings} settings
+ */
+export function throughputTable(mode, targets, rows, settings) {
+  const head = ['body', ...targets.flatMap(({ name }) => [`${name} msg/s`, 'CPU µs/msg'])]
+  if (targets.length > 1) head.push('ratio')
+  let loadMicroseconds = 0
+  const body = rows.map(({ size, rounds }) => {
+    const cells = [sizeText(size)]
+    for (const { name } of targets) {
+      cells.push(rateCell(rounds, (round) => round[name].rate))
+      cells.push(shortNumber(medianOf(rounds, (round) => round[name].brokerMicroseconds)))
+      for (const side of ['producerMicroseconds', 'consumerMicroseconds']) {
+        loadMicroseconds = Math.max(
+          loadMicroseconds,
+          medianOf(rounds, (round) => round[name][side]),
+        )
+      }
+    }
+    return [...cells, ...ratioCells(rounds, targets, (run) => run.rate)]
+  })
+  const { window, prefetch } = settings
+  const title =
+    mode === 'durable'
+      ? `Durable: confirms (window ${window}), persistent, manual ack, prefetch ${prefetch}; end to end at the consumer`
+      : 'Transient: no confirms, auto-ack; end to end at the consumer'
+  return `${table(title, [head, ...body])}\n  The load generator itself used at most ${shortNumber(loadMicroseconds)} µs per message and side.`
+}
+
+/** @param {{ name: string }[]} targets @param {number} size @param {any[]} rounds */
+export function latencyTable(targets, size, rounds) {
+  const head = ['one in flight, ms', 'deliver p50', 'p99', 'confirm p50', 'p99', 'CPU µs/msg']
+  const rows = targets.map(({ name }) => [
+    name,
+    ...latencyCells(rounds, (round) => round[name].deliver),
+    ...latencyCells(rounds, (round) => round[name].confirm),
+    shortNumber(medianOf(rounds, (round) => round[name].brokerMicroseconds)),
+  ])
+  if (targets.length > 1) {
+    const ratio = (/** @type {(run: any) => number} */ pick) => ratioCells(rounds, targets, pick)[0] ?? ''
+    const { deliver, confirm } = {
+      deliver: (/** @type {any} */ run) => run.deliver,
+      confirm: (/** @type {any} */ run) => run.confirm,
+    }
+    rows.push([
+      'ratio',
+      ratio((run) => deliver(run).p50),
+      ratio((run) => deliver(run).p99),
+      ratio((run) => confirm(run).p50),
+      ratio((run) => confirm(run).p99),
+      ratio((run) => run.brokerMicroseconds),
+    ])
+  }
+  return table(`Latency: one durable message of ${sizeText(size)} in flight, from publish`, [head, ...rows])
+}
+
+/** @param {any[]} rounds @param {(round: any) => { p50: number, p99: number }} pick */
+function latencyCells(rounds, pick) {
+  return [
+    milliseconds(medianOf(rounds, (round) => pick(round).p50)),
+    milliseconds(medianOf(rounds, (round) => pick(round).p99)),
+  ]
+}
+
+/** @param {number} value */
+function milliseconds(value) {
+  return value < 0.1 ? value.toFixed(4) : value.toFixed(2)
+}
+
+/** @param {{ engine: string, size: number, rounds: any[] }[]} rows @param {{ window: number, concurrency: number }} settings */
+export function inProcessTable(rows, settings) {
+  const head = ['in process', 'msg/s', 'CPU µs/msg', 'RSS MiB', 'stored p50, ms', 'p99', 'handled p50, ms', 'p99']
+  const body = rows.map(({ engine, size, rounds }) => [
+    `${engine} ${sizeText(size)}`,
+    rateCell(rounds, (round) => round.throughput.rate),
+    shortNumber(medianOf(rounds, (round) => round.throughput.cpuMicrosecondsPerMessage)),
+    medianOf(rounds, (round) => round.throughput.residentMiB).toFixed(0),
+    ...latencyCells(rounds, (round) => round.latency.stored),
+    ...latencyCells(rounds, (round) => round.latency.handled),
+  ])
+  const { window, concurrency } = settings
+  const title = `In process, without AMQP: ${window} sends in flight, ${concurrency} handlers; latency with one in flight`
+  return table(title, [head, ...body])
+}

@@ -1,0 +1,46 @@
+/**
+ * Every bound there is, with its unit and the reason for the number. What is not bounded here is bounded by something
+ * that is: a queue's length by the disk or the memory alarm, an argument table by the frame it came in.
+ */
+import { assert } from '../lib/assert.ts'
+
+export const limits = {
+  /** A larger body is refused with 406; RabbitMQ 4's default. */
+  messageBytesMax: 16_777_216,
+  /** No configuration may go beyond it: one message is one record of the log, whose length is a u32. */
+  messageBytesCeiling: 134_217_728,
+  /** AMQP short strings carry their length in one octet. */
+  nameBytesMax: 255,
+  /** What we propose in connection.tune; RabbitMQ's values, which clients are tuned for. */
+  frameBytesMax: 131_072,
+  frameBytesMin: 4_096,
+  /** A peer that has not yet tuned may send no larger frame. */
+  frameBytesInitial: 8_192,
+  channelsMax: 2_047,
+  heartbeatSeconds: 60,
+  /** From accept until connection.open-ok; then the socket is dropped without a word. */
+  handshakeMs: 10_000,
+  /** Nested tables and arrays in one field table; one frame could nest 21,845 and end the stack. */
+  tableDepthMax: 32,
+  connectionsMax: 10_000,
+  /** Bytes that wait for a consumer's socket before we stop handing it messages. */
+  connectionPendingBytesMax: 1_048_576,
+  /** Bytes appended and not yet on disk before we stop reading publishers' sockets, and where we read on. */
+  unsyncedBytesMax: 33_554_432,
+  unsyncedBytesResume: 16_777_216,
+  /** Messages one dispatch hands out before other sockets get their turn. */
+  deliveriesPerTurn: 2_048,
+  /** Acks wait so long for a publish to share its sync. */
+  ackDelayMs: 100,
+  segmentBytesMax: 67_108_864,
+  /** One transaction is one frame of the log and waits in memory until it commits. */
+  transactionBytesMax: 268_435_456,
+  consumersPerChannelMax: 65_535,
+  queuesMax: 1_000_000,
+} as const
+
+assert(limits.frameBytesMin <= limits.frameBytesInitial, 'what every peer must accept fits before tuning')
+assert(limits.frameBytesInitial <= limits.frameBytesMax, 'tuning only widens')
+assert(limits.unsyncedBytesResume < limits.unsyncedBytesMax, 'publishers resume below where they stop')
+assert(limits.messageBytesMax <= limits.messageBytesCeiling, 'the default size is allowed')
+assert(limits.messageBytesMax <= limits.unsyncedBytesMax, 'one message of the default size never waits for itself')

@@ -1,0 +1,12 @@
+/** Time. Timeouts use the monotonic clock; timestamps and expiry, which survive a restart, use real time. */
+
+export interface Clock {
+  /** Milliseconds since some fixed moment; never goes back. */
+  monotonicMs(): number
+  /** Milliseconds since 1970-01-01T00:00Z; may jump either way. */
+  realtimeMs(): number
+  /** Calls back once after at least `delayMs`; the result cancels it. A timer never keeps the process alive. */
+  setTimer(delayMs: number, callback: () => void): () => void
+  /** Calls back once at the end of this turn of the event loop, after the sockets that are readable now were read. */
+  defer(callback: () => void): void
+}

@@ -1,0 +1,15 @@
+/** The real machine. */
+import { NodeClock } from './node-clock.ts'
+import { NodeDisk } from './node-disk.ts'
+import { NodeHost } from './node-host.ts'
+import { NodeNetwork } from './node-network.ts'
+import { NodeRandom } from './node-random.ts'
+import type { Platform } from './platform.ts'
+
+export class NodePlatform implements Platform {
+  readonly clock: NodeClock = new NodeClock()
+  readonly disk: NodeDisk = new NodeDisk()
+  readonly network: NodeNetwork = new NodeNetwork()
+  readonly random: NodeRandom = new NodeRandom()
+  readonly host: NodeHost = new NodeHost()
+}

@@ -1,0 +1,19 @@
+/**
+ * Everything that is not deterministic, behind one object: time, disk, network, randomness and who we are.
+ *
+ * It is the first constructor argument of whatever needs it and never an import, so that the simulator can put its own
+ * in place and replay one history from one seed. The real twins are the `node-*.ts` files beside this one.
+ */
+import type { Clock } from './clock.ts'
+import type { Disk } from './disk.ts'
+import type { Host } from './host.ts'
+import type { Network } from './network.ts'
+import type { Random } from './random.ts'
+
+export interface Platform {
+  readonly clock: Clock
+  readonly disk: Disk
+  readonly network: Network
+  readonly random: Random
+  readonly host: Host
+}

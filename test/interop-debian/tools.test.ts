@@ -1,0 +1,25 @@
+// The tools that the suites of this folder rely on, installed by scripts/install-debian.mjs.
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { expect, it } from 'vitest'
+
+function output(command: string, args: readonly string[]): string {
+  return execFileSync(command, args, { encoding: 'utf8', timeout: 30_000 })
+}
+
+it('has a RabbitMQ server to compare with', () => {
+  expect(output('dpkg-query', ['--show', '--showformat=${Version}', 'rabbitmq-server'])).toMatch(/^\d+\.\d+/)
+  expect(() => accessSync('/usr/lib/rabbitmq/bin/rabbitmq-server', constants.X_OK)).not.toThrow()
+})
+
+it('has command-line clients written in C', () => {
+  expect(output('amqp-publish', ['--help'])).toContain('--routing-key')
+})
+
+it('has pika, a client written in Python', () => {
+  expect(output('python3', ['-c', 'import pika; print(pika.__version__)'])).toMatch(/^\d+\.\d+/)
+})
+
+it('has strace to watch the system calls', () => {
+  expect(output('strace', ['--version'])).toContain('strace')
+})
