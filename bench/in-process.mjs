@@ -105,7 +105,10 @@ async function throughput(queue) {
   await worker.close()
 }
 
-/** One message in flight: how long until `send` resolves (stored), and until the handler is called. @param {any} queue */
+/**
+ * One message in flight: how long until `send` resolves (stored), and until the handler is called.
+ * @param {any} queue
+ */
 async function latency(queue) {
   /** @type {number[]} */
   const storedMs = []

@@ -34,10 +34,38 @@ export function residentMiB(pid) {
   return { now: field('VmRSS'), peak: field('VmHWM') }
 }
 
-/** Time the hypervisor took from us, and all time, in ticks over all cores. */
-export function stealTicks() {
+/**
+ * Ticks over all cores since boot: stolen by the hypervisor, spent in processes (interrupts belong to none), and all.
+ */
+export function systemTicks() {
   const fields = read('/proc/stat').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9).map(Number) ?? []
-  return { stolen: fields[7] ?? Number.NaN, all: fields.reduce((sum, ticks) => sum + ticks, 0) }
+  const [user = Number.NaN, nice = Number.NaN, system = Number.NaN] = fields
+  return {
+    stolen: fields[7] ?? Number.NaN,
+    inProcesses: user + nice + system,
+    all: fields.reduce((sum, ticks) => sum + ticks, 0),
+  }
+}
+
+/**
+ * Watches who uses the cores. Short-lived processes of somebody else (a test run, a compiler) do not show in a list of
+ * processes, but they halve a figure on two cores; as the difference between all and ours they cannot hide.
+ * @param {(number | undefined)[]} pids  ours; with one unknown the answer is NaN
+ * @returns {() => number} the share of all CPU time that went to others since
+ */
+export function watchOthers(pids) {
+  const ours = () => {
+    let ticks = 0
+    for (const pid of pids) ticks += cpuSeconds(pid) * ticksPerSecond
+    return ticks
+  }
+  const systemBefore = systemTicks()
+  const oursBefore = ours()
+  return () => {
+    const system = systemTicks()
+    const others = system.inProcesses - systemBefore.inProcesses - (ours() - oursBefore)
+    return Math.max(0, others) / (system.all - systemBefore.all)
+  }
 }
 
 /** @param {string} folder */

@@ -1,7 +1,7 @@
 // One measurement: sends the load processes at one broker and gathers what they report.
 
 import { LoadProcess } from './lines.mjs'
-import { cpuSeconds } from './machine.mjs'
+import { cpuSeconds, watchOthers } from './machine.mjs'
 
 /**
  * @typedef {object} Target
@@ -43,7 +43,6 @@ export async function measureThroughput(target, mode, size, settings) {
     const sender = producer
     await sender.next('ready', 20_000)
 
-    let cpuAtStart = Number.NaN
     const windowEnd = consumer.next('window-end', (warmUp + seconds + 30) * 1000)
     consumer.onLine = (line) => {
       if (line.type === 'consumed') sender.send(line)
@@ -53,9 +52,11 @@ export async function measureThroughput(target, mode, size, settings) {
     // The producer speaks only when it fails or is done; a failure must not wait for the consumer's timeout.
     const producerResult = sender.next('result', (warmUp + seconds + 90) * 1000)
     await Promise.race([windowStart, producerResult])
-    cpuAtStart = cpuSeconds(target.pid)
+    const cpuAtStart = cpuSeconds(target.pid)
+    const othersSince = watchOthers([target.pid, sender.child.pid, consumer.child.pid, process.pid])
     await Promise.race([windowEnd, producerResult])
     const cpu = cpuSeconds(target.pid) - cpuAtStart
+    const othersShare = othersSince()
     sender.send({ type: 'stop' })
     const produced = await producerResult
     const result = consumer.next('result', 130_000)
@@ -64,6 +65,7 @@ export async function measureThroughput(target, mode, size, settings) {
 
     return {
       rate: consumed.rate,
+      othersShare,
       brokerMicroseconds: (cpu * 1e6) / consumed.windowMessages,
       producerMicroseconds: produced.cpuMicrosecondsPerMessage,
       consumerMicroseconds: consumed.cpuMicrosecondsPerMessage,
@@ -89,11 +91,13 @@ export async function measureLatency(target, size, settings) {
     const ended = load.next('result', (warmUp + seconds + 30) * 1000)
     await Promise.race([load.next('window-start', (warmUp + 30) * 1000), ended])
     const cpuAtStart = cpuSeconds(target.pid)
+    const othersSince = watchOthers([target.pid, load.child.pid, process.pid])
     await Promise.race([load.next('window-end', (warmUp + seconds + 30) * 1000), ended])
     const cpu = cpuSeconds(target.pid) - cpuAtStart
+    const othersShare = othersSince()
     const { deliver, confirm, windowMessages, missing, nacked } = await ended
     const brokerMicroseconds = (cpu * 1e6) / windowMessages
-    return { deliver, confirm, messages: windowMessages, brokerMicroseconds, missing, nacked }
+    return { deliver, confirm, othersShare, messages: windowMessages, brokerMicroseconds, missing, nacked }
   } finally {
     load.end()
   }

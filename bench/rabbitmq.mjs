@@ -19,7 +19,10 @@ const readyMs = 120_000
  * @property {() => Promise<void>} stop
  */
 
-/** @param {{ folder: string }} options an empty folder for its data, logs and cookie @returns {Promise<StartedBroker>} */
+/**
+ * @param {{ folder: string }} options  an empty folder for its data, logs and cookie
+ * @returns {Promise<StartedBroker>}
+ */
 export async function startRabbitmq({ folder }) {
   if (!fs.existsSync(path.join(scripts, 'rabbitmq-server'))) {
     throw new Error('no RabbitMQ here: install the Debian package rabbitmq-server')
@@ -32,7 +35,10 @@ export async function startRabbitmq({ folder }) {
 
   // Erlang would start the port mapper as a daemon that outlives the node; as our child it can be ended by its pid.
   const mapper = spawn('epmd', ['-address', '127.0.0.1', '-port', String(mapperPort)], { stdio: 'ignore' })
-  mapper.on('error', () => {})
+  const mapperEnded = new Promise((resolve) => {
+    mapper.on('exit', resolve)
+    mapper.on('error', resolve)
+  })
   await untilListening(mapperPort)
 
   const startedAt = performance.now()
@@ -76,7 +82,7 @@ export async function startRabbitmq({ folder }) {
       await Promise.race([ended, sleep(30_000, undefined, { ref: false })])
       if (server.exitCode === null && server.signalCode === null) server.kill('SIGKILL')
     }
-    if (mapper.exitCode === null && mapper.signalCode === null) mapper.kill('SIGTERM')
+    if (mapper.exitCode === null && mapper.signalCode === null && mapper.kill('SIGTERM')) await mapperEnded
   }
 
   const url = `amqp://guest:guest@127.0.0.1:${port}`

@@ -80,7 +80,8 @@ export function throughputTable(mode, targets, rows, settings) {
     mode === 'durable'
       ? `Durable: confirms (window ${window}), persistent, manual ack, prefetch ${prefetch}; end to end at the consumer`
       : 'Transient: no confirms, auto-ack; end to end at the consumer'
-  return `${table(title, [head, ...body])}\n  The load generator itself used at most ${shortNumber(loadMicroseconds)} µs per message and side.`
+  const load = `The load generator used at most ${shortNumber(loadMicroseconds)} µs per message and side, system calls included.`
+  return `${table(title, [head, ...body])}\n  ${load}`
 }
 
 /** @param {{ name: string }[]} targets @param {number} size @param {any[]} rounds */
@@ -94,16 +95,12 @@ export function latencyTable(targets, size, rounds) {
   ])
   if (targets.length > 1) {
     const ratio = (/** @type {(run: any) => number} */ pick) => ratioCells(rounds, targets, pick)[0] ?? ''
-    const { deliver, confirm } = {
-      deliver: (/** @type {any} */ run) => run.deliver,
-      confirm: (/** @type {any} */ run) => run.confirm,
-    }
     rows.push([
       'ratio',
-      ratio((run) => deliver(run).p50),
-      ratio((run) => deliver(run).p99),
-      ratio((run) => confirm(run).p50),
-      ratio((run) => confirm(run).p99),
+      ratio((run) => run.deliver.p50),
+      ratio((run) => run.deliver.p99),
+      ratio((run) => run.confirm.p50),
+      ratio((run) => run.confirm.p99),
       ratio((run) => run.brokerMicroseconds),
     ])
   }
@@ -123,7 +120,10 @@ function milliseconds(value) {
   return value < 0.1 ? value.toFixed(4) : value.toFixed(2)
 }
 
-/** @param {{ engine: string, size: number, rounds: any[] }[]} rows @param {{ window: number, concurrency: number }} settings */
+/**
+ * @param {{ engine: string, size: number, rounds: any[] }[]} rows
+ * @param {{ window: number, concurrency: number }} settings
+ */
 export function inProcessTable(rows, settings) {
   const head = ['in process', 'msg/s', 'CPU µs/msg', 'RSS MiB', 'stored p50, ms', 'p99', 'handled p50, ms', 'p99']
   const body = rows.map(({ engine, size, rounds }) => [
@@ -135,6 +135,6 @@ export function inProcessTable(rows, settings) {
     ...latencyCells(rounds, (round) => round.latency.handled),
   ])
   const { window, concurrency } = settings
-  const title = `In process, without AMQP: ${window} sends in flight, ${concurrency} handlers; latency with one in flight`
+  const title = `In process, no AMQP: ${window} sends in flight, ${concurrency} handlers; latency with one in flight`
   return table(title, [head, ...body])
 }

@@ -6,10 +6,11 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startLeveret } from './leveret.mjs'
-import { describeMachine, residentMiB, stealTicks } from './machine.mjs'
+import { describeMachine, residentMiB, systemTicks } from './machine.mjs'
 import { measureInProcess, measureLatency, measureThroughput } from './measure.mjs'
 import { startRabbitmq } from './rabbitmq.mjs'
 import { inProcessTable, latencyTable, throughputTable } from './report.mjs'
+import { median } from './statistics.mjs'
 
 const usage = `Usage: node bench/run.mjs [options]
 
@@ -79,7 +80,12 @@ const sizes = values.sizes.split(',').map(Number)
 const kinds = values.only.split(',')
 /** @type {('durable' | 'transient')[]} */
 const modes = ['durable', 'transient']
+// Above this share of all CPU time in other people's processes a figure says more about them than about the broker.
+const othersShareMax = 0.05
 const libraryModule = fileURLToPath(new URL('../dist/index.js', import.meta.url))
+
+/** Per window: the share of all CPU time that others took. @type {number[]} */
+const othersShares = []
 
 /** What must be undone at the end, latest first. @type {(() => unknown)[]} */
 const cleanups = []
@@ -116,7 +122,7 @@ async function main() {
 
   const machine = describeMachine(values['data-root'])
   printMachine(machine)
-  const stealBefore = stealTicks()
+  const stealBefore = systemTicks()
   /** @type {Record<string, unknown>} */
   const results = { machine, settings: { ...settings, runs, sizes }, units: 'messages/s, µs, ms, MiB' }
 
@@ -126,10 +132,18 @@ async function main() {
     else note(`in-process figures left out: ${libraryModule} is missing`)
   }
 
-  const stealAfter = stealTicks()
+  const stealAfter = systemTicks()
   const stolen = (stealAfter.stolen - stealBefore.stolen) / (stealAfter.all - stealBefore.all)
   results.stolenShare = stolen
-  say(`\nThe hypervisor took ${(stolen * 100).toFixed(1)} % of the CPU time meanwhile.`)
+  results.othersShares = othersShares
+  say(`\nThe hypervisor took ${percentText(stolen)} of the CPU time meanwhile.`)
+  if (othersShares.length > 0) {
+    const most = Math.max(...othersShares)
+    const usual = percentText(median(othersShares))
+    say(`Other processes took ${usual} of it in the measured windows, at most ${percentText(most)}.`)
+    const busy = othersShares.filter((share) => share > othersShareMax).length
+    if (busy > 0) note(`the machine was not ours alone in ${busy} of ${othersShares.length} windows: repeat when it is`)
+  }
   if (values.json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`)
 }
 
@@ -153,6 +167,7 @@ async function measureBrokers(results) {
     const size = sizes[0] ?? 16
     const rounds = await interleaved(targets, (target) => measureLatency(target, size, settings))
     results.latency = { size, rounds }
+    for (const round of rounds) for (const [name, run] of Object.entries(round)) complain(name, 'latency', size, run)
     say(latencyTable(targets, size, rounds))
   }
 
@@ -201,7 +216,7 @@ async function startTargets() {
 
 /**
  * Ours, peer, ours, peer: what the machine does meanwhile falls on both alike.
- * @template Result
+ * @template {{ othersShare: number }} Result
  * @param {Target[]} targets @param {(target: Target) => Promise<Result>} measure
  * @returns {Promise<Record<string, Result>[]>} per round, by the target's name
  */
@@ -210,7 +225,11 @@ async function interleaved(targets, measure) {
   for (let round = 0; round < runs; round += 1) {
     /** @type {Record<string, Result>} */
     const measured = {}
-    for (const target of targets) measured[target.name] = await measure(target)
+    for (const target of targets) {
+      const result = await measure(target)
+      if (!Number.isNaN(result.othersShare)) othersShares.push(result.othersShare)
+      measured[target.name] = result
+    }
     rounds.push(measured)
   }
   return rounds
@@ -237,11 +256,14 @@ async function measureLibrary(results) {
   say(inProcessTable(rows, { ...settings, concurrency: Number(values.concurrency) }))
 }
 
-/** A figure got by losing messages is none. @param {string} name @param {string} mode @param {number} size @param {any} run */
+/**
+ * A figure got by losing messages is none.
+ * @param {string} name @param {string} mode @param {number} size @param {any} run
+ */
 function complain(name, mode, size, run) {
   const what = `${name}, ${mode}, ${size} B:`
-  if (run.missing !== 0) note(`${what} ${run.missing} of ${run.published} messages missing (negative: too many)`)
-  if (run.wrongBytes !== 0) note(`${what} bodies differ from what was sent by ${run.wrongBytes} bytes`)
+  if (run.missing !== 0) note(`${what} ${run.missing} messages missing (negative: too many)`)
+  if (run.wrongBytes) note(`${what} bodies differ from what was sent by ${run.wrongBytes} bytes`)
   if (run.nacked > 0) note(`${what} ${run.nacked} publishes were refused (nack)`)
   if (run.blocked > 0) note(`${what} the broker blocked the publisher ${run.blocked} times (alarm)`)
 }
@@ -269,6 +291,11 @@ function say(text) {
 /** What must be seen with --json too. @param {string} text */
 function note(text) {
   process.stderr.write(`! ${text}\n`)
+}
+
+/** @param {number} share */
+function percentText(share) {
+  return `${(share * 100).toFixed(1)} %`
 }
 
 /** @param {string | undefined} text */

@@ -52,9 +52,15 @@ export class Deque<T> {
     return item
   }
 
-  /** The item `index` places behind the head. */
+  /** The item `index` places behind the head; undefined outside. */
   get(index: number): T | undefined {
-    return index < this.length ? this.items[(this.head + index) & this.mask] : undefined
+    return index >= 0 && index < this.length ? this.items[(this.head + index) & this.mask] : undefined
+  }
+
+  /** Replaces the item `index` places behind the head. */
+  set(index: number, item: T): void {
+    assert(index < this.length, 'only what is there can be replaced')
+    this.items[(this.head + index) & this.mask] = item
   }
 
   peek(): T | undefined {

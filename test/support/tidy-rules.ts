@@ -28,8 +28,9 @@ const bannedNames: readonly Ban[] = [
   {
     pattern: global(String.raw`new\s+Date\b(?!\s*\(\s*\))`),
     instead: 'milliseconds as a number',
-    allowedIn: /^src\/cli\//,
+    allowedIn: /^src\/(cli\/|model\/field-table\.ts$)/,
   },
+  { pattern: global(String.raw`(?<!new\s+)Date\s*\(`), instead: 'platform.clock.realtimeMs()' },
   { pattern: global(String.raw`performance\s*\.`), instead: 'platform.clock.monotonicMs()' },
   { pattern: global(String.raw`Math\s*\.\s*random\b`), instead: 'platform.random' },
   { pattern: global(String.raw`crypto\s*\.`), instead: 'platform.random' },

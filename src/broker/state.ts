@@ -1,0 +1,149 @@
+/**
+ * What the broker is, as the sum of the facts in the log: `apply` is the only place where exchanges, queues and bindings
+ * come and go, live and in recovery alike. It decides nothing; whoever appends a record has decided.
+ */
+import { assert } from '../lib/assert.ts'
+import type { Store } from '../store/store.ts'
+import type { TopologyRecord } from '../store/record.ts'
+import { type Binding, bindingIdentity, makeBinding } from './binding.ts'
+import { Exchange, type ExchangeKind } from './exchange.ts'
+import { Queue } from './queue.ts'
+import type { ResidentMemory } from './resident-memory.ts'
+import type { Tick } from './tick.ts'
+import { VirtualHost } from './virtual-host.ts'
+
+export class State {
+  readonly virtualHosts: Map<string, VirtualHost> = new Map([['/', new VirtualHost('/')]])
+  readonly queuesById: Map<number, Queue> = new Map()
+  nextQueueId = 1
+  private readonly store: Store
+  private readonly tick: Tick
+  private readonly memory: ResidentMemory
+
+  constructor(store: Store, tick: Tick, memory: ResidentMemory) {
+    this.store = store
+    this.tick = tick
+    this.memory = memory
+  }
+
+  apply(record: TopologyRecord): void {
+    const host = this.virtualHosts.get(record.virtualHost)
+    assert(host !== undefined, `the virtual host '${record.virtualHost}' of a record exists`)
+    host.topologyVersion++
+    switch (record.type) {
+      case 'exchange-declared':
+        host.exchanges.set(
+          record.name,
+          new Exchange(
+            record.name,
+            record.kind as ExchangeKind,
+            record.durable,
+            record.autoDelete,
+            record.internal,
+            record.arguments,
+          ),
+        )
+        return
+      case 'exchange-deleted':
+        return this.removeExchange(host, record.name)
+      case 'queue-declared': {
+        const { name, queueId, durable, autoDelete } = record
+        const index = this.store.queueIndex(queueId, durable)
+        const queue = new Queue(this.tick, this.memory, queueId, name, durable, autoDelete, record.arguments, index)
+        host.queues.set(name, queue)
+        this.queuesById.set(queueId, queue)
+        if (queueId >= this.nextQueueId) this.nextQueueId = queueId + 1
+        return
+      }
+      case 'queue-deleted':
+        return this.removeQueue(host, record.name)
+      case 'bound': {
+        const source = host.exchanges.get(record.source)
+        const toQueue = record.destinationKind === 'queue'
+        const destination = toQueue ? host.queues.get(record.destination) : host.exchanges.get(record.destination)
+        assert(source !== undefined && destination !== undefined, 'both ends of a binding exist')
+        const binding = makeBinding(source, destination, record.routingKey, record.arguments)
+        if (source.bindings.has(binding.identity)) return
+        source.bind(binding)
+        if (binding.queue !== null) binding.queue.bindings.add(binding)
+        else addTo(host.exchangeBindings, record.destination, binding)
+        return
+      }
+      case 'unbound': {
+        const source = host.exchanges.get(record.source)
+        assert(source !== undefined, 'the source of a binding exists')
+        const { destinationKind, destination, routingKey } = record
+        const binding = source.unbind(bindingIdentity(destinationKind, destination, routingKey, record.arguments))
+        if (binding === undefined) return
+        if (binding.queue !== null) binding.queue.bindings.delete(binding)
+        else host.exchangeBindings.get(destination)?.delete(binding)
+      }
+    }
+  }
+
+  /** Every durable thing as the record that makes it; bindings after what they bind. */
+  forEachDurable(visit: (record: TopologyRecord) => void): void {
+    for (const host of this.virtualHosts.values()) {
+      const virtualHost = host.name
+      for (const exchange of host.exchanges.values()) {
+        if (!exchange.durable || exchange.name === '' || exchange.name.startsWith('amq.')) continue
+        const { name, kind, durable, autoDelete, internal } = exchange
+        const table = exchange.arguments
+        visit({ type: 'exchange-declared', virtualHost, name, kind, durable, autoDelete, internal, arguments: table })
+      }
+      for (const queue of host.queues.values()) {
+        if (!queue.durable) continue
+        const { name, id, durable, autoDelete } = queue
+        const table = queue.arguments
+        visit({ type: 'queue-declared', virtualHost, name, queueId: id, durable, autoDelete, arguments: table })
+      }
+      for (const exchange of host.exchanges.values()) {
+        for (const binding of exchange.bindings.values()) {
+          if (binding.durable) visit(boundRecord(virtualHost, binding))
+        }
+      }
+    }
+  }
+
+  private removeExchange(host: VirtualHost, name: string): void {
+    const exchange = host.exchanges.get(name)
+    assert(exchange !== undefined, 'an exchange that is deleted exists')
+    for (const binding of exchange.bindings.values()) {
+      if (binding.queue !== null) binding.queue.bindings.delete(binding)
+      else if (binding.exchange !== null) host.exchangeBindings.get(binding.exchange.name)?.delete(binding)
+    }
+    for (const binding of host.exchangeBindings.get(name) ?? []) binding.source.unbind(binding.identity)
+    host.exchangeBindings.delete(name)
+    host.exchanges.delete(name)
+  }
+
+  private removeQueue(host: VirtualHost, name: string): void {
+    const queue = host.queues.get(name)
+    assert(queue !== undefined, 'a queue that is deleted exists')
+    queue.deleted = true
+    for (const binding of queue.bindings) binding.source.unbind(binding.identity)
+    queue.bindings.clear()
+    queue.purge()
+    this.store.dropIndex(queue.id)
+    host.queues.delete(name)
+    this.queuesById.delete(queue.id)
+  }
+}
+
+export function boundRecord(virtualHost: string, binding: Binding): TopologyRecord {
+  return {
+    type: 'bound',
+    virtualHost,
+    source: binding.source.name,
+    destination: binding.queue !== null ? binding.queue.name : (binding.exchange?.name ?? ''),
+    destinationKind: binding.queue !== null ? 'queue' : 'exchange',
+    routingKey: binding.routingKey,
+    arguments: binding.arguments,
+  }
+}
+
+function addTo(map: Map<string, Set<Binding>>, key: string, binding: Binding): void {
+  const set = map.get(key)
+  if (set === undefined) map.set(key, new Set([binding]))
+  else set.add(binding)
+}

@@ -1,0 +1,108 @@
+/**
+ * The end of a turn. During a turn commands only mark what they touched; here it is done, once, in a fixed order:
+ *
+ *     1 commit    the store starts one write and one sync for all that gathered; the disk works while we deliver
+ *     2 answer    replies, returns and errors leave the outboxes of the channels that were touched
+ *     3 deliver   queues hand out what consumers have credit for
+ *     4 confirm   publishes that are durable are confirmed, cumulatively
+ *     5 flush     each touched channel is told once to write out what it was told
+ *
+ * The same runs when the store says that a frame became durable, because answers and confirms wait for that.
+ */
+import type { Clock } from '../platform/clock.ts'
+import type { Store } from '../store/store.ts'
+import type { Channel } from './channel.ts'
+import type { Queue } from './queue.ts'
+
+export class Tick {
+  private readonly clock: Clock
+  private readonly store: Store
+  private readonly deliveriesPerTurn: number
+  private scheduled = false
+  private touched: Channel[] = []
+  private flushing: Channel[] = []
+  private queues: Queue[] = []
+  private dispatching: Queue[] = []
+  /** Channels with something that waits for the disk. */
+  private readonly waiting: Channel[] = []
+  private readonly runLater: () => void
+  private stopped = false
+
+  constructor(clock: Clock, store: Store, deliveriesPerTurn: number) {
+    this.clock = clock
+    this.store = store
+    this.deliveriesPerTurn = deliveriesPerTurn
+    this.runLater = () => {
+      this.scheduled = false
+      if (!this.stopped) this.run()
+    }
+  }
+
+  /** Sees to it that the end of this turn comes. */
+  schedule(): void {
+    if (this.scheduled || this.stopped) return
+    this.scheduled = true
+    this.clock.defer(this.runLater)
+  }
+
+  markQueue(queue: Queue): void {
+    if (queue.marked) return
+    queue.marked = true
+    this.queues.push(queue)
+    this.schedule()
+  }
+
+  touch(channel: Channel): void {
+    if (channel.touched) return
+    channel.touched = true
+    this.touched.push(channel)
+    this.schedule()
+  }
+
+  /** The channel waits for the disk: look at it whenever a frame becomes durable. */
+  waitForDisk(channel: Channel): void {
+    if (channel.waitsForDisk) return
+    channel.waitsForDisk = true
+    this.waiting.push(channel)
+  }
+
+  /** A frame became durable. */
+  durable(): void {
+    let kept = 0
+    for (const channel of this.waiting) {
+      if (channel.hasUndurable) this.waiting[kept++] = channel
+      else channel.waitsForDisk = false
+      this.touch(channel)
+    }
+    this.waiting.length = kept
+    if (!this.stopped) this.run()
+  }
+
+  stop(): void {
+    this.stopped = true
+  }
+
+  private run(): void {
+    this.store.commit()
+    for (const channel of this.touched) channel.answer()
+    this.dispatchQueues()
+    for (const channel of this.touched) channel.confirm()
+    const { touched } = this
+    this.touched = this.flushing
+    this.flushing = touched
+    for (const channel of touched) channel.touched = false
+    for (const channel of touched) channel.flush()
+    touched.length = 0
+  }
+
+  private dispatchQueues(): void {
+    const { queues } = this
+    this.queues = this.dispatching
+    this.dispatching = queues
+    for (const queue of queues) queue.marked = false
+    for (const queue of queues) {
+      if (!queue.deleted && queue.dispatch(this.deliveriesPerTurn)) this.markQueue(queue)
+    }
+    queues.length = 0
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Topic patterns as a trie of words: `*` is exactly one word, `#` zero or more, both only as whole words.
+ *
+ * Matching walks all nodes that are alive after each word, each once, so its cost is bounded by words × nodes whatever
+ * the patterns are; a recursive walk would be exponential for `#.#.#`.
+ */
+import type { Binding } from './binding.ts'
+
+interface Node {
+  readonly words: Map<string, Node>
+  star: Node | null
+  hash: Node | null
+  /** A `#` node stays alive whatever the next word is. */
+  readonly isHash: boolean
+  readonly bindings: Binding[]
+  mark: number
+}
+
+function makeNode(isHash: boolean): Node {
+  return { words: new Map(), star: null, hash: null, isHash, bindings: [], mark: 0 }
+}
+
+export class TopicTrie {
+  private root = makeNode(false)
+  private generation = 0
+  private alive: Node[] = []
+  private next: Node[] = []
+
+  add(binding: Binding): void {
+    let node = this.root
+    for (const word of splitPattern(binding.routingKey)) node = this.child(node, word)
+    node.bindings.push(binding)
+  }
+
+  remove(binding: Binding): void {
+    const path: { node: Node; word: string }[] = []
+    let node = this.root
+    for (const word of splitPattern(binding.routingKey)) {
+      path.push({ node, word })
+      node = this.child(node, word)
+    }
+    const at = node.bindings.findIndex((other) => other.identity === binding.identity)
+    if (at >= 0) node.bindings.splice(at, 1)
+    for (let step = path.pop(); step !== undefined && isEmpty(node); step = path.pop()) {
+      if (step.word === '#') step.node.hash = null
+      else if (step.word === '*') step.node.star = null
+      else step.node.words.delete(step.word)
+      node = step.node
+    }
+  }
+
+  /** Calls back for each binding whose pattern matches. */
+  match(routingKey: string, visit: (binding: Binding) => void): void {
+    this.alive.length = 0
+    this.generation++
+    this.enter(this.alive, this.root)
+    if (routingKey !== '') {
+      let start = 0
+      for (;;) {
+        const dot = routingKey.indexOf('.', start)
+        this.step(dot < 0 ? routingKey.slice(start) : routingKey.slice(start, dot))
+        if (dot < 0) break
+        start = dot + 1
+      }
+    }
+    for (const node of this.alive) for (const binding of node.bindings) visit(binding)
+  }
+
+  private step(word: string): void {
+    this.next.length = 0
+    this.generation++
+    for (const node of this.alive) {
+      const literal = node.words.get(word)
+      if (literal !== undefined) this.enter(this.next, literal)
+      if (node.star !== null) this.enter(this.next, node.star)
+      if (node.isHash) this.enter(this.next, node)
+    }
+    const alive = this.alive
+    this.alive = this.next
+    this.next = alive
+  }
+
+  /** A node is alive together with the `#` below it, which may stand for no word at all. */
+  private enter(into: Node[], node: Node): void {
+    if (node.mark === this.generation) return
+    node.mark = this.generation
+    into.push(node)
+    if (node.hash !== null) this.enter(into, node.hash)
+  }
+
+  private child(node: Node, word: string): Node {
+    if (word === '#') {
+      node.hash ??= makeNode(true)
+      return node.hash
+    }
+    if (word === '*') {
+      node.star ??= makeNode(false)
+      return node.star
+    }
+    let child = node.words.get(word)
+    if (child === undefined) {
+      child = makeNode(false)
+      node.words.set(word, child)
+    }
+    return child
+  }
+}
+
+function isEmpty(node: Node): boolean {
+  return node.bindings.length === 0 && node.words.size === 0 && node.star === null && node.hash === null
+}
+
+/** The words of a pattern; the empty pattern has none, and `#.#` means the same as `#`. */
+function splitPattern(pattern: string): string[] {
+  if (pattern === '') return []
+  return pattern.split('.').filter((word, index, words) => word !== '#' || words[index - 1] !== '#')
+}

@@ -1,0 +1,36 @@
+/** The client's bounds, with unit and reason; the broker's own stand in model/limits.ts. */
+import { assert } from '../lib/assert.ts'
+
+export const clientLimits = {
+  /** Sends that wait for their confirm; what comes beyond waits in the client. */
+  highWaterDefault: 10_000,
+  /** Bytes of those sends, so that a thousand large messages are not all in memory at once. */
+  highWaterBytes: 33_554_432,
+  /** Receipts whose outcome is open: a worker that never answers must not become a leak in the sender. */
+  receiptsMax: 100_000,
+  concurrencyMax: 10_000,
+  prefetchMax: 65_535,
+  prefetchDefault: 100,
+  attemptsMax: 1_000,
+  attemptsDefault: 3,
+  backoffMinMs: 1_000,
+  backoffMaxMs: 300_000,
+  /** How long close() waits for handlers and confirms before it gives their messages back. */
+  closeTimeoutMs: 30_000,
+  /** One commit of a worker: more handlers wait for the next, so that a transaction stays far below its bound. */
+  burstTasksMax: 1_000,
+  burstBytesMax: 8_388_608,
+  /** A worker whose channel fails so often in a row, without one commit in between, gives up. */
+  restartsMax: 10,
+  /** Error text in a header; all headers together must fit into one frame. */
+  errorTextMax: 2_000,
+  /** Messages are composed in slabs of this size, one allocation for many. */
+  slabBytes: 65_536,
+  statsIntervalMs: 1_000,
+  statsWindowMs: 10_000,
+  /** Nobody asked for figures for so long: stop sampling until somebody does. */
+  statsIdleMs: 60_000,
+} as const
+
+assert(clientLimits.statsIntervalMs < clientLimits.statsWindowMs, 'a window has several samples')
+assert(clientLimits.statsWindowMs < clientLimits.statsIdleMs, 'sampling goes on for at least a window')

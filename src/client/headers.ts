@@ -1,0 +1,75 @@
+/**
+ * The headers that carry what AMQP has no property for. Other languages may read and write them; docs/protocol.md is the
+ * place where they are explained.
+ */
+import { type Field, type FieldTable, fromField, type PlainValue, toField } from '../model/field-table.ts'
+import { clientLimits } from './client-limits.ts'
+
+export const headerNames = {
+  /** What the sender wants to hear at reply_to: 'processed' or 'delivered,processed'. */
+  receipt: 'x-leveret-receipt',
+  /** In a reply: 'delivered', 'processed', 'failed' or 'dead-lettered'. A reply without it is a result. */
+  outcome: 'x-leveret-outcome',
+  /** Why the last attempt failed, as text. */
+  error: 'x-leveret-error',
+  /** The number of the attempt that this copy is for: absent for the first, 2 for the second. */
+  attempt: 'x-leveret-attempt',
+  /** In a dead letter: how many attempts there were. */
+  attempts: 'x-leveret-attempts',
+  /** Milliseconds since 1970 when the first attempt failed. */
+  firstTime: 'x-leveret-first-time',
+  /** In a dead letter: the queue it was in. */
+  queue: 'x-leveret-queue',
+  /** In a dead letter: the reply_to it had, so that handling the dead letter answers nobody a second time. */
+  replyTo: 'x-leveret-reply-to',
+  /** In a copy: the user_id it had, which a broker lets nobody else set. */
+  user: 'x-leveret-user',
+} as const
+
+export type OutcomeWord = 'delivered' | 'processed' | 'failed' | 'dead-lettered'
+
+/** The header as text, or undefined. */
+export function textHeader(headers: FieldTable | undefined, name: string): string | undefined {
+  const value = headers?.get(name)?.value
+  return typeof value === 'string' ? value : undefined
+}
+
+/** The header as an integer, or undefined. */
+export function integerHeader(headers: FieldTable | undefined, name: string): number | undefined {
+  const value = headers?.get(name)?.value
+  return typeof value === 'number' && Number.isInteger(value) ? value : undefined
+}
+
+/** A copy of the table with other headers; undefined removes one. */
+export function withHeaders(
+  headers: FieldTable | undefined,
+  changes: { readonly [name: string]: PlainValue | undefined },
+): Map<string, Field> {
+  const table = new Map<string, Field>(headers ?? [])
+  for (const name of Object.keys(changes)) {
+    const value = changes[name]
+    if (value === undefined) table.delete(name)
+    else table.set(name, toField(value))
+  }
+  return table
+}
+
+export function plainHeaders(headers: FieldTable | undefined): { [name: string]: PlainValue } {
+  const values = Object.create(null) as { [name: string]: PlainValue }
+  if (headers !== undefined) for (const [name, field] of headers) values[name] = fromField(field)
+  return values
+}
+
+/** What a handler threw, as text that fits into a header. */
+export function errorText(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : `threw ${describe(error)}`
+  return text.length <= clientLimits.errorTextMax ? text : `${text.slice(0, clientLimits.errorTextMax - 1)}…`
+}
+
+function describe(value: unknown): string {
+  try {
+    return typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))
+  } catch {
+    return String(value)
+  }
+}

@@ -1,0 +1,38 @@
+/** What may be a queue's name: checked before anything is sent, so that the error can say what to do. */
+import { LeveretError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
+
+/** Throws E_BAD_OPTION. Names that begin with `amq.` belong to the broker. */
+export function checkQueueName(name: unknown): asserts name is string {
+  if (typeof name !== 'string') throw bad(`a queue's name is text, not ${typeof name}`)
+  if (name === '') throw bad("a queue's name is empty: give it one, such as 'resize'")
+  const bytes = Buffer.byteLength(name)
+  if (bytes > limits.nameBytesMax) {
+    throw bad(`the queue name '${name.slice(0, 40)}…' has ${bytes} bytes: at most ${limits.nameBytesMax} fit`)
+  }
+  if (name.startsWith('amq.')) throw bad(`the queue name '${name}' begins with 'amq.', which is the broker's own: use another`)
+}
+
+/** Throws E_BAD_OPTION for an option that is not in `known`; `soon` are names that the design has and the code not yet. */
+export function checkOptionNames(
+  where: string,
+  options: object,
+  known: readonly string[],
+  soon: readonly string[] = [],
+): void {
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue
+    if (soon.includes(name)) throw new LeveretError('E_UNSUPPORTED', `${where}: the option '${name}' is not built yet`)
+    throw bad(`${where}: there is no option '${name}'; the options are ${known.join(', ')}`)
+  }
+}
+
+/** Throws E_BAD_OPTION unless it is an integer within the range. */
+export function checkInteger(where: string, name: string, value: unknown, min: number, max: number): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
+  throw bad(`${where}: ${name} is ${String(value)}, and has to be an integer from ${min} to ${max}`)
+}
+
+function bad(text: string): LeveretError {
+  return new LeveretError('E_BAD_OPTION', text)
+}

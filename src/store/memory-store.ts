@@ -1,0 +1,38 @@
+/** The store that forgets with the process: `memory:`. Nothing is logged, so nothing waits. */
+import type { Message } from '../model/message.ts'
+import { QueueIndex } from './queue-index.ts'
+import type { TopologyRecord } from './record.ts'
+import type { LoadReport, Store } from './store.ts'
+
+export class MemoryStore implements Store {
+  readonly persists = false
+  readonly openLsn = 0
+  readonly durableLsn = 0
+  readonly unsyncedBytes = 0
+
+  async load(): Promise<LoadReport> {
+    return { nextQueueId: 1, messages: 0, clean: true, notes: [] }
+  }
+
+  appendTopology(_record: TopologyRecord): void {}
+
+  queueIndex(queueId: number, _durable: boolean): QueueIndex {
+    return new QueueIndex(queueId, null)
+  }
+
+  dropIndex(_queueId: number): void {}
+
+  beginPublish(_message: Message, _routeCount: number): void {}
+
+  addRoute(_queueId: number, _sequence: number): void {}
+
+  endPublish(): void {}
+
+  commit(): void {}
+
+  hurry(): void {}
+
+  async announce(): Promise<void> {}
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,95 @@
+/**
+ * A set of sequences as ranges. Adding in ascending order, which is what consumers do, extends the last range and
+ * allocates nothing.
+ *
+ * Encoded: count, then per range the gap from the end of the one before and the length, all varints, ascending:
+ *
+ *     {5, 6, 7, 10}  →  2 ranges: gap 5 length 3, gap 2 length 1
+ */
+import type { ByteReader } from '../lib/byte-reader.ts'
+import type { ByteWriter } from '../lib/byte-writer.ts'
+
+export class RangeList {
+  /** The range being extended; start 0 = none. Sequences begin at 1. */
+  private start = 0
+  private end = 0
+  /** Finished ranges as start, end, start, end … in the order they came. */
+  private readonly closed: number[] = []
+
+  get isEmpty(): boolean {
+    return this.start === 0
+  }
+
+  add(sequence: number): void {
+    if (sequence === this.end + 1 && this.start !== 0) {
+      this.end = sequence
+      return
+    }
+    if (this.start !== 0) this.closed.push(this.start, this.end)
+    this.start = sequence
+    this.end = sequence
+  }
+
+  clear(): void {
+    this.start = 0
+    this.end = 0
+    this.closed.length = 0
+  }
+
+  /** Bytes that `encode` writes at most. */
+  get encodedBytesMax(): number {
+    return 8 + (this.closed.length + 2) * 8
+  }
+
+  encode(writer: ByteWriter): void {
+    if (this.start === 0) {
+      writer.varint(0)
+      return
+    }
+    if (this.closed.length === 0) {
+      writer.varint(1)
+      writer.varint(this.start)
+      writer.varint(this.end - this.start + 1)
+      return
+    }
+    const ranges = this.sorted()
+    writer.varint(ranges.length / 2)
+    let last = 0
+    for (let at = 0; at < ranges.length; at += 2) {
+      const start = ranges[at] as number
+      const end = ranges[at + 1] as number
+      writer.varint(start - last)
+      writer.varint(end - start + 1)
+      last = end
+    }
+  }
+
+  /** Ascending and merged where they touch. */
+  private sorted(): number[] {
+    const pairs: [number, number][] = []
+    for (let at = 0; at < this.closed.length; at += 2) {
+      pairs.push([this.closed[at] as number, this.closed[at + 1] as number])
+    }
+    pairs.push([this.start, this.end])
+    pairs.sort((left, right) => left[0] - right[0])
+    const merged: number[] = []
+    for (const [start, end] of pairs) {
+      if (merged.length > 0 && start <= (merged.at(-1) as number) + 1) merged[merged.length - 1] = end
+      else merged.push(start, end)
+    }
+    return merged
+  }
+}
+
+/** Reads ranges that `encode` wrote as start, end, start, end …, ascending. */
+export function readRanges(reader: ByteReader): number[] {
+  const ranges: number[] = []
+  let last = 0
+  for (let count = reader.varint(); count > 0; count--) {
+    const start = last + reader.varint()
+    const end = start + reader.varint() - 1
+    ranges.push(start, end)
+    last = end
+  }
+  return ranges
+}

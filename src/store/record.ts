@@ -1,0 +1,152 @@
+/**
+ * What the log says, record by record. A record is a fact in the past tense with every random or derived value resolved,
+ * so that replaying it needs no decision.
+ *
+ * Payloads, little endian; text is UTF-8 behind a varint length, ranges as in range-list.ts, tables as in AMQP:
+ *
+ *     1  PUBLISH    exchange (u8 length, UTF-8) | routing key (u8 length, UTF-8) | route count u32
+ *                   | routes: queue id u32, sequence u48, priority u8, flags u8 (both 0 until they mean something)
+ *                   | property bytes up to the record's header length | body
+ *     2  SETTLED    queue id u32 | reason u8 (0 = settled by a consumer or purged) | ranges of sequences
+ *     4  TOPOLOGY   operation u8 | its fields, see encodeTopology
+ *     6  DELIVERED  queue id u32 | ranges of live sequences that were handed out; written at a clean close
+ *     12 SNAPSHOT   next queue id varint; the TOPOLOGY and LIVE records of its frame are then all there is
+ *     13 LIVE       queue id u32 | next sequence varint | ranges of live sequences
+ *     14 CLEAN      empty: what DELIVERED does not name was never handed out
+ *
+ * A snapshot makes every record before it unnecessary but the PUBLISH records that a LIVE range names: it is what allows
+ * segments without live messages to be deleted anywhere in the log.
+ */
+import type { ByteReader } from '../lib/byte-reader.ts'
+import type { ByteWriter } from '../lib/byte-writer.ts'
+import { type FieldTable, readTable, writeTable } from '../model/field-table.ts'
+
+export const recordTypes = {
+  publish: 1,
+  settled: 2,
+  topology: 4,
+  delivered: 6,
+  snapshot: 12,
+  live: 13,
+  clean: 14,
+} as const
+
+/** A reader that does not know a record with this flag must refuse the folder. */
+export const criticalFlag = 0x80
+
+/** Bytes of one route in a PUBLISH record. */
+export const routeBytes = 12
+
+export type TopologyRecord =
+  | {
+      readonly type: 'exchange-declared'
+      readonly virtualHost: string
+      readonly name: string
+      readonly kind: string
+      readonly durable: boolean
+      readonly autoDelete: boolean
+      readonly internal: boolean
+      readonly arguments: FieldTable
+    }
+  | { readonly type: 'exchange-deleted'; readonly virtualHost: string; readonly name: string }
+  | {
+      readonly type: 'queue-declared'
+      readonly virtualHost: string
+      readonly name: string
+      readonly queueId: number
+      readonly durable: boolean
+      readonly autoDelete: boolean
+      readonly arguments: FieldTable
+    }
+  | { readonly type: 'queue-deleted'; readonly virtualHost: string; readonly name: string; readonly queueId: number }
+  | BindingRecord<'bound'>
+  | BindingRecord<'unbound'>
+
+export interface BindingRecord<Type extends string> {
+  readonly type: Type
+  readonly virtualHost: string
+  readonly source: string
+  readonly destination: string
+  readonly destinationKind: 'queue' | 'exchange'
+  readonly routingKey: string
+  readonly arguments: FieldTable
+}
+
+const operations = ['exchange-declared', 'exchange-deleted', 'queue-declared', 'queue-deleted', 'bound', 'unbound'] as const
+
+export function encodeTopology(writer: ByteWriter, record: TopologyRecord): void {
+  writer.u8(operations.indexOf(record.type) + 1)
+  writer.text(record.virtualHost)
+  switch (record.type) {
+    case 'exchange-declared':
+      writer.text(record.name)
+      writer.text(record.kind)
+      writer.u8((record.durable ? 1 : 0) | (record.autoDelete ? 2 : 0) | (record.internal ? 4 : 0))
+      writeTable(writer, record.arguments)
+      return
+    case 'exchange-deleted':
+      writer.text(record.name)
+      return
+    case 'queue-declared':
+      writer.text(record.name)
+      writer.varint(record.queueId)
+      writer.u8((record.durable ? 1 : 0) | (record.autoDelete ? 2 : 0))
+      writeTable(writer, record.arguments)
+      return
+    case 'queue-deleted':
+      writer.text(record.name)
+      writer.varint(record.queueId)
+      return
+    case 'bound':
+    case 'unbound':
+      writer.text(record.source)
+      writer.text(record.destination)
+      writer.u8(record.destinationKind === 'queue' ? 0 : 1)
+      writer.text(record.routingKey)
+      writeTable(writer, record.arguments)
+  }
+}
+
+/** Throws ByteReaderError or RangeError on bytes that are no topology record. */
+export function decodeTopology(reader: ByteReader): TopologyRecord {
+  const type = operations[reader.u8() - 1]
+  const virtualHost = reader.text()
+  switch (type) {
+    case 'exchange-declared': {
+      const name = reader.text()
+      const kind = reader.text()
+      const bits = reader.u8()
+      return {
+        type,
+        virtualHost,
+        name,
+        kind,
+        durable: (bits & 1) !== 0,
+        autoDelete: (bits & 2) !== 0,
+        internal: (bits & 4) !== 0,
+        arguments: readTable(reader),
+      }
+    }
+    case 'exchange-deleted':
+      return { type, virtualHost, name: reader.text() }
+    case 'queue-declared': {
+      const name = reader.text()
+      const queueId = reader.varint()
+      const bits = reader.u8()
+      const table = readTable(reader)
+      return { type, virtualHost, name, queueId, durable: (bits & 1) !== 0, autoDelete: (bits & 2) !== 0, arguments: table }
+    }
+    case 'queue-deleted':
+      return { type, virtualHost, name: reader.text(), queueId: reader.varint() }
+    case 'bound':
+    case 'unbound': {
+      const source = reader.text()
+      const destination = reader.text()
+      const destinationKind = reader.u8() === 0 ? 'queue' : 'exchange'
+      const routingKey = reader.text()
+      return { type, virtualHost, source, destination, destinationKind, routingKey, arguments: readTable(reader) }
+    }
+    case undefined:
+      throw new RangeError('a topology record with an operation that this version does not know')
+  }
+}

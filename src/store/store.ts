@@ -1,0 +1,71 @@
+/**
+ * What must be remembered. The broker decides; the store remembers its decisions, in memory or in a log on disk, behind
+ * this one interface.
+ *
+ * Everything appended between two commits forms one frame, which is on disk as a whole or not at all. The core is
+ * synchronous and commits at the end of a turn, so what belongs together (the publishes and acks of a transaction) never
+ * straddles frames.
+ */
+import type { Message } from '../model/message.ts'
+import type { Entry } from './entry.ts'
+import type { QueueIndex } from './queue-index.ts'
+import type { TopologyRecord } from './record.ts'
+
+export interface Store {
+  /** Whether records outlive the process; if not, every LSN is 0 and durable at once. */
+  readonly persists: boolean
+  /** The number of the frame that is being filled. */
+  readonly openLsn: number
+  /** Every frame up to this number is on stable storage. */
+  readonly durableLsn: number
+  /** Bytes appended and not yet durable. */
+  readonly unsyncedBytes: number
+
+  /** Reads what is remembered: every topology record in order, before `queueIndex` is asked for. Once, first. */
+  load(sink: (record: TopologyRecord) => void, events: StoreEvents, source: SnapshotSource): Promise<LoadReport>
+  appendTopology(record: TopologyRecord): void
+  /** The index of a queue, with the entries recovery found if it is one of those. */
+  queueIndex(queueId: number, durable: boolean): QueueIndex
+  /** Forgets a queue that was deleted. */
+  dropIndex(queueId: number): void
+  /** A publish: begin, one addRoute per durable queue, end. */
+  beginPublish(message: Message, routeCount: number): void
+  addRoute(queueId: number, sequence: number): void
+  endPublish(): void
+  /** Starts writing what was appended, unless a write is under way; then it follows by itself when that one is done. */
+  commit(): void
+  /** Writes acknowledgements with the next commit instead of letting them wait for company. */
+  hurry(): void
+  /** Names where this broker is served, for whoever finds the folder in use. */
+  announce(addresses: readonly string[]): Promise<void>
+  /** Stores everything, marks the end as clean and lets the folder go. Rejects if the outcome is unknown. */
+  close(): Promise<void>
+}
+
+export interface StoreEvents {
+  durable(lsn: number): void
+  /** A write failed and will be tried again; nothing is lost and nothing more is durable until `resumed`. */
+  stalled(error: Error): void
+  resumed(): void
+  /** A sync failed: nothing will ever be durable again. */
+  failed(error: Error): void
+}
+
+/** Where the store asks for the present state when it writes a snapshot. */
+export interface SnapshotSource {
+  nextQueueId(): number
+  /** Every durable exchange, queue and binding, as the records that make them. */
+  topology(visit: (record: TopologyRecord) => void): void
+  /** Every entry that a consumer holds. */
+  unacked(visit: (queueId: number, entry: Entry) => void): void
+}
+
+export interface LoadReport {
+  /** The highest queue id that was ever given out, plus one. */
+  readonly nextQueueId: number
+  readonly messages: number
+  /** False: the last run ended without saying so, and every message counts as redelivered. */
+  readonly clean: boolean
+  /** What recovery found and did, in words for people; empty when there is nothing to say. */
+  readonly notes: readonly string[]
+}
