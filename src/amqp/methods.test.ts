@@ -12,8 +12,8 @@ const values: Record<string, fc.Arbitrary<unknown>> = {
   short: fc.nat(65535),
   long: fc.nat({ max: 0xffffffff }),
   longlong: fc.maxSafeNat(),
-  shortstr: shortString.filter((value) => value.isWellFormed()),
-  longstr: fc.string({ unit: 'grapheme' }).filter((value) => value.isWellFormed()),
+  shortstr: shortString,
+  longstr: fc.string({ unit: 'grapheme' }),
   bytes: fc.uint8Array().map((bytes) => Buffer.from(bytes)),
   table: fc.dictionary(fc.string({ maxLength: 20 }), fc.oneof(fc.integer(), fc.boolean(), fc.string())).map(toTable),
   bit: fc.boolean(),
@@ -43,8 +43,8 @@ function codeOf(run: () => unknown): string {
 }
 
 describe('the table', () => {
-  test('has the 64 methods of RabbitMQ, each number once', () => {
-    expect(names).toHaveLength(64)
+  test('has RabbitMQ’s 66 methods, each number once', () => {
+    expect(names).toHaveLength(66)
     expect(new Set(names.map(methodId)).size).toBe(names.length)
     for (const name of names) expect(methodName(methodId(name))).toBe(name)
     expect(methodName(0x000a0063)).toBeUndefined()

@@ -55,7 +55,7 @@ test('an address that cannot be used is refused without its password', () => {
 })
 
 test('any user, password and virtual host come back', () => {
-  const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter((value) => value.isWellFormed())
+  const text = fc.string({ unit: 'grapheme', minLength: 1 })
   fc.assert(
     fc.property(text, text, text, (user, password, virtualHost) => {
       const [one, two, three] = [user, password, virtualHost].map(encodeURIComponent) as [string, string, string]

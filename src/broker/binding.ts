@@ -34,7 +34,12 @@ export function makeBinding(
   }
 }
 
-export function bindingIdentity(kind: 'queue' | 'exchange', name: string, routingKey: string, table: FieldTable): string {
+export function bindingIdentity(
+  kind: 'queue' | 'exchange',
+  name: string,
+  routingKey: string,
+  table: FieldTable,
+): string {
   const writer = new ByteWriter(64)
   writer.text(kind)
   writer.text(name)

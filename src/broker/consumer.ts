@@ -12,14 +12,7 @@ export class Consumer {
   readonly prefetchCount: number
   unackedCount = 0
 
-  constructor(
-    tag: string,
-    channel: Channel,
-    queue: Queue,
-    noAck: boolean,
-    exclusive: boolean,
-    prefetchCount: number,
-  ) {
+  constructor(tag: string, channel: Channel, queue: Queue, noAck: boolean, exclusive: boolean, prefetchCount: number) {
     this.tag = tag
     this.channel = channel
     this.queue = queue

@@ -4,10 +4,11 @@
  * A message arrives with `accept`, which only marks the queue; `dispatch` at the end of the turn hands out what consumers
  * have credit for. What stays behind is copied out of the socket's chunk into the queue's slab.
  */
+
+import { Slab } from '../lib/slab.ts'
 import type { QueueCounters } from '../model/command.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { Slab } from '../lib/slab.ts'
 import type { Entry } from '../store/entry.ts'
 import type { QueueIndex } from '../store/queue-index.ts'
 import type { Binding } from './binding.ts'
@@ -113,6 +114,12 @@ export class Queue {
     if (entry === undefined) return undefined
     this.countDelivery(entry)
     return entry
+  }
+
+  /** The caller of `take` keeps the entry until it is settled or requeued. */
+  hold(entry: Entry): void {
+    if (!entry.message.owned) this.keep(entry.message)
+    this.unackedCount++
   }
 
   /** An unacknowledged entry comes back to its place. */

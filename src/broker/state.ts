@@ -3,8 +3,8 @@
  * come and go, live and in recovery alike. It decides nothing; whoever appends a record has decided.
  */
 import { assert } from '../lib/assert.ts'
-import type { Store } from '../store/store.ts'
 import type { TopologyRecord } from '../store/record.ts'
+import type { Store } from '../store/store.ts'
 import { type Binding, bindingIdentity, makeBinding } from './binding.ts'
 import { Exchange, type ExchangeKind } from './exchange.ts'
 import { Queue } from './queue.ts'

@@ -26,12 +26,15 @@ export class Tick {
   /** Channels with something that waits for the disk. */
   private readonly waiting: Channel[] = []
   private readonly runLater: () => void
+  private readonly ended: () => void
   private stopped = false
 
-  constructor(clock: Clock, store: Store, deliveriesPerTurn: number) {
+  /** `ended` is called last, for whatever looks at the sum of a turn (alarms, throttled publishers). */
+  constructor(clock: Clock, store: Store, deliveriesPerTurn: number, ended: () => void) {
     this.clock = clock
     this.store = store
     this.deliveriesPerTurn = deliveriesPerTurn
+    this.ended = ended
     this.runLater = () => {
       this.scheduled = false
       if (!this.stopped) this.run()
@@ -93,6 +96,7 @@ export class Tick {
     for (const channel of touched) channel.touched = false
     for (const channel of touched) channel.flush()
     touched.length = 0
+    this.ended()
   }
 
   private dispatchQueues(): void {

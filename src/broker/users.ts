@@ -2,8 +2,9 @@
  * Who may log in. For now the one user every AMQP client tries first: guest/guest, from this machine only. What counts is
  * the peer's address, not the listener's.
  */
-import { BrokerError } from '../model/errors.ts'
+
 import type { Login } from '../model/channel.ts'
+import { BrokerError } from '../model/errors.ts'
 
 export function authenticate(login: Login): void {
   if (login.credentials === null) return

@@ -24,8 +24,6 @@ export const clientLimits = {
   restartsMax: 10,
   /** Error text in a header; all headers together must fit into one frame. */
   errorTextMax: 2_000,
-  /** Messages are composed in slabs of this size, one allocation for many. */
-  slabBytes: 65_536,
   statsIntervalMs: 1_000,
   statsWindowMs: 10_000,
   /** Nobody asked for figures for so long: stop sampling until somebody does. */

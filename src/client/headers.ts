@@ -2,6 +2,7 @@
  * The headers that carry what AMQP has no property for. Other languages may read and write them; docs/protocol.md is the
  * place where they are explained.
  */
+import { BrokerError, LeveretError } from '../model/errors.ts'
 import { type Field, type FieldTable, fromField, type PlainValue, toField } from '../model/field-table.ts'
 import { clientLimits } from './client-limits.ts'
 
@@ -62,8 +63,13 @@ export function plainHeaders(headers: FieldTable | undefined): { [name: string]:
 
 /** What a handler threw, as text that fits into a header. */
 export function errorText(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : `threw ${describe(error)}`
+  const text = sayError(error)
   return text.length <= clientLimits.errorTextMax ? text : `${text.slice(0, clientLimits.errorTextMax - 1)}…`
+}
+
+function sayError(error: unknown): string {
+  if (error instanceof LeveretError || error instanceof BrokerError) return error.message
+  return error instanceof Error ? `${error.name}: ${error.message}` : `threw ${describe(error)}`
 }
 
 function describe(value: unknown): string {

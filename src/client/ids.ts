@@ -58,7 +58,7 @@ export class IdSource {
     this.timeMs = timeMs
     const time = timeMs.toString(16).padStart(12, '0').slice(-12)
     this.prefix = `${time.slice(0, 8)}-${time.slice(8)}-${this.random}`
-    this.prefixBytes.latin1Write(this.prefix, 0, prefixLength)
+    this.prefixBytes.write(this.prefix, 0, prefixLength, 'latin1')
   }
 }
 

@@ -6,7 +6,7 @@
  * a chunk of 64 KiB alive.
  */
 import { copyRange } from '../lib/copy-range.ts'
-import { decodeProperties, type Properties, scanPersistent } from './properties.ts'
+import { decodeProperties, type Properties, scanProperties } from './properties.ts'
 
 /** Where a message lies in a log; the log may drop the place once nothing live points to it. */
 export interface Residence {
@@ -17,6 +17,8 @@ export class Message {
   readonly exchange: string
   readonly routingKey: string
   readonly persistent: boolean
+  /** Whether it carries an expiration. */
+  readonly expires: boolean
   source: Buffer
   propertiesStart: number
   propertiesEnd: number
@@ -39,7 +41,9 @@ export class Message {
   ) {
     this.exchange = exchange
     this.routingKey = routingKey
-    this.persistent = scanPersistent(source, propertiesStart, propertiesEnd)
+    const traits = scanProperties(source, propertiesStart, propertiesEnd)
+    this.persistent = (traits & 1) !== 0
+    this.expires = (traits & 2) !== 0
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd

@@ -54,10 +54,10 @@ const CLUSTER_ID = 0x0004
 export const emptyProperties: Buffer = Buffer.from([0, 0])
 
 /**
- * Checks that `buffer[start, end)` is a whole property list and says whether it asks for persistence. It runs for every
- * message that is published, so it skips what it need not read.
+ * Checks that `buffer[start, end)` is a whole property list and says what the broker must know of every message: bit 0,
+ * it asks for persistence; bit 1, it has an expiration. It runs for each publish, so it skips what it need not read.
  */
-export function scanPersistent(buffer: Buffer, start: number, end: number): boolean {
+export function scanProperties(buffer: Buffer, start: number, end: number): number {
   if (end - start < 2) throw malformed()
   const flags = ((buffer[start] as number) << 8) | (buffer[start + 1] as number)
   if ((flags & 1) !== 0) throw malformed()
@@ -83,7 +83,7 @@ export function scanPersistent(buffer: Buffer, start: number, end: number): bool
     }
   }
   if (at !== end) throw malformed()
-  return persistent
+  return (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0)
 }
 
 function malformed(): BrokerError {

@@ -30,7 +30,9 @@ export class MemoryStore implements Store {
 
   commit(): void {}
 
-  hurry(): void {}
+  barrier(): number {
+    return 0
+  }
 
   async announce(): Promise<void> {}
 

@@ -72,7 +72,14 @@ export interface BindingRecord<Type extends string> {
   readonly arguments: FieldTable
 }
 
-const operations = ['exchange-declared', 'exchange-deleted', 'queue-declared', 'queue-deleted', 'bound', 'unbound'] as const
+const operations = [
+  'exchange-declared',
+  'exchange-deleted',
+  'queue-declared',
+  'queue-deleted',
+  'bound',
+  'unbound',
+] as const
 
 export function encodeTopology(writer: ByteWriter, record: TopologyRecord): void {
   writer.u8(operations.indexOf(record.type) + 1)
@@ -134,7 +141,15 @@ export function decodeTopology(reader: ByteReader): TopologyRecord {
       const queueId = reader.varint()
       const bits = reader.u8()
       const table = readTable(reader)
-      return { type, virtualHost, name, queueId, durable: (bits & 1) !== 0, autoDelete: (bits & 2) !== 0, arguments: table }
+      return {
+        type,
+        virtualHost,
+        name,
+        queueId,
+        durable: (bits & 1) !== 0,
+        autoDelete: (bits & 2) !== 0,
+        arguments: table,
+      }
     }
     case 'queue-deleted':
       return { type, virtualHost, name: reader.text(), queueId: reader.varint() }
@@ -146,7 +161,7 @@ export function decodeTopology(reader: ByteReader): TopologyRecord {
       const routingKey = reader.text()
       return { type, virtualHost, source, destination, destinationKind, routingKey, arguments: readTable(reader) }
     }
-    case undefined:
+    default:
       throw new RangeError('a topology record with an operation that this version does not know')
   }
 }

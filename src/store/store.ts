@@ -34,8 +34,11 @@ export interface Store {
   endPublish(): void
   /** Starts writing what was appended, unless a write is under way; then it follows by itself when that one is done. */
   commit(): void
-  /** Writes acknowledgements with the next commit instead of letting them wait for company. */
-  hurry(): void
+  /**
+   * The frame with which everything appended or settled so far is durable; it will be written with the next commit, so
+   * that whoever waits for it does not wait for company.
+   */
+  barrier(): number
   /** Names where this broker is served, for whoever finds the folder in use. */
   announce(addresses: readonly string[]): Promise<void>
   /** Stores everything, marks the end as clean and lets the folder go. Rejects if the outcome is unknown. */
@@ -55,7 +58,7 @@ export interface StoreEvents {
 export interface SnapshotSource {
   nextQueueId(): number
   /** Every durable exchange, queue and binding, as the records that make them. */
-  topology(visit: (record: TopologyRecord) => void): void
+  durableTopology(visit: (record: TopologyRecord) => void): void
   /** Every entry that a consumer holds. */
   unacked(visit: (queueId: number, entry: Entry) => void): void
 }

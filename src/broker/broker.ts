@@ -1,0 +1,219 @@
+/**
+ * The broker: sessions, the state, the store and the turn that ties them together. It is synchronous and deterministic,
+ * knows no bytes on the wire and no sockets, and is driven through the port of model/channel.ts.
+ */
+import type { Driver, Login, SessionEvents, Session as SessionPort } from '../model/channel.ts'
+import { BrokerError, LeveretError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
+import type { Platform } from '../platform/platform.ts'
+import type { Entry } from '../store/entry.ts'
+import type { TopologyRecord } from '../store/record.ts'
+import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+import { Publisher } from './publisher.ts'
+import type { Queue } from './queue.ts'
+import { ResidentMemory } from './resident-memory.ts'
+import { Session } from './session.ts'
+import { State } from './state.ts'
+import { Tick } from './tick.ts'
+import { Topology } from './topology.ts'
+import { authenticate } from './users.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+export interface BrokerOptions {
+  /** Memory for messages in queues, in bytes; above it publishers are blocked. */
+  readonly memoryBytesMax: number
+}
+
+/** What a channel needs of the broker it belongs to. */
+export interface BrokerParts {
+  readonly store: Store
+  readonly tick: Tick
+  readonly topology: Topology
+  readonly publisher: Publisher
+  /** Removes a queue, ends its consumers, and returns how many messages were ready. */
+  deleteQueue(host: VirtualHost, queue: Queue): number
+  /** The session has published: look whether it must wait. */
+  published(session: Session): void
+}
+
+export class Broker implements Driver, StoreEvents, SnapshotSource {
+  readonly parts: BrokerParts
+  /** What recovery found; complete once `open` has resolved. */
+  report: LoadReport = { nextQueueId: 1, messages: 0, clean: true, notes: [] }
+  private readonly store: Store
+  private readonly state: State
+  private readonly tick: Tick
+  private readonly topology: Topology
+  private readonly memory: ResidentMemory
+  private readonly sessions = new Set<Session>()
+  private readonly throttledSessions = new Set<Session>()
+  private blockedReason: string | null = null
+  private diskStalled = false
+  private failure: LeveretError | null = null
+  private closed = false
+  private readonly failureListeners: ((error: LeveretError) => void)[] = []
+
+  /** Use `Broker.open`: a broker is not one before it has read what it must remember. */
+  private constructor(platform: Platform, store: Store, options: BrokerOptions) {
+    this.store = store
+    this.tick = new Tick(platform.clock, store, limits.deliveriesPerTurn, () => this.turnEnded())
+    this.memory = new ResidentMemory(options.memoryBytesMax)
+    this.state = new State(store, this.tick, this.memory)
+    this.topology = new Topology(platform.random, store, this.state)
+    this.parts = {
+      store,
+      tick: this.tick,
+      topology: this.topology,
+      publisher: new Publisher(store),
+      deleteQueue: (host, queue) => this.deleteQueue(host, queue),
+      published: (session) => {
+        if (store.unsyncedBytes > limits.unsyncedBytesMax && !session.throttled) this.throttle(session)
+        if (this.memory.bytes > this.memory.bytesMax && this.blockedReason === null) this.updateAlarms()
+      },
+    }
+  }
+
+  /** Recovers what the store remembers. Rejects with the store's error (E_FOLDER_IN_USE, E_STORAGE_CORRUPT, …). */
+  static async open(platform: Platform, store: Store, options: BrokerOptions): Promise<Broker> {
+    const broker = new Broker(platform, store, options)
+    broker.report = await store.load((record) => broker.state.apply(record), broker, broker)
+    broker.state.nextQueueId = Math.max(broker.state.nextQueueId, broker.report.nextQueueId)
+    return broker
+  }
+
+  async authenticate(login: Login): Promise<void> {
+    this.needOpen()
+    authenticate(login)
+  }
+
+  async openSession(login: Login, events: SessionEvents): Promise<SessionPort> {
+    this.needOpen()
+    authenticate(login)
+    const host = this.state.virtualHosts.get(login.virtualHost)
+    if (host === undefined) throw new BrokerError('NOT_ALLOWED', `vhost ${login.virtualHost} not found`)
+    const session = new Session(this, host, events)
+    this.sessions.add(session)
+    if (this.blockedReason !== null) events.blocked(this.blockedReason)
+    return session
+  }
+
+  /** Ends all sessions, stores everything and lets the folder go. */
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    const error = new BrokerError('CONNECTION_FORCED', `broker forced connection closure with reason 'shutdown'`)
+    for (const session of this.sessions) session.abort(error)
+    this.tick.stop()
+    if (this.failure !== null) throw this.failure
+    await this.store.close()
+  }
+
+  /** Called once if the storage fails for good; every session has been closed by then. */
+  onFailure(listener: (error: LeveretError) => void): void {
+    if (this.failure !== null) listener(this.failure)
+    else this.failureListeners.push(listener)
+  }
+
+  /** Names where this broker is served, for whoever finds the folder in use. */
+  async announce(addresses: readonly string[]): Promise<void> {
+    await this.store.announce(addresses)
+  }
+
+  /** Messages ready and unacknowledged over all queues, and their memory. */
+  get residentBytes(): number {
+    return this.memory.bytes
+  }
+
+  deleteQueue(host: VirtualHost, queue: Queue): number {
+    const consumers = queue.consumers.splice(0)
+    const count = this.topology.removeQueue(host, queue)
+    for (const consumer of consumers) consumer.channel.consumerEnded(consumer)
+    return count
+  }
+
+  sessionEnded(session: Session): void {
+    this.sessions.delete(session)
+    this.throttledSessions.delete(session)
+  }
+
+  // What the store tells.
+
+  durable(_lsn: number): void {
+    this.tick.durable()
+  }
+
+  stalled(_error: Error): void {
+    this.diskStalled = true
+    this.updateAlarms()
+  }
+
+  resumed(): void {
+    this.diskStalled = false
+    this.updateAlarms()
+  }
+
+  failed(error: Error): void {
+    if (this.failure !== null) return
+    this.failure =
+      error instanceof LeveretError
+        ? error
+        : new LeveretError('E_STORAGE_FAILED', `the storage failed and nothing more is stored: ${error.message}`, error)
+    this.tick.stop()
+    const reason = new BrokerError('INTERNAL_ERROR', `the storage failed; outcomes not yet confirmed are unknown`)
+    for (const session of this.sessions) session.abort(reason)
+    for (const listener of this.failureListeners) listener(this.failure)
+  }
+
+  // What the store asks.
+
+  nextQueueId(): number {
+    return this.state.nextQueueId
+  }
+
+  durableTopology(visit: (record: TopologyRecord) => void): void {
+    this.state.forEachDurable(visit)
+  }
+
+  unacked(visit: (queueId: number, entry: Entry) => void): void {
+    for (const session of this.sessions) for (const channel of session.channels) channel.forEachUnacked(visit)
+  }
+
+  private turnEnded(): void {
+    if (this.throttledSessions.size > 0 && this.store.unsyncedBytes <= limits.unsyncedBytesResume) this.unthrottle()
+    if (this.blockedReason !== null) this.updateAlarms()
+  }
+
+  private needOpen(): void {
+    if (this.failure !== null) throw new BrokerError('INTERNAL_ERROR', this.failure.message)
+    if (this.closed) throw new BrokerError('CONNECTION_FORCED', 'the broker is closed')
+  }
+
+  private throttle(session: Session): void {
+    session.throttled = true
+    this.throttledSessions.add(session)
+    session.events.throttled()
+  }
+
+  private unthrottle(): void {
+    const sessions = [...this.throttledSessions]
+    this.throttledSessions.clear()
+    for (const session of sessions) {
+      session.throttled = false
+      session.events.resumed()
+    }
+  }
+
+  /** Publishers are blocked while memory is short or the disk does not take writes; consumers go on. */
+  private updateAlarms(): void {
+    const lowMemory = this.memory.bytes > (this.blockedReason === null ? this.memory.bytesMax : this.memory.bytesResume)
+    const reasons = [lowMemory ? 'memory' : '', this.diskStalled ? 'disk' : ''].filter((reason) => reason !== '')
+    const reason = reasons.length === 0 ? null : `low on ${reasons.join(' & ')}`
+    if (reason === this.blockedReason) return
+    const wasBlocked = this.blockedReason !== null
+    this.blockedReason = reason
+    for (const session of this.sessions) {
+      if (reason === null) session.events.unblocked()
+      else if (!wasBlocked) session.events.blocked(reason)
+    }
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The way of a message from a channel into queues: route, log what must survive, enqueue. One per broker; the routes of
+ * the last exchange and key are remembered, because publishers repeat themselves.
+ */
+import type { Message } from '../model/message.ts'
+import type { Store } from '../store/store.ts'
+import type { Exchange } from './exchange.ts'
+import type { Queue } from './queue.ts'
+import { RouteSet } from './route-set.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+export class Publisher {
+  private readonly store: Store
+  private readonly routes = new RouteSet()
+  private lastHost: VirtualHost | null = null
+  private lastVersion = -1
+  private lastExchange: Exchange | null = null
+  private lastKey = ''
+  /** How many queues took the last message. */
+  routed = 0
+
+  constructor(store: Store) {
+    this.store = store
+  }
+
+  /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. */
+  publish(host: VirtualHost, exchange: Exchange, message: Message): number {
+    this.route(host, exchange, message)
+    const { routes, store } = this
+    const { length } = routes
+    this.routed = length
+    if (length === 0) return 0
+    let loggedCount = 0
+    if (message.persistent && store.persists) {
+      for (let at = 0; at < length; at++) if ((routes.queues[at] as Queue).durable) loggedCount++
+    }
+    if (loggedCount === 0) {
+      for (let at = 0; at < length; at++) (routes.queues[at] as Queue).accept(message, false)
+      return 0
+    }
+    store.beginPublish(message, loggedCount)
+    for (let at = 0; at < length; at++) {
+      const queue = routes.queues[at] as Queue
+      const sequence = queue.accept(message, queue.durable)
+      if (queue.durable) store.addRoute(queue.id, sequence)
+    }
+    store.endPublish()
+    return store.openLsn
+  }
+
+  private route(host: VirtualHost, exchange: Exchange, message: Message): void {
+    if (
+      exchange === this.lastExchange &&
+      message.routingKey === this.lastKey &&
+      host === this.lastHost &&
+      host.topologyVersion === this.lastVersion
+    ) {
+      return
+    }
+    host.route(exchange, message, this.routes)
+    this.lastHost = host
+    this.lastVersion = host.topologyVersion
+    this.lastExchange = exchange.routesByKey && !reachesHeaders(exchange) ? exchange : null
+    this.lastKey = message.routingKey
+  }
+}
+
+/** Bindings between exchanges may lead to a headers exchange, whose routes the key alone does not tell. */
+function reachesHeaders(exchange: Exchange): boolean {
+  for (const binding of exchange.bindings.values()) if (binding.exchange !== null) return true
+  return false
+}

@@ -1,0 +1,51 @@
+/** A session: AMQP's connection. It owns channels and exclusive queues, and ends with both. */
+import type { ChannelEvents, Channel as ChannelPort, SessionEvents, Session as SessionPort } from '../model/channel.ts'
+import type { BrokerError } from '../model/errors.ts'
+import type { Broker } from './broker.ts'
+import { Channel } from './channel.ts'
+import type { Queue } from './queue.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+export class Session implements SessionPort {
+  readonly virtualHost: VirtualHost
+  readonly events: SessionEvents
+  readonly exclusiveQueues: Set<Queue> = new Set()
+  readonly channels: Set<Channel> = new Set()
+  /** Told to stop publishing until more is on disk. */
+  throttled = false
+  private readonly broker: Broker
+  private closed = false
+
+  constructor(broker: Broker, virtualHost: VirtualHost, events: SessionEvents) {
+    this.broker = broker
+    this.virtualHost = virtualHost
+    this.events = events
+  }
+
+  openChannel(events: ChannelEvents): ChannelPort {
+    const channel = new Channel(this.broker.parts, this, events)
+    this.channels.add(channel)
+    return channel
+  }
+
+  async close(): Promise<void> {
+    this.end()
+  }
+
+  /** Ends the session from the broker's side and says why. */
+  abort(error: BrokerError): void {
+    if (this.closed) return
+    this.end()
+    this.events.closed(error)
+  }
+
+  private end(): void {
+    if (this.closed) return
+    this.closed = true
+    for (const channel of this.channels) channel.close()
+    this.channels.clear()
+    for (const queue of this.exclusiveQueues) this.broker.deleteQueue(this.virtualHost, queue)
+    this.exclusiveQueues.clear()
+    this.broker.sessionEnded(this)
+  }
+}

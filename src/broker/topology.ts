@@ -1,0 +1,299 @@
+/**
+ * Declaring, binding and deleting: the rules. Each checks a command against the state, makes a record of what is now a
+ * fact, appends it if it must survive, and applies it. Texts are RabbitMQ's, because clients match on them.
+ *
+ * What is not durable is only applied. Each answers whether anything was appended, so that the reply can wait for it.
+ */
+
+import type { BindCommand, ExchangeDeclare, QueueDeclare, QueueInfo } from '../model/command.ts'
+import { BrokerError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
+import type { Random } from '../platform/random.ts'
+import type { TopologyRecord } from '../store/record.ts'
+import type { Store } from '../store/store.ts'
+import { checkExchangeArguments, checkQueueArguments, checkSame, checkSameArguments } from './arguments.ts'
+import { bindingIdentity } from './binding.ts'
+import { type Exchange, exchangeKinds } from './exchange.ts'
+import { checkHeaderCriteria } from './header-match.ts'
+import type { Queue } from './queue.ts'
+import type { Session } from './session.ts'
+import type { State } from './state.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+export class Topology {
+  private readonly random: Random
+  private readonly store: Store
+  private readonly state: State
+  private changed = false
+
+  constructor(random: Random, store: Store, state: State) {
+    this.random = random
+    this.store = store
+    this.state = state
+  }
+
+  declareExchange(host: VirtualHost, command: ExchangeDeclare): boolean {
+    this.changed = false
+    const { exchange: name, kind } = command
+    const where = `exchange '${name}' in vhost '${host.name}'`
+    if (name === '') throw onDefaultExchange()
+    const existing = host.exchanges.get(name)
+    if (command.passive) {
+      if (existing === undefined) throw noExchange(host, name)
+      return false
+    }
+    if (!exchangeKinds.includes(kind)) {
+      throw new BrokerError('PRECONDITION_FAILED', `invalid exchange type '${kind}'`)
+    }
+    if (existing !== undefined) {
+      checkSame(where, 'type', kind, existing.kind)
+      checkSame(where, 'durable', command.durable, existing.durable)
+      checkSame(where, 'auto_delete', command.autoDelete, existing.autoDelete)
+      checkSame(where, 'internal', command.internal, existing.internal)
+      return false
+    }
+    checkName('exchange', name)
+    if (name.startsWith('amq.')) {
+      throw new BrokerError('ACCESS_REFUSED', `exchange name '${name}' contains reserved prefix 'amq.*'`)
+    }
+    checkExchangeArguments(name, host.name, command.arguments)
+    const { durable, autoDelete, internal } = command
+    this.record(
+      {
+        type: 'exchange-declared',
+        virtualHost: host.name,
+        name,
+        kind,
+        durable,
+        autoDelete,
+        internal,
+        arguments: command.arguments,
+      },
+      durable,
+    )
+    return this.changed
+  }
+
+  deleteExchange(host: VirtualHost, name: string, ifUnused: boolean): boolean {
+    this.changed = false
+    if (name === '') throw onDefaultExchange()
+    if (name.startsWith('amq.')) {
+      throw new BrokerError(
+        'ACCESS_REFUSED',
+        `deletion of system exchange '${name}' in vhost '${host.name}' not allowed`,
+      )
+    }
+    const exchange = host.exchanges.get(name)
+    if (exchange === undefined) return false
+    if (ifUnused && exchange.bindings.size > 0) {
+      throw new BrokerError('PRECONDITION_FAILED', `exchange '${name}' in vhost '${host.name}' in use`)
+    }
+    this.removeExchange(host, exchange)
+    return this.changed
+  }
+
+  declareQueue(host: VirtualHost, session: Session, command: QueueDeclare): Queue {
+    this.changed = false
+    const existing = command.queue === '' ? undefined : host.queues.get(command.queue)
+    if (command.passive) {
+      if (existing === undefined) throw noQueue(host, command.queue)
+      checkOwner(host, existing, session)
+      return existing
+    }
+    if (command.queue.startsWith('amq.')) {
+      throw new BrokerError('ACCESS_REFUSED', `queue name '${command.queue}' contains reserved prefix 'amq.*'`)
+    }
+    if (existing !== undefined) {
+      this.checkSameQueue(host, existing, session, command)
+      return existing
+    }
+    const name = command.queue === '' ? `amq.gen-${this.randomName()}` : command.queue
+    checkName('queue', name)
+    checkQueueArguments(name, host.name, command.arguments)
+    if (this.state.queuesById.size >= limits.queuesMax) {
+      throw new BrokerError(
+        'PRECONDITION_FAILED',
+        `cannot declare queue '${name}': queue limit in vhost '${host.name}' (${limits.queuesMax}) is reached`,
+      )
+    }
+    // An exclusive queue ends with its connection, so it cannot outlive the process: RabbitMQ stores it as not durable.
+    const durable = command.durable && !command.exclusive
+    const queueId = this.state.nextQueueId++
+    this.record(
+      {
+        type: 'queue-declared',
+        virtualHost: host.name,
+        name,
+        queueId,
+        durable,
+        autoDelete: command.autoDelete,
+        arguments: command.arguments,
+      },
+      durable,
+    )
+    const queue = host.queues.get(name) as Queue
+    if (command.exclusive) {
+      queue.owner = session
+      session.exclusiveQueues.add(queue)
+    }
+    return queue
+  }
+
+  /** Removes a queue and what goes with it; returns how many messages were ready. */
+  removeQueue(host: VirtualHost, queue: Queue): number {
+    this.changed = false
+    const count = queue.readyCount
+    const sources = new Set([...queue.bindings].map((binding) => binding.source))
+    queue.owner?.exclusiveQueues.delete(queue)
+    this.record({ type: 'queue-deleted', virtualHost: host.name, name: queue.name, queueId: queue.id }, queue.durable)
+    for (const source of sources) this.removeIfUnused(host, source)
+    return count
+  }
+
+  bind(host: VirtualHost, session: Session, command: BindCommand<'queue.bind' | 'exchange.bind'>): boolean {
+    this.changed = false
+    const source = findExchange(host, command.exchange)
+    const destination =
+      command.type === 'queue.bind'
+        ? findQueue(host, session, command.destination)
+        : findExchange(host, command.destination)
+    if (source.name === '' || destination.name === '') throw onDefaultExchange()
+    if (source.kind === 'headers') checkHeaderCriteria(command.arguments)
+    const kind = destination.kindOfThing
+    if (source.bindings.has(bindingIdentity(kind, destination.name, command.routingKey, command.arguments)))
+      return false
+    this.record(bindingRecord(host, 'bound', kind, command), source.durable && destination.durable)
+    return this.changed
+  }
+
+  unbind(host: VirtualHost, session: Session, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): boolean {
+    this.changed = false
+    if (command.exchange === '' || (command.type === 'exchange.unbind' && command.destination === '')) {
+      throw onDefaultExchange()
+    }
+    const source = host.exchanges.get(command.exchange)
+    const kind = command.type === 'queue.unbind' ? 'queue' : 'exchange'
+    if (kind === 'queue') {
+      const queue = host.queues.get(command.destination)
+      if (queue !== undefined) checkOwner(host, queue, session)
+    }
+    const identity = bindingIdentity(kind, command.destination, command.routingKey, command.arguments)
+    const binding = source?.bindings.get(identity)
+    if (source === undefined || binding === undefined) return false
+    this.record(bindingRecord(host, 'unbound', kind, command), binding.durable)
+    this.removeIfUnused(host, source)
+    return this.changed
+  }
+
+  describeQueues(host: VirtualHost): QueueInfo[] {
+    return [...host.queues.values()].map((queue) => ({
+      name: queue.name,
+      durable: queue.durable,
+      exclusive: queue.owner !== null,
+      autoDelete: queue.autoDelete,
+      arguments: [...queue.arguments],
+      ready: queue.readyCount,
+      readyBytes: queue.index.readyBytes,
+      unacked: queue.unackedCount,
+      consumers: queue.consumers.length,
+      counters: { ...queue.counters },
+    }))
+  }
+
+  /** 22 characters of 128 random bits, fit for a name. */
+  randomName(): string {
+    const bytes = Buffer.alloc(16)
+    this.random.fill(bytes)
+    return bytes.toString('base64url')
+  }
+
+  private checkSameQueue(host: VirtualHost, queue: Queue, session: Session, command: QueueDeclare): void {
+    checkOwner(host, queue, session)
+    if (command.exclusive && queue.owner === null) throw locked(host, queue.name)
+    const where = `queue '${queue.name}' in vhost '${host.name}'`
+    if (queue.owner === null) checkSame(where, 'durable', command.durable, queue.durable)
+    checkSame(where, 'auto_delete', command.autoDelete, queue.autoDelete)
+    checkSameArguments(where, command.arguments, queue.arguments)
+  }
+
+  /** An auto-delete exchange goes when the last binding it is the source of goes, and may take others with it. */
+  private removeIfUnused(host: VirtualHost, exchange: Exchange): void {
+    if (!exchange.autoDelete || exchange.bindings.size > 0 || host.exchanges.get(exchange.name) !== exchange) return
+    this.removeExchange(host, exchange)
+  }
+
+  private removeExchange(host: VirtualHost, exchange: Exchange): void {
+    const sources = new Set([...(host.exchangeBindings.get(exchange.name) ?? [])].map((binding) => binding.source))
+    this.record({ type: 'exchange-deleted', virtualHost: host.name, name: exchange.name }, exchange.durable)
+    for (const source of sources) this.removeIfUnused(host, source)
+  }
+
+  private record(record: TopologyRecord, durable: boolean): void {
+    if (durable && this.store.persists) {
+      this.store.appendTopology(record)
+      this.changed = true
+    }
+    this.state.apply(record)
+  }
+}
+
+export function findExchange(host: VirtualHost, name: string): Exchange {
+  const exchange = host.exchanges.get(name)
+  if (exchange === undefined) throw noExchange(host, name)
+  return exchange
+}
+
+/** The queue, if it is there and not another connection's. */
+export function findQueue(host: VirtualHost, session: Session, name: string): Queue {
+  const queue = host.queues.get(name)
+  if (queue === undefined) throw noQueue(host, name)
+  checkOwner(host, queue, session)
+  return queue
+}
+
+function checkOwner(host: VirtualHost, queue: Queue, session: Session): void {
+  if (queue.owner !== null && queue.owner !== session) throw locked(host, queue.name)
+}
+
+function checkName(what: string, name: string): void {
+  const size = Buffer.byteLength(name)
+  if (size <= limits.nameBytesMax) return
+  throw new BrokerError('PRECONDITION_FAILED', `the ${what} name has ${size} bytes, at most ${limits.nameBytesMax} fit`)
+}
+
+function bindingRecord(
+  host: VirtualHost,
+  type: 'bound' | 'unbound',
+  destinationKind: 'queue' | 'exchange',
+  command: BindCommand<string>,
+): TopologyRecord {
+  return {
+    type,
+    virtualHost: host.name,
+    source: command.exchange,
+    destination: command.destination,
+    destinationKind,
+    routingKey: command.routingKey,
+    arguments: command.arguments,
+  }
+}
+
+function locked(host: VirtualHost, name: string): BrokerError {
+  return new BrokerError(
+    'RESOURCE_LOCKED',
+    `cannot obtain exclusive access to locked queue '${name}' in vhost '${host.name}'. It could be originally declared on ` +
+      `another connection or the exclusive property value does not match that of the original declaration.`,
+  )
+}
+
+function noQueue(host: VirtualHost, name: string): BrokerError {
+  return new BrokerError('NOT_FOUND', `no queue '${name}' in vhost '${host.name}'`)
+}
+
+function noExchange(host: VirtualHost, name: string): BrokerError {
+  return new BrokerError('NOT_FOUND', `no exchange '${name}' in vhost '${host.name}'`)
+}
+
+function onDefaultExchange(): BrokerError {
+  return new BrokerError('ACCESS_REFUSED', 'operation not permitted on the default exchange')
+}

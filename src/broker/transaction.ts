@@ -1,0 +1,44 @@
+/**
+ * What a channel in tx mode has gathered: publishes that nobody sees yet, and acknowledgements that hold their entries
+ * back until the commit says so or the rollback returns them.
+ */
+import { BrokerError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
+import type { Message } from '../model/message.ts'
+
+export interface Settlement {
+  readonly tag: number
+  readonly requeue: boolean
+}
+
+export class Transaction {
+  publishes: Message[] = []
+  mandatory: boolean[] = []
+  settlements: Settlement[] = []
+  /** Tags among the settlements; they are no longer outstanding for anybody else. */
+  readonly settledTags: Set<number> = new Set()
+  private bytes = 0
+
+  /** Throws RESOURCE_ERROR if the transaction outgrows one frame of the log. */
+  publish(message: Message, mandatory: boolean): void {
+    this.bytes += message.contentBytes
+    if (this.bytes > limits.transactionBytesMax) {
+      throw new BrokerError('RESOURCE_ERROR', `a transaction holds at most ${limits.transactionBytesMax} bytes`)
+    }
+    this.publishes.push(message)
+    this.mandatory.push(mandatory)
+  }
+
+  settle(tag: number, requeue: boolean): void {
+    this.settlements.push({ tag, requeue })
+    this.settledTags.add(tag)
+  }
+
+  clear(): void {
+    this.publishes = []
+    this.mandatory = []
+    this.settlements = []
+    this.settledTags.clear()
+    this.bytes = 0
+  }
+}

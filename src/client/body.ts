@@ -1,0 +1,95 @@
+/**
+ * Values and bodies.
+ *
+ *     what is sent                      content type                 what the receiver gets
+ *     any value, text too               application/json             the value
+ *     undefined                         application/json, no body    undefined
+ *     Buffer, Uint8Array                application/octet-stream     Buffer
+ *     text with a contentType           that one                     text for text/*, else Buffer
+ *     bytes with a contentType          that one                     the same
+ *
+ * A body without a content type, as many plain AMQP clients send it, is taken as JSON if it is JSON, else as a Buffer.
+ */
+import { LeveretError } from '../model/errors.ts'
+import type { Message } from '../model/message.ts'
+import type { Properties } from '../model/properties.ts'
+
+export const jsonType = 'application/json'
+export const bytesType = 'application/octet-stream'
+
+const empty: Buffer = Buffer.alloc(0)
+
+export interface Encoded {
+  readonly contentType: string
+  /** Text is to be written as UTF-8. */
+  readonly body: Buffer | string
+}
+
+/** Throws E_BAD_DATA; `what` names the thing: "the data for queue 'resize'". */
+export function encodeBody(value: unknown, contentType: string | undefined, what: string): Encoded {
+  if (value instanceof Uint8Array) return { contentType: contentType ?? bytesType, body: asBuffer(value) }
+  if (contentType === undefined) return { contentType: jsonType, body: toJson(value, what) }
+  if (isJsonType(contentType)) return { contentType, body: toJson(value, what) }
+  if (typeof value === 'string') return { contentType, body: value }
+  throw new LeveretError(
+    'E_BAD_DATA',
+    `${what} is ${value === null ? 'null' : typeof value}, and the content type '${contentType}' is not JSON: give text or bytes`,
+  )
+}
+
+/** The JSON of a value; '' for undefined. Throws E_BAD_DATA for what JSON cannot say. */
+export function toJson(value: unknown, what: string): string {
+  try {
+    const text = JSON.stringify(value) as string | undefined
+    if (text !== undefined) return text
+  } catch (error) {
+    throw new LeveretError('E_BAD_DATA', `${what} cannot be written as JSON: ${(error as Error).message}`, error)
+  }
+  if (value === undefined) return ''
+  throw new LeveretError('E_BAD_DATA', `${what} is a ${typeof value}, which JSON has no word for: send data or bytes`)
+}
+
+/** Throws E_BAD_DATA for a body that is not what its content type says. */
+export function decodeBody(message: Message, properties: Properties, what: string): unknown {
+  const { contentType, contentEncoding } = properties
+  if (contentEncoding !== undefined && !/^(utf-?8|identity|)$/i.test(contentEncoding)) return copyOfBody(message)
+  if (contentType === undefined || contentType === '') return guess(message)
+  if (isJsonType(contentType)) return parseJson(message, what)
+  if (/^text\//i.test(contentType)) return bodyText(message)
+  return copyOfBody(message)
+}
+
+export function parseJson(message: Message, what: string): unknown {
+  if (message.bodyBytes === 0) return undefined
+  try {
+    return JSON.parse(bodyText(message))
+  } catch (error) {
+    throw new LeveretError('E_BAD_DATA', `${what} is not the JSON it says it is: ${(error as Error).message}`, error)
+  }
+}
+
+/** A message's body lives in a buffer that holds others too, and moves: what a user keeps is a copy. */
+export function copyOfBody(message: Message): Buffer {
+  return message.bodyBytes === 0 ? empty : Buffer.from(message.body)
+}
+
+function bodyText(message: Message): string {
+  return message.source.toString('utf8', message.bodyStart, message.bodyEnd)
+}
+
+function guess(message: Message): unknown {
+  if (message.bodyBytes === 0) return undefined
+  try {
+    return JSON.parse(bodyText(message))
+  } catch {
+    return copyOfBody(message)
+  }
+}
+
+function isJsonType(contentType: string): boolean {
+  return /^application\/(?:[\w.+-]+\+)?json(?:\s*;|\s*$)/i.test(contentType)
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,0 +1,102 @@
+/**
+ * Makes messages out of values. A queue has one composer; what all its plain messages share is encoded once:
+ *
+ *     flags  content-type  [delivery-mode 2]  message-id          then the body, in the same piece of the slab
+ *            ^^^^^^^^^^^^^^ template ^^^^^^^^  ^ written per message
+ */
+import { copyRange } from '../lib/copy-range.ts'
+import { Slab } from '../lib/slab.ts'
+import { LeveretError } from '../model/errors.ts'
+import { Message } from '../model/message.ts'
+import { encodeProperties, type Properties } from '../model/properties.ts'
+import { bytesType, encodeBody, jsonType, toJson } from './body.ts'
+import { type IdSource, idLength } from './ids.ts'
+
+export class Composer {
+  private readonly routingKey: string
+  private readonly persistent: boolean
+  private readonly ids: IdSource
+  private readonly bodyBytesMax: number
+  private readonly what: string
+  private readonly jsonTemplate: Buffer
+  private readonly bytesTemplate: Buffer
+  private readonly slab = new Slab()
+
+  constructor(queueName: string, persistent: boolean, ids: IdSource, bodyBytesMax: number) {
+    this.routingKey = queueName
+    this.persistent = persistent
+    this.ids = ids
+    this.bodyBytesMax = bodyBytesMax
+    this.what = `the data for queue '${queueName}'`
+    this.jsonTemplate = plainTemplate(jsonType, persistent)
+    this.bytesTemplate = plainTemplate(bytesType, persistent)
+  }
+
+  /** A message with nothing but its id; `ids` stands at that id afterwards. Throws E_BAD_DATA. */
+  plain(value: unknown): Message {
+    if (value instanceof Uint8Array) {
+      const message = this.start(this.bytesTemplate, value.byteLength)
+      message.source.set(value, message.bodyStart)
+      return message
+    }
+    const text = toJson(value, this.what)
+    const message = this.start(this.jsonTemplate, Buffer.byteLength(text))
+    message.source.write(text, message.bodyStart, message.bodyBytes, 'utf8')
+    return message
+  }
+
+  /** A message with more properties; content type, delivery mode and id are seen to here. Throws E_BAD_DATA. */
+  rich(value: unknown, contentType: string | undefined, properties: Properties): Message {
+    const encoded = encodeBody(value, contentType, this.what)
+    const body = typeof encoded.body === 'string' ? Buffer.from(encoded.body) : encoded.body
+    this.checkSize(body.length)
+    this.ids.advance()
+    const all: Properties = { ...properties, contentType: encoded.contentType, messageId: this.ids.text() }
+    if (this.persistent) all.deliveryMode = 2
+    return Message.of('', this.routingKey, encodeProperties(all), body)
+  }
+
+  private start(template: Buffer, bodyBytes: number): Message {
+    this.checkSize(bodyBytes)
+    const propertiesBytes = template.length + idLength
+    const bytes = propertiesBytes + bodyBytes
+    const target = this.slab.take(bytes)
+    const at = this.slab.offset
+    copyRange(template, 0, template.length, target, at)
+    this.ids.advance()
+    this.ids.writeTo(target, at + template.length)
+    const bodyStart = at + propertiesBytes
+    const owned = bytes === target.length
+    return new Message('', this.routingKey, target, at, bodyStart, bodyStart, at + bytes, owned)
+  }
+
+  private checkSize(bodyBytes: number): void {
+    if (bodyBytes <= this.bodyBytesMax) return
+    throw new LeveretError(
+      'E_BAD_DATA',
+      `${this.what} has ${bodyBytes} bytes, at most ${this.bodyBytesMax} are taken: store it elsewhere and send where it is`,
+    )
+  }
+}
+
+/** The property bytes of a plain message, up to where its id begins. */
+function plainTemplate(contentType: string, persistent: boolean): Buffer {
+  const properties: Properties = { contentType, messageId: 'i'.repeat(idLength) }
+  if (persistent) properties.deliveryMode = 2
+  const bytes = encodeProperties(properties)
+  return bytes.subarray(0, bytes.length - idLength)
+}
+
+const plainJson: readonly Buffer[] = [plainTemplate(jsonType, true), plainTemplate(jsonType, false)]
+
+/**
+ * Whether the message is one that `plain` makes of JSON: no headers, nobody to answer. A worker then has no property to
+ * decode, and most messages are such.
+ */
+export function isPlainJson(message: Message): boolean {
+  const { source, propertiesStart } = message
+  const template = plainJson[message.persistent ? 0 : 1] as Buffer
+  if (message.propertiesEnd - propertiesStart !== template.length + idLength) return false
+  for (let at = 0; at < template.length; at++) if (source[propertiesStart + at] !== template[at]) return false
+  return true
+}

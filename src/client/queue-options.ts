@@ -1,0 +1,112 @@
+/** What can be said when a queue is created, and what becomes of it: AMQP arguments, and the client's own policy. */
+import { type Field, type FieldTable, type PlainValue, toField } from '../model/field-table.ts'
+import { LeveretError } from '../model/errors.ts'
+import { type Retry, type RetryOptions, retryOf } from './retry.ts'
+import { type Duration, durationMs } from './duration.ts'
+import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
+
+export interface QueueOptions {
+  /** What happens to a message whose handler throws. Default: 3 attempts, then the dead-letter queue. */
+  readonly retry?: RetryOptions
+  /**
+   * Where messages go that cannot be processed; made when the first one comes. Default `<name>.dead`; false: they are
+   * dropped.
+   */
+  readonly deadLetter?: string | false
+  /** 'disk' (durable queue, persistent messages) or 'memory' (gone with the broker). Default: disk. */
+  readonly storage?: 'disk' | 'memory'
+  /** Ready messages at most; `overflow` says what happens beyond. */
+  readonly maxLength?: number
+  /** Body bytes of ready messages at most. */
+  readonly maxBytes?: number
+  /** 'reject' fails the send, 'drop-oldest' drops at the head. Default: drop-oldest, as in AMQP. */
+  readonly overflow?: 'reject' | 'drop-oldest'
+  readonly maxPriority?: number
+  /** How long a message may wait. */
+  readonly ttl?: Duration
+  /** The queue is deleted after so long without use. */
+  readonly expires?: Duration
+  /** AMQP arguments that have no name here. */
+  readonly arguments?: { readonly [name: string]: PlainValue }
+}
+
+export interface QueueSettings {
+  readonly retry: Retry
+  readonly deadLetter: string | null
+  readonly durable: boolean
+  readonly arguments: FieldTable
+}
+
+const known = [
+  'retry',
+  'deadLetter',
+  'storage',
+  'maxLength',
+  'maxBytes',
+  'overflow',
+  'maxPriority',
+  'ttl',
+  'expires',
+  'arguments',
+] as const
+
+/** Throws E_BAD_OPTION or E_UNSUPPORTED. */
+export function queueSettings(name: string, options: QueueOptions, inMemory: boolean): QueueSettings {
+  const where = `queue '${name}'`
+  checkOptionNames(where, options, known, ['keys'])
+  return {
+    retry: retryOf(where, options.retry ?? {}),
+    deadLetter: deadLetterOf(name, options.deadLetter),
+    durable: durableOf(where, options.storage, inMemory),
+    arguments: argumentsOf(where, options),
+  }
+}
+
+function deadLetterOf(name: string, deadLetter: string | false | undefined): string | null {
+  if (deadLetter === false) return null
+  const target = deadLetter ?? `${name}.dead`
+  checkQueueName(target)
+  if (target !== name) return target
+  throw new LeveretError('E_BAD_OPTION', `queue '${name}' is its own dead-letter queue: name another one`)
+}
+
+/**
+ * Durable is a flag that costs nothing in a broker without a disk, and plain AMQP clients that share the queue nearly
+ * always declare it so; hence it is the default everywhere.
+ */
+function durableOf(where: string, storage: QueueOptions['storage'], inMemory: boolean): boolean {
+  if (storage === undefined) return true
+  if (storage === 'memory') return false
+  if (storage !== 'disk') {
+    throw new LeveretError('E_BAD_OPTION', `${where}: storage is ${String(storage)}, and has to be 'disk' or 'memory'`)
+  }
+  if (!inMemory) return true
+  throw new LeveretError('E_UNSUPPORTED', `${where}: 'memory:' has no disk: connect('file:./data') has one`)
+}
+
+function argumentsOf(where: string, options: QueueOptions): FieldTable {
+  const table = new Map<string, Field>()
+  const integer = (argument: string, name: 'maxLength' | 'maxBytes' | 'maxPriority', max: number): void => {
+    const value = options[name]
+    if (value !== undefined) table.set(argument, toField(checkInteger(where, name, value, 0, max)))
+  }
+  integer('x-max-length', 'maxLength', Number.MAX_SAFE_INTEGER)
+  integer('x-max-length-bytes', 'maxBytes', Number.MAX_SAFE_INTEGER)
+  integer('x-max-priority', 'maxPriority', 255)
+  if (options.overflow !== undefined) table.set('x-overflow', toField(overflowWord(where, options.overflow)))
+  if (options.ttl !== undefined) table.set('x-message-ttl', milliseconds(options.ttl, `${where}: ttl`))
+  if (options.expires !== undefined) table.set('x-expires', milliseconds(options.expires, `${where}: expires`))
+  const given = options.arguments ?? {}
+  for (const name of Object.keys(given)) table.set(name, toField(given[name] as PlainValue))
+  return table
+}
+
+function milliseconds(value: Duration, name: string): Field {
+  return toField(Math.round(durationMs(value, name)))
+}
+
+function overflowWord(where: string, overflow: string): string {
+  if (overflow === 'reject') return 'reject-publish'
+  if (overflow === 'drop-oldest') return 'drop-head'
+  throw new LeveretError('E_BAD_OPTION', `${where}: overflow is '${overflow}', and has to be 'reject' or 'drop-oldest'`)
+}

@@ -1,0 +1,240 @@
+/**
+ * What a sender holds in its hand after `send`: the message's id, and, if it asked for a receipt, what becomes of the
+ * message. A receipt learns of three things, from three sides, in any order: stored (the confirm), delivered and the
+ * outcome (messages at reply_to). It passes them on in their natural order: nothing is processed before it is stored.
+ */
+import { LeveretError } from '../model/errors.ts'
+import type { Clock } from '../platform/clock.ts'
+import { type Duration, durationMs } from './duration.ts'
+import { idText } from './ids.ts'
+
+/** What `send` gives: the message is stored. */
+export interface Sent {
+  /** The message's id, a UUID that sorts by time. */
+  readonly id: string
+  /** Whether an earlier send with the same idempotency key had stored it already. */
+  readonly duplicate: boolean
+}
+
+export interface WaitOptions {
+  /** Reject with E_TIMEOUT after so long. The receipt stays open, so one can ask again. */
+  readonly timeout?: Duration
+}
+
+/** What `send` gives if a receipt was asked for. */
+export interface Receipt<Result = unknown> extends Sent {
+  /** Resolves when a worker has begun with the message. */
+  delivered(options?: WaitOptions): Promise<void>
+  /** Resolves with what the handler returned; rejects with E_NOT_PROCESSED if it was given up. */
+  processed(options?: WaitOptions): Promise<Result>
+  /** Lets go of a receipt nobody wants any more: it is not counted as open, and its callbacks are not called. */
+  forget(): void
+}
+
+/** The callbacks of a send, called once each, after the send has resolved. */
+export interface ReceiptCallbacks<Result = unknown> {
+  onDelivered?(): void
+  onProcessed?(error: LeveretError | null, result: Result | undefined): void
+}
+
+export class PlainSent implements Sent {
+  readonly duplicate = false
+  private readonly prefix: string
+  private readonly counter: number
+
+  constructor(prefix: string, counter: number) {
+    this.prefix = prefix
+    this.counter = counter
+  }
+
+  get id(): string {
+    return idText(this.prefix, this.counter)
+  }
+
+  toJSON(): Sent {
+    return { id: this.id, duplicate: this.duplicate }
+  }
+}
+
+/** How it ended. */
+export type Outcome = { readonly error: LeveretError } | { readonly error: null; readonly result: unknown }
+
+/** What a receipt needs of whoever keeps it. */
+export interface ReceiptKeeper {
+  readonly clock: Clock
+  /** It is over, one way or the other. */
+  letGo(receipt: OpenReceipt): void
+  /** Calls what a user gave us; what it throws is reported, not passed on. */
+  callUser(callback: () => void): void
+}
+
+interface Waiter {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: Error) => void
+  readonly cancelTimer: () => void
+}
+
+export class OpenReceipt implements Receipt {
+  readonly duplicate = false
+  readonly id: string
+  /** The queue's name, for errors. */
+  readonly queue: string
+  /** Turns the body of a reply into what the contract says; may be asynchronous. */
+  readonly readResult: (value: unknown) => unknown
+  private readonly keeper: ReceiptKeeper
+  private readonly callbacks: ReceiptCallbacks
+  private isStored = false
+  private isDelivered = false
+  private outcome: Outcome | null = null
+  private forgotten = false
+  /** Set while a handler runs that sent this message: its commit waits for the handler, so waiting would never end. */
+  private heldBy: string | null = null
+  private deliveredWaiters: Waiter[] = []
+  private processedWaiters: Waiter[] = []
+
+  constructor(
+    keeper: ReceiptKeeper,
+    id: string,
+    queue: string,
+    callbacks: ReceiptCallbacks,
+    readResult: (value: unknown) => unknown,
+  ) {
+    this.keeper = keeper
+    this.id = id
+    this.queue = queue
+    this.callbacks = callbacks
+    this.readResult = readResult
+  }
+
+  delivered(options: WaitOptions = {}): Promise<void> {
+    return this.wait('delivered', this.deliveredWaiters, options, () => {
+      if (this.isStored && (this.isDelivered || this.outcome !== null)) return { error: null, result: undefined }
+      return null
+    }) as Promise<void>
+  }
+
+  processed(options: WaitOptions = {}): Promise<unknown> {
+    return this.wait('processed', this.processedWaiters, options, () => (this.isStored ? this.outcome : null))
+  }
+
+  forget(): void {
+    this.forgotten = true
+    const error = new LeveretError('E_CLOSED', `${this.what} was forgotten`)
+    this.rejectAll(this.deliveredWaiters.splice(0), error)
+    this.rejectAll(this.processedWaiters.splice(0), error)
+    this.keeper.letGo(this)
+  }
+
+  // What the library tells.
+
+  hold(by: string | null): void {
+    this.heldBy = by
+  }
+
+  stored(): void {
+    if (this.isStored) return
+    this.isStored = true
+    this.heldBy = null
+    if (this.isDelivered) this.tellDelivered()
+    if (this.outcome !== null) this.tellOutcome(this.outcome)
+  }
+
+  /** A worker has begun. */
+  seen(): void {
+    if (this.isDelivered) return
+    this.isDelivered = true
+    if (this.isStored) this.tellDelivered()
+  }
+
+  settle(outcome: Outcome): void {
+    if (this.outcome !== null || this.forgotten) return
+    // An outcome says that somebody had the message, even if that was not reported.
+    this.seen()
+    this.outcome = outcome
+    this.keeper.letGo(this)
+    if (this.isStored) this.tellOutcome(outcome)
+  }
+
+  /** It will never be known. */
+  fail(error: LeveretError): void {
+    if (this.outcome !== null || this.forgotten) return
+    this.outcome = { error }
+    this.keeper.letGo(this)
+    this.isStored = true
+    this.rejectAll(this.deliveredWaiters.splice(0), error)
+    this.tellOutcome(this.outcome)
+  }
+
+  toJSON(): Sent {
+    return { id: this.id, duplicate: this.duplicate }
+  }
+
+  private get what(): string {
+    return `the receipt of message ${this.id} in queue '${this.queue}'`
+  }
+
+  private wait(
+    step: 'delivered' | 'processed',
+    waiters: Waiter[],
+    options: WaitOptions,
+    known: () => Outcome | null,
+  ): Promise<unknown> {
+    if (this.heldBy !== null) return Promise.reject(this.deadlock(step))
+    if (this.forgotten) return Promise.reject(new LeveretError('E_CLOSED', `${this.what} was forgotten`))
+    const outcome = known()
+    if (outcome !== null) return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
+    const timeoutMs = options.timeout === undefined ? null : durationMs(options.timeout, `${step}: timeout`)
+    return new Promise((resolve, reject) => {
+      const cancelTimer = timeoutMs === null ? () => {} : this.keeper.clock.setTimer(timeoutMs, expire)
+      const waiter: Waiter = { resolve, reject, cancelTimer }
+      const timeoutError = (): LeveretError =>
+        new LeveretError('E_TIMEOUT', `message ${this.id} in queue '${this.queue}' was not ${step} within ${timeoutMs} ms`)
+      waiters.push(waiter)
+
+      function expire(): void {
+        const at = waiters.indexOf(waiter)
+        if (at >= 0) waiters.splice(at, 1)
+        reject(timeoutError())
+      }
+    })
+  }
+
+  private deadlock(step: string): LeveretError {
+    return new LeveretError(
+      'E_WOULD_DEADLOCK',
+      `message ${this.id} is sent when the handler of queue '${this.heldBy}' has ended, so waiting in it for ` +
+        `${step}() would never end: ask after it has returned, or send with queue.send`,
+    )
+  }
+
+  private tellDelivered(): void {
+    for (const waiter of this.deliveredWaiters.splice(0)) {
+      waiter.cancelTimer()
+      waiter.resolve(undefined)
+    }
+    const { callbacks } = this
+    if (callbacks.onDelivered !== undefined && !this.forgotten) {
+      this.keeper.callUser(() => callbacks.onDelivered?.())
+    }
+  }
+
+  private tellOutcome(outcome: Outcome): void {
+    const waiters = this.processedWaiters.splice(0)
+    for (const waiter of waiters) {
+      waiter.cancelTimer()
+      if (outcome.error === null) waiter.resolve(outcome.result)
+      else waiter.reject(outcome.error)
+    }
+    const { callbacks } = this
+    if (callbacks.onProcessed === undefined || this.forgotten) return
+    const result = outcome.error === null ? outcome.result : undefined
+    this.keeper.callUser(() => callbacks.onProcessed?.(outcome.error, result))
+  }
+
+  private rejectAll(waiters: Waiter[], error: LeveretError): void {
+    for (const waiter of waiters) {
+      waiter.cancelTimer()
+      waiter.reject(error)
+    }
+  }
+}
