@@ -106,15 +106,14 @@ export class OpenReceipt implements Receipt {
     this.readResult = readResult
   }
 
-  delivered(options: WaitOptions = {}): Promise<void> {
-    return this.wait('delivered', this.deliveredWaiters, options, () => {
-      if (this.isStored && (this.isDelivered || this.outcome !== null)) return { error: null, result: undefined }
-      return null
-    }) as Promise<void>
+  async delivered(options: WaitOptions = {}): Promise<void> {
+    if (this.isStored && this.isDelivered) return
+    const lost = this.outcome?.error != null && !this.isDelivered ? this.outcome : null
+    await this.wait('delivered', this.deliveredWaiters, options, lost)
   }
 
-  processed(options: WaitOptions = {}): Promise<unknown> {
-    return this.wait('processed', this.processedWaiters, options, () => (this.isStored ? this.outcome : null))
+  async processed(options: WaitOptions = {}): Promise<unknown> {
+    return this.wait('processed', this.processedWaiters, options, this.isStored ? this.outcome : null)
   }
 
   forget(): void {
@@ -177,11 +176,10 @@ export class OpenReceipt implements Receipt {
     step: 'delivered' | 'processed',
     waiters: Waiter[],
     options: WaitOptions,
-    known: () => Outcome | null,
+    outcome: Outcome | null,
   ): Promise<unknown> {
     if (this.heldBy !== null) return Promise.reject(this.deadlock(step))
     if (this.forgotten) return Promise.reject(new LeveretError('E_CLOSED', `${this.what} was forgotten`))
-    const outcome = known()
     if (outcome !== null) return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
     const timeoutMs = options.timeout === undefined ? null : durationMs(options.timeout, `${step}: timeout`)
     return new Promise((resolve, reject) => {

@@ -46,7 +46,8 @@ export class FolderLock {
     }
     try {
       const other = parseOwner(await readSmallFile(disk, path))
-      if (other !== null && isAlive(platform, other)) throw folderInUse(directory, other.pid, other.host, other.addresses)
+      if (other !== null && isAlive(platform, other))
+        throw folderInUse(directory, other.pid, other.host, other.addresses)
       await removeIfThere(disk, path)
       const owner: Owner = {
         pid: host.pid,

@@ -38,7 +38,8 @@ export class LogError extends Error {
 
 export function folderInUse(directory: string, pid: number, host: string, addresses: readonly string[]): LogError {
   const owner = pid > 0 ? `process ${pid}${host === '' ? '' : ` on ${host}`}` : 'another process'
-  const where = addresses.length > 0 ? `, which serves it at ${addresses.join(', ')}: connect there` : ': close it there'
+  const where =
+    addresses.length > 0 ? `, which serves it at ${addresses.join(', ')}: connect there` : ': close it there'
   return new LogError(
     'E_FOLDER_IN_USE',
     `${directory} is in use by ${owner}${where}. ` +

@@ -45,8 +45,8 @@ import {
   findUnsupported,
   framesStart,
   headerCopyOffset,
-  type SegmentHeader,
   Segment,
+  type SegmentHeader,
   segmentIdOf,
   segmentName,
 } from './segment.ts'
@@ -171,6 +171,8 @@ class Recovery {
   private held: HeldFrame[] = []
   /** Frames of the last segment that are proven durable. */
   private provenFrames = 0
+  /** The new segment took the place of the last one. */
+  private isReplacing = false
   private syncedFrames = 0
   private epoch = 0
   private torn: { found: FoundSegment; offset: number } | null = null
@@ -191,6 +193,11 @@ class Recovery {
       sealedBytes = await this.scan(index)
     }
     this.releaseHeld()
+    for (const { bytes } of this.held) {
+      forEachRecord(bytes, 0, bytes.length, (type, payloadStart, end) => {
+        if (type === recordTypeRetained) this.noteRetained(bytes, payloadStart, end)
+      })
+    }
     const leftovers = this.judgeRetention()
 
     await this.setTemporariesAside()
@@ -202,7 +209,7 @@ class Recovery {
 
     const segments = this.found.filter((found) => !leftovers.includes(found)).map((found) => found.segment)
     for (const old of segments) old.sealed = true
-    if (segments.at(-1)?.id === segment.id) segments.pop()
+    if (this.isReplacing) segments.pop()
     segments.push(segment)
     this.report.bytes = this.reader.bytesRead
     this.report.durationMs = this.platform.clock.monotonicMs() - startMs
@@ -277,6 +284,7 @@ class Recovery {
     const follower = next !== undefined && !next.isUnreadable && next.segment.previousId === segment.id ? next : null
     const isLast = next === undefined
     if (found.isUnreadable) {
+      this.provenFrames = 1
       await this.damaged(index, 0, found.fileBytes, 'both copies of its header are lost')
       return found.fileBytes
     }
@@ -522,7 +530,9 @@ class Recovery {
       const entry = retained?.get(id)
       const isSealed = entry !== undefined && entry.bytes !== 0
       if (isSealed && (entry.bytes !== found.segment.bytes || entry.lastCrc !== found.segment.lastCrc)) {
-        this.report.damages.push(this.judge(found.segment.path, found.segment.bytes, 'it does not end where it was sealed'))
+        this.report.damages.push(
+          this.judge(found.segment.path, found.segment.bytes, 'it does not end where it was sealed'),
+        )
       }
       previousId = id
     }
@@ -549,7 +559,6 @@ class Recovery {
   /** The next whole valid frame with an LSN after `lsn`'s predecessor; `limit` if there is none. */
   private async findFrame(found: FoundSegment, from: number, limit: number, lsn: number): Promise<number> {
     const { reader } = this
-    const { segment } = found
     let offset = from
     while (offset + frameHeaderBytes <= limit) {
       const wanted = Math.min(copyBytesMax, limit - offset)
@@ -563,7 +572,7 @@ class Recovery {
       const hitOffset = offset + hit - at
       const frameAt = await this.loadFrame(hitOffset, limit)
       if (frameAt !== -1 && this.findFault(found, frameAt, hitOffset, limit, lsn, false) === null) {
-        if (frameLsn(reader.buffer, frameAt) >= lsn && segment.id > 0) return hitOffset
+        if (frameLsn(reader.buffer, frameAt) >= lsn) return hitOffset
       }
       offset = hitOffset + 1
     }
@@ -652,16 +661,16 @@ class Recovery {
     const last = this.found.at(-1)?.segment
     // A last segment without a proven frame is itself not known to be durable, after a failed sync: the new one takes its
     // place and its name. Elsewhere the new one follows it.
-    const isReplacing = last !== undefined && this.provenFrames === 0
+    this.isReplacing = last !== undefined && this.provenFrames === 0
     const salt = Buffer.alloc(8)
     platform.random.fill(salt)
     const segment = new Segment(this.logDirectory, {
-      ...unknownHeader(last === undefined ? 1 : isReplacing ? last.id : last.id + 1),
+      ...unknownHeader(last === undefined ? 1 : this.isReplacing ? last.id : last.id + 1),
       epoch: this.epoch + 1,
       salt,
     })
     segment.firstLsn = this.lsnMax + 1
-    if (isReplacing) {
+    if (last !== undefined && this.isReplacing) {
       segment.previousId = last.previousId
       segment.previousBytes = last.previousBytes
       segment.previousCrc = last.previousCrc
@@ -743,7 +752,7 @@ class Recovery {
     if (this.report.damages.length > 0) return
     for (const [index, found] of this.found.entries()) {
       const next = this.found[index + 1]
-      const isSealed = next === undefined ? this.provenFrames > 0 : next.segment.previousId === found.segment.id
+      const isSealed = next === undefined ? !this.isReplacing : next.segment.previousId === found.segment.id
       if (!isSealed || found.segment.bytes >= found.fileBytes) continue
       const file = await this.platform.disk.open(found.segment.path, 'write')
       try {
