@@ -15,6 +15,7 @@ import { decodeShortString, readShortString, ShortStringCache } from './short-st
 
 /** The bytes of all writes, copied as a network would take them. */
 class Output {
+  readonly pool: BufferPool = new BufferPool()
   readonly pendingBytes: number
   readonly writes: Buffer[] = []
 
@@ -22,9 +23,9 @@ class Output {
     this.pendingBytes = pendingBytes
   }
 
-  write(buffer: Buffer, length: number, written: (buffer: Buffer) => void): void {
+  write(buffer: Buffer, length: number): void {
     this.writes.push(Buffer.from(buffer.subarray(0, length)))
-    written(buffer.fill(0xee))
+    this.pool.give(buffer.fill(0xee))
   }
 
   get bytes(): Buffer {
@@ -104,7 +105,7 @@ test('published messages arrive as they were, however frames and chunks are cut'
       fc.constantFrom(64, 100, 4096),
       (messages, cuts, max) => {
         const output = new Output()
-        const writer = new FrameWriter(new BufferPool(), output, max)
+        const writer = new FrameWriter(output.pool, output, max)
         const head = new PublishHead(5)
         for (const message of messages) {
           writer.content(5, head.of(message.exchange, message.routingKey, message.persistent), message)
@@ -124,7 +125,7 @@ test('deliveries arrive with tag and flag', () => {
   fc.assert(
     fc.property(fc.array(delivery, { maxLength: 12 }), name, (deliveries, consumerTag) => {
       const output = new Output()
-      const writer = new FrameWriter(new BufferPool(), output, 4096)
+      const writer = new FrameWriter(output.pool, output, 4096)
       const head = new DeliveryHead(9, consumerTag)
       for (const { tag, redelivered, message } of deliveries) {
         writer.content(9, head.of(tag, redelivered, message.exchange, message.routingKey), message)
@@ -153,7 +154,7 @@ describe('the output', () => {
 
   test('many small messages are one write', () => {
     const output = new Output()
-    const writer = new FrameWriter(new BufferPool(), output, 131_072)
+    const writer = new FrameWriter(output.pool, output, 131_072)
     for (let count = 0; count < 500; count++) writer.content(1, new PublishHead(1).of('', 'q', false), message(16))
     writer.flush()
     writer.flush()
@@ -163,7 +164,7 @@ describe('the output', () => {
 
   test('more than a buffer is several writes, and a large body many frames', () => {
     const output = new Output()
-    const writer = new FrameWriter(new BufferPool(), output, 4096)
+    const writer = new FrameWriter(output.pool, output, 4096)
     for (const bytes of [65_536, 65_400, 1_000_000, 0, 4088, 4089]) {
       writer.content(1, new PublishHead(1).of('', 'q', false), message(bytes))
       writer.heartbeat()
@@ -179,7 +180,7 @@ describe('the output', () => {
 
   test('a large method crosses buffers', () => {
     const output = new Output()
-    const writer = new FrameWriter(new BufferPool(), output, 131_072)
+    const writer = new FrameWriter(output.pool, output, 131_072)
     const response = Buffer.alloc(100_000, 1)
     writer.method(0, 'connection.secure-ok', { response })
     writer.flush()
@@ -188,8 +189,8 @@ describe('the output', () => {
 
   test('what waits for a slow reader is held in buffers of its size', () => {
     const lengths: number[] = []
-    const output = { pendingBytes: 1, write: (buffer: Buffer) => void lengths.push(buffer.length) }
-    const writer = new FrameWriter(new BufferPool(), output, 131_072)
+    const output = { pool: new BufferPool(), pendingBytes: 1, write: (buffer: Buffer) => void lengths.push(buffer.length) }
+    const writer = new FrameWriter(output.pool, output, 131_072)
     for (const bytes of [100, 10_000, 50_000]) {
       writer.content(1, new PublishHead(1).of('', 'q', false), message(bytes))
       writer.flush()
@@ -202,7 +203,7 @@ describe('the output', () => {
 describe('where a message lives', () => {
   const publish = (body: Buffer, frameBytesMax = 4096): Buffer => {
     const output = new Output()
-    const writer = new FrameWriter(new BufferPool(), output, frameBytesMax)
+    const writer = new FrameWriter(output.pool, output, frameBytesMax)
     writer.content(1, new PublishHead(1).of('x', 'k', false), Message.of('x', 'k', emptyProperties, body))
     writer.flush()
     return output.bytes

@@ -35,9 +35,10 @@ export class BufferPool {
   }
 }
 
-/** Where the bytes go; a network connection is one. */
+/** Where the bytes go. */
 export interface ByteOutput {
-  write(buffer: Buffer, length: number, written: (buffer: Buffer) => void): void
+  /** Sends `buffer[0, length)`; the buffer goes to the pool when the network has taken its bytes. */
+  write(buffer: Buffer, length: number): void
   /** Bytes that the system has not taken yet. */
   readonly pendingBytes: number
 }
@@ -51,13 +52,11 @@ export class FrameWriter {
   private readonly pool: BufferPool
   private readonly output: ByteOutput
   private readonly scratch: ByteWriter = new ByteWriter(64)
-  private readonly written: (buffer: Buffer) => void
 
   constructor(pool: BufferPool, output: ByteOutput, frameBytesMax: number) {
     this.pool = pool
     this.output = output
     this.frameBytesMax = frameBytesMax
-    this.written = (buffer) => pool.give(buffer)
   }
 
   /** Sends what was written since the last time. */
@@ -183,11 +182,11 @@ export class FrameWriter {
       buffer.copy(copy, 0, 0, length)
       this.pool.give(buffer)
       this.buffer = noBuffer
-      output.write(copy, length, this.written)
+      output.write(copy, length)
       return
     }
     this.buffer = noBuffer
-    output.write(buffer, length, this.written)
+    output.write(buffer, length)
   }
 }
 
