@@ -12,6 +12,11 @@ import { encodeProperties, type Properties } from '../model/properties.ts'
 import { bytesType, encodeBody, jsonType, toJson } from './body.ts'
 import { type IdSource, idLength } from './ids.ts'
 
+export interface Content {
+  readonly contentType: string
+  readonly body: Buffer
+}
+
 export class Composer {
   private readonly routingKey: string
   private readonly persistent: boolean
@@ -45,15 +50,19 @@ export class Composer {
     return message
   }
 
-  /** A message with more properties; content type, delivery mode and id are seen to here. Throws E_BAD_DATA. */
-  rich(value: unknown, contentType: string | undefined, properties: Properties): Message {
+  /** The body for `rich`. Throws E_BAD_DATA. */
+  encode(value: unknown, contentType: string | undefined): Content {
     const encoded = encodeBody(value, contentType, this.what)
     const body = typeof encoded.body === 'string' ? Buffer.from(encoded.body) : encoded.body
     this.checkSize(body.length)
-    this.ids.advance()
-    const all: Properties = { ...properties, contentType: encoded.contentType, messageId: this.ids.text() }
+    return { contentType: encoded.contentType, body }
+  }
+
+  /** A message with more properties than an id. */
+  rich(content: Content, id: string, properties: Properties): Message {
+    const all: Properties = { ...properties, contentType: content.contentType, messageId: id }
     if (this.persistent) all.deliveryMode = 2
-    return Message.of('', this.routingKey, encodeProperties(all), body)
+    return Message.of('', this.routingKey, encodeProperties(all), content.body)
   }
 
   private start(template: Buffer, bodyBytes: number): Message {

@@ -64,8 +64,8 @@ export interface ReceiptKeeper {
   readonly clock: Clock
   /** It is over, one way or the other. */
   letGo(receipt: OpenReceipt): void
-  /** Calls what a user gave us; what it throws is reported, not passed on. */
-  callUser(callback: () => void): void
+  /** Calls what a user gave us, soon; what it throws is reported, not passed on. */
+  callUser(callback: () => unknown): void
 }
 
 interface Waiter {

@@ -27,7 +27,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
   private opening: Promise<string> | null = null
   private ended: Error | null = null
   private readonly arrived: Message[] = []
-  private calls: (() => void)[] = []
+  private calls: (() => unknown)[] = []
 
   constructor(clock: Clock, session: Session, report: (error: Error) => void) {
     this.clock = clock
@@ -69,7 +69,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
   }
 
   /** Users' callbacks run at the end of the turn, never inside the broker's. */
-  callUser(callback: () => void): void {
+  callUser(callback: () => unknown): void {
     this.calls.push(callback)
     if (this.calls.length === 1) this.clock.defer(() => this.runCalls())
   }
@@ -166,7 +166,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     if (outcome === 'processed') return this.settleWithResult(receipt, message, properties)
     const error = textHeader(properties.headers, headerNames.error) ?? 'the worker did not say why'
     receipt.settle({
-      error: new LeveretError('E_NOT_PROCESSED', `${outcome} message ${receipt.id} of queue '${receipt.queue}': ${error}`),
+      error: new LeveretError('E_NOT_PROCESSED', `queue '${receipt.queue}': message ${receipt.id} ${was(outcome)}: ${error}`),
     })
   }
 
@@ -186,12 +186,22 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     this.calls = []
     for (const call of calls) {
       try {
-        call()
+        const returned = call()
+        // A callback may be asynchronous; then its failure comes later.
+        if (returned instanceof Promise) returned.catch((error: unknown) => this.report(asError(error)))
       } catch (error) {
-        this.report(error instanceof Error ? error : new Error(String(error)))
+        this.report(asError(error))
       }
     }
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
+function was(outcome: string): string {
+  return outcome === 'dead-lettered' ? 'was dead-lettered' : `has ${outcome}`
 }
 
 function asLeveretError(error: unknown): LeveretError {

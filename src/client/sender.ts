@@ -13,8 +13,11 @@ import type { Clock } from '../platform/clock.ts'
 import { clientLimits } from './client-limits.ts'
 import { ConfirmRing, type Pending } from './confirm-ring.ts'
 
+/** A message that can only be made when it goes, because it names what is not there yet. */
+export type MakeMessage = () => Message
+
 interface Waiting {
-  readonly message: Message
+  readonly message: Message | MakeMessage
   readonly mandatory: boolean
   readonly pending: Pending
 }
@@ -27,6 +30,8 @@ export class Sender {
   private readonly highWater: number
   private readonly waiting = new Deque<Waiting>()
   private line: Line | null = null
+  /** How many ask that everything waits. */
+  private holders = 0
   private blocked = false
   private throttled = false
   private ended: Error | null = null
@@ -39,7 +44,7 @@ export class Sender {
   }
 
   /** Publishes now or when there is room; `pending` hears how it went. A message that no queue takes is refused. */
-  publish(message: Message, mandatory: boolean, pending: Pending): void {
+  publish(message: Message | MakeMessage, mandatory: boolean, pending: Pending): void {
     if (this.ended !== null) return pending.refused(this.ended)
     if (this.waiting.length > 0 || !this.hasRoom()) this.waiting.push({ message, mandatory, pending })
     else this.publishNow(message, mandatory, pending)
@@ -57,15 +62,25 @@ export class Sender {
     if (!throttled) this.letGoSoon()
   }
 
+  /** Everything waits until `ready` has settled, so that order is kept around what has to be prepared. */
+  holdUntil(ready: Promise<unknown>): void {
+    this.holders++
+    const release = (): void => {
+      this.holders--
+      this.letGo()
+    }
+    ready.then(release, release)
+  }
+
   /** Takes back a message that still waits; false if it is on its way. */
   withdraw(pending: Pending): boolean {
-    for (let left = this.waiting.length, found = false; left > 0; left--) {
+    let found = false
+    for (let left = this.waiting.length; left > 0; left--) {
       const item = this.waiting.shift() as Waiting
       if (item.pending === pending) found = true
       else this.waiting.push(item)
-      if (left === 1) return found
     }
-    return false
+    return found
   }
 
   /** Resolves when nothing is under way any more. */
@@ -117,15 +132,21 @@ export class Sender {
   }
 
   private hasRoom(): boolean {
-    if (this.blocked || this.throttled) return false
+    if (this.holders > 0 || this.blocked || this.throttled) return false
     this.line ??= new Line(this, this.session)
     const { line } = this
     return line.isSelected && !line.isFailing && line.ring.size < this.highWater && line.openBytes < clientLimits.highWaterBytes
   }
 
-  private publishNow(message: Message, mandatory: boolean, pending: Pending): void {
-    if (this.line?.publish(message, mandatory, pending) === true) return
-    this.waiting.unshift({ message, mandatory, pending })
+  private publishNow(message: Message | MakeMessage, mandatory: boolean, pending: Pending): void {
+    let made: Message
+    try {
+      made = typeof message === 'function' ? message() : message
+    } catch (error) {
+      return pending.refused(error as Error)
+    }
+    if (this.line?.publish(made, mandatory, pending) === true) return
+    this.waiting.unshift({ message: made, mandatory, pending })
   }
 
   private isIdle(): boolean {

@@ -101,8 +101,6 @@ export interface Recovered {
   segments: Segment[]
   /** The last LSN in use. */
   lastLsn: number
-  /** SYNCED frames at the end of the log. */
-  syncedFrames: number
   report: RecoveryReport
 }
 
@@ -173,7 +171,6 @@ class Recovery {
   private provenFrames = 0
   /** The new segment took the place of the last one. */
   private isReplacing = false
-  private syncedFrames = 0
   private epoch = 0
   private torn: { found: FoundSegment; offset: number } | null = null
 
@@ -213,7 +210,7 @@ class Recovery {
     segments.push(segment)
     this.report.bytes = this.reader.bytesRead
     this.report.durationMs = this.platform.clock.monotonicMs() - startMs
-    return { segments, lastLsn: this.lsnMax, syncedFrames: this.syncedFrames, report: this.report }
+    return { segments, lastLsn: this.lsnMax, report: this.report }
   }
 
   async closeFiles(): Promise<void> {
@@ -406,8 +403,6 @@ class Recovery {
 
   private deliver(buffer: Buffer, start: number, end: number, segment: Segment): void {
     const lsn = frameLsn(buffer, start)
-    const synced = isSyncedFrame(buffer, start)
-    this.syncedFrames = synced ? this.syncedFrames + 1 : 0
     this.provenFrames++
     this.report.frames++
     let at = start + frameHeaderBytes
@@ -705,7 +700,6 @@ class Recovery {
       this.deliver(content, at, at + frame.bytes.length, segment)
       at += frame.bytes.length
     }
-    if (reappended.length > 0) this.syncedFrames = 1
     this.report.reappendedFrames = reappended.length
     return segment
   }
@@ -749,11 +743,15 @@ class Recovery {
 
   /** Cuts off what lies beyond the sealed length, so that the length is known even when the successor is gone. */
   private async trim(): Promise<void> {
-    if (this.report.damages.length > 0) return
     for (const [index, found] of this.found.entries()) {
       const next = this.found[index + 1]
       const isSealed = next === undefined ? !this.isReplacing : next.segment.previousId === found.segment.id
       if (!isSealed || found.segment.bytes >= found.fileBytes) continue
+      // Where something is damaged already, nothing is cut off.
+      if (this.report.damages.length > 0) {
+        found.segment.isTrimmed = false
+        continue
+      }
       const file = await this.platform.disk.open(found.segment.path, 'write')
       try {
         await file.truncate(found.segment.bytes)

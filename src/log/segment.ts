@@ -60,7 +60,7 @@ export class Segment {
   /** References into this segment, counted by the caller alone. */
   live = 0
   /** How far the file is known to be durable; for a sealed segment its length. */
-  bytes = framesStart
+  bytes: number = framesStart
   /** A successor is durable: nothing is added any more. */
   sealed = false
   /** Records counted on that segment have moved into this one: see `isRetirable`. */

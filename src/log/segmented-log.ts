@@ -18,13 +18,13 @@
  */
 import { assert } from '../lib/assert.ts'
 import { crc32 } from '../lib/crc32.ts'
+import type { DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
 import { Batch } from './batch.ts'
 import { FolderLock } from './folder-lock.ts'
 import { openFormat } from './format-file.ts'
 import {
   frameHeaderBytes,
-  ownRecordTypeMin,
   recordFlagCritical,
   recordHeaderBytes,
   recordTypeRetained,
@@ -33,7 +33,7 @@ import {
 import { LogError, storageFailed } from './log-error.ts'
 import { type Recovered, type RecoveryReport, type RecoverySink, recover } from './recovery.ts'
 import { encodeSegmentHeader, framesStart, Segment, segmentIdOf } from './segment.ts'
-import { isErrorCode, removeIfThere } from './small-file.ts'
+import { isErrorCode, isSystemError, removeIfThere } from './small-file.ts'
 
 export interface LogOptions {
   /** A segment that has reached this length is followed by a new one; a frame is never divided. */
@@ -63,7 +63,7 @@ export interface LogEvents {
   failed(error: LogError): void
 }
 
-const idleNever = -1
+const syncedNever = -1
 
 export class SegmentedLog {
   readonly recovery: RecoveryReport
@@ -90,12 +90,13 @@ export class SegmentedLog {
   private stall: Error | null = null
   private failure: LogError | null = null
   private closing: Promise<void> | null = null
-  private isClosed = false
+  /** Why nothing can be appended any more. */
+  private refusal: LogError | null = null
   private cancelRetry: (() => void) | null = null
   private cancelIdle: (() => void) | null = null
   private lastLandingMs = 0
-  /** SYNCED frames since the last other frame; idleNever while there is nothing to prove. */
-  private syncedFrames: number
+  /** SYNCED frames since the last other frame; syncedNever while this log has written nothing. */
+  private syncedFrames = syncedNever
 
   private constructor(
     platform: Platform,
@@ -119,7 +120,6 @@ export class SegmentedLog {
     this.durableLsnNow = recovered.lastLsn
     this.open = new Batch(tail)
     this.spare = new Batch(tail)
-    this.syncedFrames = recovered.report.frames === 0 ? idleNever : recovered.syncedFrames
     this.open.begin(tail, tail.bytes, recovered.lastLsn + 1)
   }
 
@@ -133,6 +133,7 @@ export class SegmentedLog {
   ): Promise<SegmentedLog> {
     const { disk } = platform
     let lock: FolderLock | null = null
+    let recovered: Recovered | null = null
     try {
       await disk.makeDirectory(`${directory}/log`)
       await disk.makeDirectory(`${directory}/quarantine`)
@@ -144,15 +145,14 @@ export class SegmentedLog {
         names.some((name) => segmentIdOf(name) > 0),
       )
       if (format.isNew) await syncParent(platform, directory)
-      const recovered = await recover(platform, directory, options.salvage, sink)
+      recovered = await recover(platform, directory, options.salvage, sink)
       const log = new SegmentedLog(platform, directory, options, events, lock, recovered)
       await lock.setEpoch(log.tail.epoch)
       return log
     } catch (error) {
+      await recovered?.segments.at(-1)?.file?.close()
       await lock?.release()
-      if (error instanceof Error && 'code' in error && !(error instanceof LogError) && 'syscall' in error) {
-        throw storageFailed(directory, 'the folder could not be opened', error)
-      }
+      if (isSystemError(error)) throw storageFailed(directory, 'the folder could not be opened', error)
       throw error
     }
   }
@@ -206,7 +206,7 @@ export class SegmentedLog {
    * calls `end` before anything else.
    */
   begin(type: number, flags: number, payloadBytesMax: number): number {
-    if (this.failure !== null) throw this.failure
+    if (this.refusal !== null) throw this.refusal
     const batch = this.open
     const start = batch.usedBytes
     const bytesMax = recordHeaderBytes + payloadBytesMax
@@ -238,7 +238,7 @@ export class SegmentedLog {
 
   /** Writes the open frame, unless one is in flight (then nothing happens: call again when that one is durable). */
   commit(): void {
-    if (this.flight !== null || this.failure !== null || this.isClosed) return
+    if (this.flight !== null || this.refusal !== null) return
     if (this.retiring.length > 0) this.appendRetained()
     if (this.open.recordCount === 0) return
     const batch = this.open
@@ -315,16 +315,17 @@ export class SegmentedLog {
     const { disk } = this.platform
     const { segment } = batch
     const isNew = segment !== this.tail
+    let { file } = segment
     try {
-      if (isNew) await this.createFile(segment, batch)
-      assert(segment.file !== null, 'the segment is open')
-      await segment.file.write(batch.buffer, 0, batch.usedBytes, batch.offset)
+      file = isNew ? await this.createFile(segment, batch) : (file as DiskFile)
+      await file.write(batch.buffer, 0, batch.usedBytes, batch.offset)
     } catch (error) {
-      this.stop(batch, error as Error)
+      if (isSystemError(error)) this.stop(batch, error)
+      else this.fail(error instanceof LogError ? error : storageFailed(this.directory, 'writing failed', error))
       return
     }
     try {
-      await segment.file.sync()
+      await file.sync()
       if (isNew) await disk.syncDirectory(this.logDirectory)
     } catch (error) {
       this.fail(storageFailed(this.directory, 'syncing to disk failed', error))
@@ -333,21 +334,24 @@ export class SegmentedLog {
     this.land(batch)
   }
 
-  private async createFile(segment: Segment, batch: Batch): Promise<void> {
+  private async createFile(segment: Segment, batch: Batch): Promise<DiskFile> {
     const { disk } = this.platform
     if (segment.mayExist) await this.removeFailed(segment)
     segment.follow(this.tail, batch.lsn)
     encodeSegmentHeader(segment, this.headerBuffer)
+    let file: DiskFile
     try {
-      segment.file = await disk.open(segment.path, 'create')
+      file = await disk.open(segment.path, 'create')
     } catch (error) {
       // Somebody made a segment that only we should make: another process is in this folder.
       if (isErrorCode(error, 'EEXIST')) throw storageFailed(this.directory, `${segment.path} is there already`, error)
       segment.mayExist = true
       throw error
     }
+    segment.file = file
     segment.mayExist = true
-    await segment.file.write(this.headerBuffer, 0, framesStart, 0)
+    await file.write(this.headerBuffer, 0, framesStart, 0)
+    return file
   }
 
   private async removeFailed(segment: Segment): Promise<void> {
@@ -385,10 +389,6 @@ export class SegmentedLog {
 
   /** A write failed. */
   private stop(batch: Batch, error: Error): void {
-    if (error instanceof LogError) {
-      this.fail(error)
-      return
-    }
     const from = batch.segment
     if (from === this.tail) {
       // What is durable of the segment stays; the frame moves to the id after it, which no other segment has.
@@ -421,6 +421,7 @@ export class SegmentedLog {
 
   private fail(error: LogError): void {
     this.failure = error
+    this.refusal = error
     this.cancelTimers()
     this.events.failed(error)
   }
@@ -547,28 +548,23 @@ export class SegmentedLog {
   private async finish(): Promise<void> {
     this.cancelTimers()
     try {
-      // Waiting for a retry has an end here: one more try at once, and no other.
-      if (this.stall !== null && this.flight !== null) {
-        await this.flying
-        if (this.stall !== null) this.retry()
-      }
       for (let isRetried = false; this.failure === null; ) {
         await this.flying
         if (this.stall !== null) {
+          // Waiting for the next retry has an end here: one more try at once, and no other.
           if (isRetried) break
           isRetried = true
           this.retry()
         } else if (this.openRecords > 0) {
           this.commit()
-        } else if (this.syncedFrames !== idleNever && this.syncedFrames < 2) {
+        } else if (this.flight === null && this.failure === null) {
+          if (this.syncedFrames === syncedNever || this.syncedFrames >= 2) break
           this.commitSynced()
-        } else {
-          break
         }
       }
       await this.removing
     } finally {
-      this.isClosed = true
+      this.refusal = storageFailed(this.directory, 'the log is closed', this.failure ?? 'nothing is appended to it')
       for (const segment of this.all) await segment.file?.close().catch(() => {})
       await this.lock.release()
     }
@@ -589,6 +585,3 @@ async function syncParent(platform: Platform, directory: string): Promise<void> 
   await platform.disk.syncDirectory(directory)
   await platform.disk.syncDirectory(`${directory}/..`).catch(() => {})
 }
-
-/** Types that callers may use. */
-export const callerRecordTypeMax: number = ownRecordTypeMin - 1

@@ -51,3 +51,8 @@ export async function removeIfThere(disk: Disk, path: string): Promise<void> {
 export function isErrorCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
+
+/** An error of the operating system, as opposed to one of ours. */
+export function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && 'syscall' in error
+}

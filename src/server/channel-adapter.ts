@@ -1,0 +1,349 @@
+/**
+ * One AMQP channel of a remote client: its methods and content become calls of the port, the port's events become frames.
+ *
+ *     open ──(tx.commit)──▶ committing ──▶ open      nothing may come before commit-ok
+ *     open ──(needs a name that the broker is still making)──▶ held ──▶ open
+ *     open ──(channel.close, or an error of ours, with answers outstanding)──▶ ending ──▶ closed
+ *     open ──(an error)──▶ closed                     until the client's channel.close-ok; what comes is dropped
+ *
+ * What the broker does not know lives here: reserved fields, noWait, and "the queue declared last on this channel".
+ */
+import { commandOf, isNoWait, replyMethodOf } from '../amqp/commands.ts'
+import { ContentAssembler } from '../amqp/content-assembler.ts'
+import { DeliveryHead, methodFrame } from '../amqp/content-heads.ts'
+import { frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
+import type { FrameWriter } from '../amqp/frame-writer.ts'
+import {
+  basicAck,
+  basicNack,
+  basicPublish,
+  basicReject,
+  decodeMethod,
+  type Method,
+  type MethodName,
+  methodId,
+} from '../amqp/methods.ts'
+import type { PublishDecoder } from '../amqp/publish-decoder.ts'
+import { assert } from '../lib/assert.ts'
+import type { Channel, ChannelEvents } from '../model/channel.ts'
+import type { BasicGetOk, Command, Reply } from '../model/command.ts'
+import { BrokerError, replyCodes } from '../model/errors.ts'
+import type { Message } from '../model/message.ts'
+import { closeText } from './close-text.ts'
+import { HeldFrames } from './held-frames.ts'
+import { LastQueue } from './last-queue.ts'
+
+/** The connection, as its channels see it. */
+export interface ChannelHost {
+  readonly frames: FrameWriter
+  readonly publishes: PublishDecoder
+  readonly messageBytesMax: number
+  /** Whether the client wants to hear that a consumer was ended. */
+  readonly notifiesCancels: boolean
+  flush(): void
+  /** The number is free again. */
+  forget(number: number): void
+  fail(error: BrokerError, methodId: number): void
+  /** Runs input that was held back, with the same care as input that comes from the socket. */
+  replay(number: number, input: () => void): void
+  holdBack(isTooMuch: boolean): void
+}
+
+interface Pending {
+  readonly name: MethodName
+  readonly noWait: boolean
+}
+
+type State = 'open' | 'committing' | 'held' | 'ending' | 'closed'
+
+export class ChannelAdapter implements ChannelEvents {
+  readonly number: number
+  /** The method that came last: an error is told on its behalf. */
+  methodId = 0
+  private readonly host: ChannelHost
+  private readonly frames: FrameWriter
+  private readonly publishes: PublishDecoder
+  private readonly assembler: ContentAssembler
+  private channel: Channel | null = null
+  private state: State = 'open'
+  private mandatory = false
+  private settlementId: number = basicAck
+  private nextId = 1
+  private readonly pending: Map<number, Pending> = new Map()
+  private readonly lastQueue: LastQueue = new LastQueue()
+  private readonly held: HeldFrames = new HeldFrames()
+  private readonly heads: Map<string, DeliveryHead> = new Map()
+  private head: DeliveryHead
+  private ending: BrokerError | null = null
+  private closeRequested = false
+
+  constructor(number: number, host: ChannelHost) {
+    this.number = number
+    this.host = host
+    this.frames = host.frames
+    this.publishes = host.publishes
+    this.assembler = new ContentAssembler(host.messageBytesMax)
+    this.head = new DeliveryHead(number, '')
+  }
+
+  opened(channel: Channel): void {
+    this.channel = channel
+  }
+
+  /** The connection ends, and the session with it: nothing is said any more. */
+  detach(): void {
+    this.state = 'closed'
+    this.channel = null
+    this.pending.clear()
+  }
+
+  pauseDeliveries(): void {
+    this.channel?.pauseDeliveries()
+  }
+
+  resumeDeliveries(): void {
+    this.channel?.resumeDeliveries()
+  }
+
+  // What the client says.
+
+  method(buffer: Buffer, start: number, end: number): void {
+    if (this.state !== 'open') return this.methodOutOfTurn(buffer, start, end)
+    if (this.assembler.isOpen) throw this.assembler.interrupted()
+    if (end - start < 4) throw new BrokerError('SYNTAX_ERROR', 'a method frame of fewer than 4 octets')
+    const id =
+      ((buffer[start] as number) << 24) |
+      ((buffer[start + 1] as number) << 16) |
+      ((buffer[start + 2] as number) << 8) |
+      (buffer[start + 3] as number)
+    this.methodId = id
+    switch (id) {
+      case basicPublish:
+        return this.publish(buffer, start + 4, end)
+      case basicAck:
+      case basicReject:
+      case basicNack:
+        return this.settle(id, buffer, start + 4, end)
+      default:
+        this.control(decodeMethod(buffer, start, end), buffer, start, end)
+    }
+  }
+
+  header(buffer: Buffer, start: number, end: number): void {
+    if (this.state === 'open') this.content(this.assembler.header(buffer, start, end))
+    else if (this.state === 'held') this.hold(frameHeader, buffer, start, end)
+  }
+
+  body(buffer: Buffer, start: number, end: number, last: boolean): void {
+    if (this.state === 'open') this.content(this.assembler.body(buffer, start, end, last))
+    else if (this.state === 'held') this.hold(frameBody, buffer, start, end, last)
+  }
+
+  private publish(buffer: Buffer, start: number, end: number): void {
+    const { publishes } = this
+    publishes.decode(buffer, start, end)
+    if (publishes.immediate) throw new BrokerError('NOT_IMPLEMENTED', 'immediate=true')
+    this.mandatory = publishes.mandatory
+    this.assembler.begin(publishes.exchange, publishes.routingKey)
+  }
+
+  private content(message: Message | null): void {
+    if (message !== null) this.port.publish(message, this.mandatory)
+  }
+
+  private get port(): Channel {
+    assert(this.channel !== null, 'an open channel has its port')
+    return this.channel
+  }
+
+  /** basic.ack and basic.nack: delivery tag u64be, bits (1 = multiple, 2 = requeue); basic.reject: bit 1 = requeue. */
+  private settle(id: number, buffer: Buffer, start: number, end: number): void {
+    if (end - start !== 9) throw new BrokerError('SYNTAX_ERROR', 'the arguments of a settlement cannot be decoded')
+    const tag = buffer.readUInt32BE(start) * 4294967296 + buffer.readUInt32BE(start + 4)
+    const bits = buffer[start + 8] as number
+    this.settlementId = id
+    if (id === basicAck) this.port.ack(tag, (bits & 1) !== 0)
+    else if (id === basicNack) this.port.reject(tag, (bits & 1) !== 0, (bits & 2) !== 0)
+    else this.port.reject(tag, false, (bits & 1) !== 0)
+  }
+
+  private control(method: Method, buffer: Buffer, start: number, end: number): void {
+    switch (method.name) {
+      case 'channel.close':
+        this.closeRequested = true
+        return this.end(null)
+      case 'channel.open':
+        throw new BrokerError('CHANNEL_ERROR', "second 'channel.open' seen")
+      case 'channel.flow':
+        if (!method.args.active) throw new BrokerError('NOT_IMPLEMENTED', 'active=false')
+        return this.frames.method(this.number, 'channel.flow-ok', { active: true })
+      case 'access.request':
+        return this.frames.method(this.number, 'access.request-ok', { ticket: 1 })
+      case 'channel.flow-ok':
+      case 'basic.cancel-ok':
+        return
+      default:
+    }
+    const command = commandOf(method)
+    if (command === null) throw new BrokerError('COMMAND_INVALID', `unexpected method ${method.name}`)
+    refuseUnimplemented(command)
+    if (this.lastQueue.mustWaitFor(command)) return this.hold(frameMethod, buffer, start, end)
+    this.execute(method.name, isNoWait(method), this.lastQueue.completed(command))
+  }
+
+  private execute(name: MethodName, noWait: boolean, command: Command): void {
+    const id = this.nextId++
+    this.pending.set(id, { name, noWait })
+    this.lastQueue.executing(id, command)
+    if (command.type === 'tx.commit') this.state = 'committing'
+    this.port.execute(id, command)
+  }
+
+  private methodOutOfTurn(buffer: Buffer, start: number, end: number): void {
+    if (this.state === 'held') return this.hold(frameMethod, buffer, start, end)
+    const { name } = decodeMethod(buffer, start, end)
+    if (this.state === 'committing') {
+      this.methodId = methodId(name)
+      throw new BrokerError('CHANNEL_ERROR', "unexpected command while processing 'tx.commit'")
+    }
+    if (name === 'channel.close') {
+      if (this.state === 'closed') this.frames.method(this.number, 'channel.close-ok', {})
+      else this.closeRequested = true
+    } else if (name === 'channel.close-ok' && this.state === 'closed') this.host.forget(this.number)
+  }
+
+  private hold(type: number, buffer: Buffer, start: number, end: number, last = true): void {
+    this.state = 'held'
+    this.held.add(type, buffer, start, end, last)
+    this.host.holdBack(this.held.isTooMuch)
+  }
+
+  private release(): void {
+    if (this.state !== 'held') return
+    this.state = 'open'
+    this.host.holdBack(false)
+    this.host.replay(this.number, () => this.held.replay(this))
+  }
+
+  // How it ends.
+
+  /** An error that we found, not the broker. */
+  refuse(error: BrokerError): void {
+    if (this.state !== 'closed' && this.state !== 'ending') this.end(error)
+  }
+
+  /** Null: the client wants it. Answers that are on their way leave first. */
+  private end(error: BrokerError | null): void {
+    this.state = 'ending'
+    this.ending = error
+    this.assembler.reset()
+    if (this.pending.size === 0) this.ended()
+  }
+
+  private ended(): void {
+    const { ending, channel } = this
+    this.detach()
+    channel?.close()
+    if (ending !== null) this.sendClose(ending, this.methodId)
+    if (this.closeRequested) this.frames.method(this.number, 'channel.close-ok', {})
+    if (ending === null) this.host.forget(this.number)
+  }
+
+  private sendClose(error: BrokerError, method: number): void {
+    const args = { replyCode: error.number, replyText: closeText(error), classId: method >>> 16, methodId: method & 65535 }
+    this.frames.method(this.number, 'channel.close', args)
+  }
+
+  // What the broker says.
+
+  replied(id: number, reply: Reply): void {
+    const pending = this.pending.get(id)
+    if (pending === undefined) return
+    this.pending.delete(id)
+    if (reply.type === 'queue.declare-ok') this.lastQueue.declared(id, reply.queue)
+    else if (reply.type === 'basic.cancel-ok') this.forgetConsumer(reply.consumerTag)
+    if (reply.type === 'basic.get-ok') this.got(reply)
+    else if (!pending.noWait) this.answer(pending.name, reply)
+    if (this.state === 'committing' && pending.name === 'tx.commit') this.state = 'open'
+    if (this.state === 'ending' && this.pending.size === 0) this.ended()
+    else if (!this.lastQueue.isAwaited) this.release()
+  }
+
+  private answer(name: MethodName, reply: Reply): void {
+    const method = replyMethodOf(name, reply)
+    assert(method !== null, 'what has content is not answered here')
+    this.frames.method(this.number, method.name, method.args as never)
+  }
+
+  private got({ deliveryTag, redelivered, message, messageCount }: BasicGetOk): void {
+    const { exchange, routingKey } = message
+    const args = { deliveryTag, redelivered, exchange, routingKey, messageCount }
+    this.frames.content(this.number, methodFrame(this.number, 'basic.get-ok', args), message)
+  }
+
+  delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
+    if (this.state === 'closed') return
+    if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
+    const head = this.head.of(deliveryTag, redelivered, message.exchange, message.routingKey)
+    this.frames.content(this.number, head, message)
+  }
+
+  private headOf(consumerTag: string): DeliveryHead {
+    const known = this.heads.get(consumerTag)
+    if (known !== undefined) return known
+    const head = new DeliveryHead(this.number, consumerTag)
+    this.heads.set(consumerTag, head)
+    return head
+  }
+
+  private forgetConsumer(consumerTag: string): void {
+    this.heads.delete(consumerTag)
+  }
+
+  confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
+    if (this.state === 'closed') return
+    this.frames.settlement(this.number, accepted ? basicAck : basicNack, sequence, multiple ? 1 : 0)
+  }
+
+  returned(message: Message, reason: 'NO_ROUTE' | 'NO_CONSUMERS'): void {
+    if (this.state === 'closed') return
+    const { exchange, routingKey } = message
+    const args = { replyCode: replyCodes[reason].number, replyText: reason, exchange, routingKey }
+    this.frames.content(this.number, methodFrame(this.number, 'basic.return', args), message)
+  }
+
+  cancelled(consumerTag: string): void {
+    if (this.state === 'closed') return
+    this.forgetConsumer(consumerTag)
+    if (this.host.notifiesCancels) this.frames.method(this.number, 'basic.cancel', { consumerTag, noWait: true })
+  }
+
+  failed(id: number, error: BrokerError): void {
+    if (this.state === 'closed') return
+    const method = this.methodIdOf(id, error)
+    const { closeRequested } = this
+    this.detach()
+    if (error.scope === 'connection') return this.host.fail(error, method)
+    this.sendClose(error, method)
+    if (closeRequested) this.frames.method(this.number, 'channel.close-ok', {})
+  }
+
+  /** The broker names no method for what has no answer; settlements fail in one way only. */
+  private methodIdOf(id: number, error: BrokerError): number {
+    const pending = this.pending.get(id)
+    if (pending !== undefined) return methodId(pending.name)
+    return error.text.startsWith('unknown delivery tag') ? this.settlementId : basicPublish
+  }
+
+  flush(): void {
+    this.host.flush()
+  }
+}
+
+/** RabbitMQ refuses these before it looks at anything else, and closes the connection. */
+function refuseUnimplemented(command: Command): void {
+  if (command.type === 'basic.qos' && command.prefetchSize !== 0) {
+    throw new BrokerError('NOT_IMPLEMENTED', `prefetch_size!=0 (${command.prefetchSize})`)
+  }
+  if (command.type === 'basic.recover' && !command.requeue) throw new BrokerError('NOT_IMPLEMENTED', 'requeue=false')
+}
