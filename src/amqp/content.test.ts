@@ -189,7 +189,11 @@ describe('the output', () => {
 
   test('what waits for a slow reader is held in buffers of its size', () => {
     const lengths: number[] = []
-    const output = { pool: new BufferPool(), pendingBytes: 1, write: (buffer: Buffer) => void lengths.push(buffer.length) }
+    const output = {
+      pool: new BufferPool(),
+      pendingBytes: 1,
+      write: (buffer: Buffer) => void lengths.push(buffer.length),
+    }
     const writer = new FrameWriter(output.pool, output, 131_072)
     for (const bytes of [100, 10_000, 50_000]) {
       writer.content(1, new PublishHead(1).of('', 'q', false), message(bytes))

@@ -297,7 +297,7 @@ export const methods = {
   'tx.commit-ok': { classId: 90, methodId: 21, fields: {} },
   'tx.rollback': { classId: 90, methodId: 30, fields: {} },
   'tx.rollback-ok': { classId: 90, methodId: 31, fields: {} },
-} as const satisfies Record<string, MethodRow>
+} as const
 
 export type MethodName = keyof typeof methods
 
@@ -325,9 +325,12 @@ interface Layout {
   readonly fields: readonly (readonly [string, FieldType])[]
 }
 
+// Here the table is checked against the shape it must have.
+const rows: Readonly<Record<MethodName, MethodRow>> = methods
+
 const layoutsByName = new Map<MethodName, Layout>()
 const layoutsById = new Map<number, Layout>()
-for (const [name, row] of Object.entries(methods) as [MethodName, MethodRow][]) {
+for (const [name, row] of Object.entries(rows) as [MethodName, MethodRow][]) {
   const layout = { name, id: row.classId * 65536 + row.methodId, fields: Object.entries(row.fields) }
   layoutsByName.set(name, layout)
   layoutsById.set(layout.id, layout)

@@ -23,7 +23,7 @@ export interface BusParts {
 
 /** What a bus closes when it closes. */
 export interface Closable {
-  close(): Promise<void>
+  close(options: { readonly timeout: number }): Promise<void>
   /** The session is gone. */
   end(error: Error): void
 }

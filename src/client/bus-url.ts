@@ -31,7 +31,8 @@ function memoryUrl(url: string): BusUrl {
 }
 
 function amqpUrl(url: string): BusUrl {
-  if (!URL.canParse(url)) throw bad(`${shown(url)} cannot be read: write it like 'amqp://user:password@host:5672/vhost'`)
+  if (!URL.canParse(url))
+    throw bad(`${shown(url)} cannot be read: write it like 'amqp://user:password@host:5672/vhost'`)
   if (new URL(url).hostname === '') throw bad(`${shown(url)} names no host: write it like 'amqp://127.0.0.1:5672'`)
   return { kind: 'amqp', url }
 }

@@ -5,8 +5,9 @@
  * The wire carries what the sender gave, checked but not transformed; the worker gets what the schema makes of it. So a
  * schema that turns text into a date, or fills in defaults, does it on the receiving side, once.
  */
-import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts'
+
 import { checkQueueName } from './names.ts'
+import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts'
 
 /**
  * `Input` is what `send` takes, `Data` what the handler gets, `Returned` what the handler gives back, `Result` what the
@@ -44,7 +45,10 @@ export function defineQueue<
   name: string,
   schemas: ContractSchemas<In, Out>,
 ): QueueContract<InputOf<In>, OutputOf<Out>, OutputOf<In>, InputOf<Out>>
-export function defineQueue(name: string, schemas: ContractSchemas<StandardSchema, StandardSchema> = {}): QueueContract {
+export function defineQueue(
+  name: string,
+  schemas: ContractSchemas<StandardSchema, StandardSchema> = {},
+): QueueContract {
   checkQueueName(name)
   return { name, input: schemas.input, result: schemas.result }
 }

@@ -2,11 +2,12 @@
  * The messages a worker makes: copies for another attempt, dead letters, and answers to reply_to. They are ordinary AMQP,
  * so that any client can have sent what is copied and can read what is answered.
  */
+
+import type { PlainValue } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
 import { type Encoded, jsonType } from './body.ts'
 import { headerNames, integerHeader, type OutcomeWord, textHeader, withHeaders } from './headers.ts'
-import type { PlainValue } from '../model/field-table.ts'
 
 export interface Failure {
   readonly text: string
@@ -62,11 +63,7 @@ export function resultAnswer(properties: Properties, result: Encoded): Message {
 /** It was given up. The body says so too, for a client that looks at no header. */
 export function failureAnswer(properties: Properties, word: OutcomeWord, text: string): Message {
   const body = JSON.stringify({ error: text })
-  return answer(
-    properties,
-    { contentType: jsonType, body },
-    { [headerNames.outcome]: word, [headerNames.error]: text },
-  )
+  return answer(properties, { contentType: jsonType, body }, { [headerNames.outcome]: word, [headerNames.error]: text })
 }
 
 function answer(

@@ -5,22 +5,54 @@ import type { Properties } from '../model/properties.ts'
 import { copyOfBody } from './body.ts'
 import { plainHeaders } from './headers.ts'
 
-export class IncomingMessage<Data = unknown> {
+export interface IncomingMessage<Data = unknown> {
   /** The body as a value: JSON is parsed, text is a string, anything else a Buffer. */
   readonly data: Data
   /** It was handed to somebody before, who may have begun with it. */
   readonly redelivered: boolean
+  /** AMQP's message-id; undefined if a plain client sent none. */
+  readonly id: string | undefined
+  readonly headers: { readonly [name: string]: PlainValue }
+  /** All of AMQP's properties, headers with their type tags. */
+  readonly properties: Properties
+  /** A copy of the body's bytes. */
+  readonly body: Buffer
+}
+
+/**
+ * A message that its receiver settles: exactly one of ack, nack and reject. Their promises resolve when the broker was
+ * told; those that had to store something first (an answer, a dead letter), when that is stored.
+ */
+export interface ReceivedMessage<Data = unknown, Result = unknown> extends IncomingMessage<Data> {
+  /** Done. If the sender waits for an answer, it gets the result. */
+  ack(result?: Result): Promise<void>
+  /** Back to its place in the queue, for this or another receiver, at once. */
+  nack(): Promise<void>
+  /** Nobody can process it: to the dead-letter queue. */
+  reject(reason?: string): Promise<void>
+}
+
+/** Who settles what was received. Properties are null if they say nothing but the id. */
+export interface Settler {
+  ack(tag: number, properties: Properties | null, result: unknown): Promise<void>
+  nack(tag: number): Promise<void>
+  reject(tag: number, reason: string): Promise<void>
+}
+
+/** A handler's message; `Received` adds what a receiver does with it. */
+export class Incoming implements IncomingMessage {
+  readonly data: unknown
+  readonly redelivered: boolean
   private readonly message: Message
   private decoded: Properties | null
 
-  constructor(message: Message, redelivered: boolean, data: Data, properties: Properties | null) {
+  constructor(message: Message, redelivered: boolean, data: unknown, properties: Properties | null) {
     this.message = message
     this.redelivered = redelivered
     this.data = data
     this.decoded = properties
   }
 
-  /** AMQP's message-id; undefined if a plain client sent none. */
   get id(): string | undefined {
     return this.properties.messageId
   }
@@ -29,14 +61,62 @@ export class IncomingMessage<Data = unknown> {
     return plainHeaders(this.properties.headers)
   }
 
-  /** All of AMQP's properties, headers with their type tags. */
   get properties(): Properties {
     this.decoded ??= this.message.decodeProperties()
     return this.decoded
   }
 
-  /** A copy of the body's bytes. */
   get body(): Buffer {
     return copyOfBody(this.message)
+  }
+}
+
+export class Received implements ReceivedMessage {
+  private readonly incoming: Incoming
+  private readonly known: Properties | null
+  private readonly settler: Settler
+  private readonly tag: number
+
+  constructor(incoming: Incoming, known: Properties | null, settler: Settler, tag: number) {
+    this.incoming = incoming
+    this.known = known
+    this.settler = settler
+    this.tag = tag
+  }
+
+  get data(): unknown {
+    return this.incoming.data
+  }
+
+  get redelivered(): boolean {
+    return this.incoming.redelivered
+  }
+
+  get id(): string | undefined {
+    return this.incoming.id
+  }
+
+  get headers(): { readonly [name: string]: PlainValue } {
+    return this.incoming.headers
+  }
+
+  get properties(): Properties {
+    return this.incoming.properties
+  }
+
+  get body(): Buffer {
+    return this.incoming.body
+  }
+
+  ack(result?: unknown): Promise<void> {
+    return this.settler.ack(this.tag, this.known, result)
+  }
+
+  nack(): Promise<void> {
+    return this.settler.nack(this.tag)
+  }
+
+  reject(reason = 'rejected'): Promise<void> {
+    return this.settler.reject(this.tag, reason)
   }
 }

@@ -10,7 +10,8 @@ export function checkQueueName(name: unknown): asserts name is string {
   if (bytes > limits.nameBytesMax) {
     throw bad(`the queue name '${name.slice(0, 40)}…' has ${bytes} bytes: at most ${limits.nameBytesMax} fit`)
   }
-  if (name.startsWith('amq.')) throw bad(`the queue name '${name}' begins with 'amq.', which is the broker's own: use another`)
+  if (name.startsWith('amq.'))
+    throw bad(`the queue name '${name}' begins with 'amq.', which is the broker's own: use another`)
 }
 
 /** Throws E_BAD_OPTION for an option that is not in `known`; `soon` are names that the design has and the code not yet. */

@@ -47,16 +47,7 @@ export interface Outgoing {
 }
 
 const optionNames = ['headers', 'contentType', 'signal', 'receipt', 'onDelivered', 'onProcessed'] as const
-const optionsToCome = [
-  'sender',
-  'onProgress',
-  'key',
-  'idempotencyKey',
-  'delay',
-  'priority',
-  'ttl',
-  'deadline',
-] as const
+const optionsToCome = ['sender', 'onProgress', 'key', 'idempotencyKey', 'delay', 'priority', 'ttl', 'deadline'] as const
 
 export class Outlet {
   readonly name: string
@@ -117,19 +108,13 @@ export class Outlet {
     return this.prepare(data, options)
   }
 
-  /** Calls what the broker needs before a message that asks for a receipt can be made; null if it is there. */
-  get receiptsReady(): Promise<unknown> | null {
-    const { receipts } = this.parts
-    return receipts.address === null ? receipts.open() : null
-  }
-
   private sendChecked(data: unknown, options: AnyOptions | undefined): Promise<Sent> {
     if (options === undefined) return this.sendPlain(data)
     const { signal } = options
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const outgoing = this.prepare(data, options)
     if (outgoing.receipt !== null) {
-      const ready = this.receiptsReady
+      const ready = this.parts.receipts.opened()
       if (ready !== null) this.parts.sender.holdUntil(ready)
     }
     const promise = new Promise<Sent>(capture)
@@ -346,11 +331,10 @@ class BatchSend implements Pending {
 }
 
 /** Where a handler may send to: a queue that this bus has opened. */
-export const outletKey: unique symbol = Symbol('leveret.outlet')
-
 export interface SendTarget<Input = unknown, Result = unknown> {
   readonly name: string
-  readonly [outletKey]: Outlet
+  /** The library's own part of it. */
+  readonly outlet: Outlet
   send(data: Input, options: ReceiptOptions<Result>): Promise<Receipt<Result>>
   send(data: Input, options?: SendOptions): Promise<Sent>
 }

@@ -1,9 +1,10 @@
 /** What can be said when a queue is created, and what becomes of it: AMQP arguments, and the client's own policy. */
-import { type Field, type FieldTable, type PlainValue, toField } from '../model/field-table.ts'
+
 import { LeveretError } from '../model/errors.ts'
-import { type Retry, type RetryOptions, retryOf } from './retry.ts'
+import { type Field, type FieldTable, type PlainValue, toField } from '../model/field-table.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
+import { type Retry, type RetryOptions, retryOf } from './retry.ts'
 
 export interface QueueOptions {
   /** What happens to a message whose handler throws. Default: 3 attempts, then the dead-letter queue. */

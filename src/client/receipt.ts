@@ -180,13 +180,17 @@ export class OpenReceipt implements Receipt {
   ): Promise<unknown> {
     if (this.heldBy !== null) return Promise.reject(this.deadlock(step))
     if (this.forgotten) return Promise.reject(new LeveretError('E_CLOSED', `${this.what} was forgotten`))
-    if (outcome !== null) return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
+    if (outcome !== null)
+      return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
     const timeoutMs = options.timeout === undefined ? null : durationMs(options.timeout, `${step}: timeout`)
     return new Promise((resolve, reject) => {
       const cancelTimer = timeoutMs === null ? () => {} : this.keeper.clock.setTimer(timeoutMs, expire)
       const waiter: Waiter = { resolve, reject, cancelTimer }
       const timeoutError = (): LeveretError =>
-        new LeveretError('E_TIMEOUT', `message ${this.id} in queue '${this.queue}' was not ${step} within ${timeoutMs} ms`)
+        new LeveretError(
+          'E_TIMEOUT',
+          `message ${this.id} in queue '${this.queue}' was not ${step} within ${timeoutMs} ms`,
+        )
       waiters.push(waiter)
 
       function expire(): void {

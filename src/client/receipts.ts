@@ -17,14 +17,14 @@ import { Replies } from './replies.ts'
 
 export class Receipts implements ChannelEvents, ReceiptKeeper {
   readonly clock: Clock
-  /** The reply queue's name; null until `open` has resolved. */
+  /** The reply queue's name; null until there is one. */
   address: string | null = null
   private readonly session: Session
   private readonly report: (error: Error) => void
   private readonly replies = new Replies()
   private readonly byId: Map<string, OpenReceipt> = new Map()
   private channel: Channel | null = null
-  private opening: Promise<string> | null = null
+  private opening: Promise<void> | null = null
   private ended: Error | null = null
   private readonly arrived: Message[] = []
   private calls: (() => unknown)[] = []
@@ -35,8 +35,9 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     this.report = report
   }
 
-  /** Makes the reply queue if there is none yet; resolves with its name. */
-  open(): Promise<string> {
+  /** Null if there is a reply queue; else one is being made, and this settles when it is there or cannot be. */
+  opened(): Promise<unknown> | null {
+    if (this.address !== null) return null
     if (this.ended !== null) return Promise.reject(this.ended)
     if (this.opening === null) {
       this.opening = this.declare()
@@ -113,7 +114,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
 
   returned(): void {}
 
-  private async declare(): Promise<string> {
+  private async declare(): Promise<void> {
     const channel = this.session.openChannel(this)
     this.channel = channel
     const declared = await this.replies.execute(channel, {
@@ -135,7 +136,6 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
       arguments: emptyTable,
     })
     this.address = queue
-    return queue
   }
 
   /** The reply queue is gone, and with it the answers; the next receipt makes another one. */
@@ -166,7 +166,10 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     if (outcome === 'processed') return this.settleWithResult(receipt, message, properties)
     const error = textHeader(properties.headers, headerNames.error) ?? 'the worker did not say why'
     receipt.settle({
-      error: new LeveretError('E_NOT_PROCESSED', `queue '${receipt.queue}': message ${receipt.id} ${was(outcome)}: ${error}`),
+      error: new LeveretError(
+        'E_NOT_PROCESSED',
+        `queue '${receipt.queue}': message ${receipt.id} ${was(outcome)}: ${error}`,
+      ),
     })
   }
 

@@ -135,7 +135,12 @@ export class Sender {
     if (this.holders > 0 || this.blocked || this.throttled) return false
     this.line ??= new Line(this, this.session)
     const { line } = this
-    return line.isSelected && !line.isFailing && line.ring.size < this.highWater && line.openBytes < clientLimits.highWaterBytes
+    return (
+      line.isSelected &&
+      !line.isFailing &&
+      line.ring.size < this.highWater &&
+      line.openBytes < clientLimits.highWaterBytes
+    )
   }
 
   private publishNow(message: Message | MakeMessage, mandatory: boolean, pending: Pending): void {
@@ -167,7 +172,7 @@ export class Sender {
 /** One channel of the sender, from its opening to its failure. */
 class Line implements ChannelEvents {
   readonly channel: Channel
-  readonly ring = new ConfirmRing()
+  readonly ring: ConfirmRing = new ConfirmRing()
   openBytes = 0
   isSelected = false
   /** The channel is closed and the event that says why is on its way. */
@@ -236,7 +241,10 @@ class Line implements ChannelEvents {
     } else if (accepted) pending.stored()
     else {
       pending.refused(
-        new LeveretError('E_REFUSED', `${pending.what} did not take the message: it is full, or cannot store; try later`),
+        new LeveretError(
+          'E_REFUSED',
+          `${pending.what} did not take the message: it is full, or cannot store; try later`,
+        ),
       )
     }
   }

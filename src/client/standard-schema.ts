@@ -52,6 +52,8 @@ function accept<Output>(result: StandardResult<Output>, what: string): Output {
 }
 
 function describe(issue: StandardIssue): string {
-  const path = (issue.path ?? []).map((segment) => String(typeof segment === 'object' ? segment.key : segment)).join('.')
+  const path = (issue.path ?? [])
+    .map((segment) => String(typeof segment === 'object' ? segment.key : segment))
+    .join('.')
   return path === '' ? issue.message : `${path}: ${issue.message}`
 }

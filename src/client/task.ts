@@ -13,12 +13,11 @@ import { headerNames, integerHeader } from './headers.ts'
 import {
   type Outgoing,
   type Outlet,
-  outletKey,
   type ReceiptOptions,
   type SendOptions,
   type SendTarget,
 } from './outlet.ts'
-import type { OpenReceipt, Receipt, Sent } from './receipt.ts'
+import type { Receipt, Sent } from './receipt.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 
 /** What a handler can do besides returning and throwing. */
@@ -127,10 +126,6 @@ export class Task implements HandlerContext {
     return this.properties
   }
 
-  get wasLost(): boolean {
-    return this.lostReason !== null
-  }
-
   /** The handler has returned, thrown, or been given up. */
   over(): void {
     this.isOver = true
@@ -150,11 +145,9 @@ export class Task implements HandlerContext {
     this.outgoing = null
   }
 
-  /** What must be there before `makeSends`; null if it is. */
-  sendsReady(): Promise<unknown> | null {
-    if (this.outgoing === null) return null
-    const waits = this.outgoing.find(({ receipt }) => receipt !== null)
-    return waits === undefined ? null : this.owner.findOutlet((waits.receipt as OpenReceipt).queue)?.receiptsReady ?? null
+  /** Whether something it sends asks for a receipt, so that the reply queue must be there before `makeSends`. */
+  get sendsReceipts(): boolean {
+    return this.outgoing?.some(({ receipt }) => receipt !== null) ?? false
   }
 
   /** Makes the messages of context.send part of the commit. */
@@ -171,7 +164,7 @@ export class Task implements HandlerContext {
   }
 
   private outletOf(to: SendTarget | QueueContract): Outlet {
-    const outlet = outletKey in to ? to[outletKey] : this.owner.findOutlet(to.name)
+    const outlet = 'outlet' in to ? to.outlet : this.owner.findOutlet(to.name)
     if (outlet !== undefined) return outlet
     throw new LeveretError(
       'E_BAD_OPTION',

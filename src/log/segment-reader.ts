@@ -8,7 +8,7 @@
 import { assert } from '../lib/assert.ts'
 import type { DiskFile } from '../platform/disk.ts'
 
-const windowBytesMin = 4 * 1024 * 1024
+const windowBytes = 4 * 1024 * 1024
 
 export class SegmentReader {
   /** Changes when the window grows: take it anew after every `load`. */
@@ -20,7 +20,7 @@ export class SegmentReader {
   private windowBytes = 0
 
   constructor() {
-    this.buffer = Buffer.allocUnsafeSlow(windowBytesMin)
+    this.buffer = Buffer.alloc(0)
   }
 
   /** The reader does not close files. */
@@ -29,6 +29,8 @@ export class SegmentReader {
     this.fileBytes = fileBytes
     this.windowStart = 0
     this.windowBytes = 0
+    const bytes = Math.min(windowBytes, fileBytes)
+    if (this.buffer.length < bytes) this.buffer = Buffer.allocUnsafeSlow(bytes)
   }
 
   /** Where `offset` of the file stands in the buffer if `bytes` from there are in the window, else -1. */

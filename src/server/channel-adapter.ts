@@ -250,7 +250,12 @@ export class ChannelAdapter implements ChannelEvents {
   }
 
   private sendClose(error: BrokerError, method: number): void {
-    const args = { replyCode: error.number, replyText: closeText(error), classId: method >>> 16, methodId: method & 65535 }
+    const args = {
+      replyCode: error.number,
+      replyText: closeText(error),
+      classId: method >>> 16,
+      methodId: method & 65535,
+    }
     this.frames.method(this.number, 'channel.close', args)
   }
 

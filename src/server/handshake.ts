@@ -46,7 +46,12 @@ export class Handshake {
   private login: Login | null = null
 
   /** `openSession` is the driver's, with the connection's events bound to it. */
-  constructor(driver: Driver, settings: Settings, host: HandshakeHost, openSession: (login: Login) => Promise<Session>) {
+  constructor(
+    driver: Driver,
+    settings: Settings,
+    host: HandshakeHost,
+    openSession: (login: Login) => Promise<Session>,
+  ) {
     this.driver = driver
     this.settings = settings
     this.host = host

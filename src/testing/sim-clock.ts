@@ -5,6 +5,7 @@
  * Things due at the same moment happen in the order in which they were asked for. So a history depends on nothing but the
  * seed of whoever chose the delays.
  */
+import { Heap } from '../lib/heap.ts'
 import type { Clock } from '../platform/clock.ts'
 
 interface Event {
@@ -19,7 +20,7 @@ export class SimClock implements Clock {
   /** What the wall clock shows when the virtual time is 0; a jump changes it. */
   private epochMs = Date.UTC(2026, 0, 1)
   private order = 0
-  private readonly events: Event[] = []
+  private readonly events = new Heap<Event>(isBefore)
 
   monotonicMs(): number {
     return this.nowMs
@@ -56,31 +57,25 @@ export class SimClock implements Clock {
   }
 
   get pendingEvents(): number {
-    return this.events.filter((event) => !event.isCancelled).length
+    return this.events.values().filter((event) => !event.isCancelled).length
   }
 
   /** Lets the next thing happen; false if there is none (before `untilMs`, if given). */
   async step(untilMs: number = Number.POSITIVE_INFINITY): Promise<boolean> {
+    // What was begun since the last step may have promises that are about to ask for something.
     await settle()
-    for (;;) {
-      const next = this.events[0]
-      if (next === undefined || (next.atMs > untilMs && !next.isCancelled)) return false
-      this.pop()
-      if (next.isCancelled) continue
-      this.nowMs = Math.max(this.nowMs, next.atMs)
-      next.callback()
-      await settle()
-      return true
-    }
+    return await this.fire(untilMs)
   }
 
   async runUntilIdle(): Promise<void> {
-    while (await this.step());
+    await settle()
+    while (await this.fire(Number.POSITIVE_INFINITY));
   }
 
   async advance(ms: number): Promise<void> {
     const untilMs = this.nowMs + ms
-    while (await this.step(untilMs));
+    await settle()
+    while (await this.fire(untilMs));
     this.nowMs = Math.max(this.nowMs, untilMs)
   }
 
@@ -93,46 +88,35 @@ export class SimClock implements Clock {
     promise.then(mark, mark)
     await settle()
     while (!isSettled) {
-      if (!(await this.step()) && !isSettled) throw new Error('nothing is left to happen, and the promise is pending')
+      if (!(await this.fire(Number.POSITIVE_INFINITY))) {
+        throw new Error('nothing is left to happen, and the promise is pending')
+      }
     }
     return promise
   }
 
   /** What dead processes waited for never comes. */
   clear(): void {
-    this.events.length = 0
+    this.events.clear()
   }
 
-  // A binary heap by time, then order.
+  private async fire(untilMs: number): Promise<boolean> {
+    for (;;) {
+      const next = this.events.peek()
+      if (next === undefined || (next.atMs > untilMs && !next.isCancelled)) return false
+      this.events.pop()
+      if (next.isCancelled) continue
+      this.nowMs = Math.max(this.nowMs, next.atMs)
+      next.callback()
+      await settle()
+      return true
+    }
+  }
+
   private schedule(delayMs: number, callback: () => void): Event {
     const event: Event = { atMs: this.nowMs + delayMs, order: this.order++, callback, isCancelled: false }
-    const { events } = this
-    let at = events.length
-    events.push(event)
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      if (isBefore(events[parent] as Event, event)) break
-      events[at] = events[parent] as Event
-      at = parent
-    }
-    events[at] = event
+    this.events.push(event)
     return event
-  }
-
-  private pop(): void {
-    const { events } = this
-    const event = events.pop() as Event
-    if (events.length === 0) return
-    let at = 0
-    for (;;) {
-      let child = at * 2 + 1
-      if (child >= events.length) break
-      if (child + 1 < events.length && isBefore(events[child + 1] as Event, events[child] as Event)) child++
-      if (isBefore(event, events[child] as Event)) break
-      events[at] = events[child] as Event
-      at = child
-    }
-    events[at] = event
   }
 }
 

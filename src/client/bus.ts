@@ -1,0 +1,251 @@
+/**
+ * The bus: one session with a broker, in this process or elsewhere, and everything that shares it.
+ *
+ *     control   commands, one at a time            sender    all sends, in confirm mode
+ *     receipts  answers, on an exclusive queue     workers and receivers have a channel each
+ */
+import type { Driver, Login, Session, SessionEvents } from '../model/channel.ts'
+import { type BrokerError, LeveretError } from '../model/errors.ts'
+import type { Platform } from '../platform/platform.ts'
+import type { BusParts, Closable } from './bus-parts.ts'
+import { clientLimits } from './client-limits.ts'
+import type { QueueContract } from './contract.ts'
+import { Control } from './control.ts'
+import { declaration } from './declare-queue.ts'
+import { type Duration, durationMs } from './duration.ts'
+import { IdSource } from './ids.ts'
+import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
+import { Outlet } from './outlet.ts'
+import { Queue, type QueueOwner } from './queue.ts'
+import { type QueueOptions, queueSettings } from './queue-options.ts'
+import { Receipts } from './receipts.ts'
+import { Sender } from './sender.ts'
+import { type QueueStats, Statistics } from './statistics.ts'
+
+export interface ConnectOptions {
+  /** Sends that may wait for their confirm; one beyond waits until there is room. Default 10,000. */
+  readonly highWater?: number
+  /**
+   * Hears what goes wrong where no promise tells it: a failed attempt of a handler without `onError` of its own, a
+   * callback that threw, a lost connection.
+   */
+  readonly onError?: (error: Error) => void
+}
+
+export interface ServeOptions {
+  /** The TCP port for AMQP 0-9-1; 0 takes a free one. Default 5672. */
+  readonly amqp?: number
+  /** The address to listen on. Default 127.0.0.1: this machine alone. */
+  readonly host?: string
+}
+
+/** A listener that other processes use. */
+export interface Served extends AsyncDisposable {
+  readonly port: number
+  /** What others connect to. */
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** What whoever makes a bus decides: which broker, and what it can do. */
+export interface BusWiring {
+  readonly platform: Platform
+  readonly driver: Driver
+  readonly login: Login
+  /** See BusParts. */
+  readonly commits: 'native' | 'tx'
+  /** Nothing outlives the process. */
+  readonly inMemory: boolean
+  /** Whether the broker answers leveret.* commands. */
+  readonly statistics: boolean
+  readonly messageBytesMax: number
+  /** Null: it is served already, by somebody else. */
+  readonly serve: ((host: string, port: number) => Promise<Served>) | null
+}
+
+/** Resolves with a bus; rejects with what the broker says. */
+export async function openBus(wiring: BusWiring, options: ConnectOptions): Promise<Bus> {
+  checkOptionNames('connect', options, ['highWater', 'onError'])
+  const { highWater = clientLimits.highWaterDefault } = options
+  checkInteger('connect', 'highWater', highWater, 1, 1_000_000)
+  const events = new Events(options.onError)
+  const session = await wiring.driver.openSession(wiring.login, events)
+  return new Bus(wiring, session, events, highWater)
+}
+
+export class Bus implements AsyncDisposable {
+  private readonly wiring: BusWiring
+  private readonly session: Session
+  private readonly parts: BusParts
+  private readonly statistics: Statistics
+  private readonly owner: QueueOwner
+  private readonly outlets: Map<string, Outlet> = new Map()
+  private readonly closables: Set<Closable> = new Set()
+  private readonly served: Set<Served> = new Set()
+  private closing: Promise<void> | null = null
+
+  /** Use `connect`. */
+  constructor(wiring: BusWiring, session: Session, events: Events, highWater: number) {
+    const { platform } = wiring
+    this.wiring = wiring
+    this.session = session
+    const report = (error: Error): void => events.report(error)
+    const control = new Control(session)
+    const sender = new Sender(platform.clock, session, highWater)
+    const receipts = new Receipts(platform.clock, session, report)
+    const { commits, messageBytesMax } = wiring
+    const ids = new IdSource(platform)
+    this.parts = { platform, session, control, sender, receipts, ids, commits, messageBytesMax, report }
+    this.statistics = new Statistics(platform.clock, control, wiring.statistics)
+    const { parts, statistics, outlets, closables } = this
+    this.owner = { parts, statistics, outlets, closables }
+    events.attach(sender, (error) => this.end(error))
+  }
+
+  /** Creates the queue or opens it. Rejects with PRECONDITION_FAILED if it is there with another definition. */
+  createQueue<Input, Result, Data, Returned>(
+    contract: QueueContract<Input, Result, Data, Returned>,
+    options?: QueueOptions,
+  ): Promise<Queue<Input, Result, Data, Returned>>
+  createQueue<Input = unknown, Result = unknown>(name: string, options?: QueueOptions): Promise<Queue<Input, Result>>
+  async createQueue(nameOrContract: string | QueueContract, options: QueueOptions = {}): Promise<Queue> {
+    const named = typeof nameOrContract === 'string'
+    const contract = named ? { name: nameOrContract, input: undefined, result: undefined } : nameOrContract
+    checkQueueName(contract.name)
+    const settings = queueSettings(contract.name, options, this.wiring.inMemory)
+    await this.parts.control.execute(declaration(contract.name, settings.durable, settings.arguments))
+    const outlet = new Outlet(this.parts, contract, settings.durable)
+    this.outlets.set(contract.name, outlet)
+    return new Queue(this.owner, contract, settings, outlet)
+  }
+
+  /** Length and rates of every queue. Not over amqp:// yet. */
+  stats(): Promise<QueueStats[]> {
+    return this.statistics.all()
+  }
+
+  /** Lets other processes and languages in, over AMQP 0-9-1, until the bus or what it returns is closed. */
+  async serve(options: ServeOptions = {}): Promise<Served> {
+    checkOptionNames('serve', options, ['amqp', 'host'], ['http'])
+    const { amqp = 5672, host = '127.0.0.1' } = options
+    checkInteger('serve', 'amqp', amqp, 0, 65_535)
+    if (this.closing !== null) throw new LeveretError('E_CLOSED', 'the bus is closed')
+    const { serve } = this.wiring
+    if (serve === null) {
+      throw new LeveretError('E_UNSUPPORTED', 'a bus over amqp:// is served by its broker: give others its URL')
+    }
+    const served = await serve(host, amqp)
+    this.served.add(served)
+    return {
+      port: served.port,
+      url: served.url,
+      close: () => this.closeServed(served),
+      [Symbol.asyncDispose]: () => this.closeServed(served),
+    }
+  }
+
+  /**
+   * Stops serving, waits for handlers that run and for sends on their way, gives the rest back, and closes the store. After
+   * `timeout` (default 30 s) it waits no longer.
+   */
+  close(options: { readonly timeout?: Duration } = {}): Promise<void> {
+    this.closing ??= this.closeWithin(durationMs(options.timeout ?? clientLimits.closeTimeoutMs, 'close: timeout'))
+    return this.closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  private async closeWithin(timeoutMs: number): Promise<void> {
+    const { control, sender, receipts } = this.parts
+    const { clock } = this.wiring.platform
+    const untilMs = clock.monotonicMs() + timeoutMs
+    const left = (): number => Math.max(0, untilMs - clock.monotonicMs())
+    await Promise.all([...this.served].map((served) => this.closeServed(served)))
+    await Promise.all([...this.closables].map((one) => one.close({ timeout: left() })))
+    await this.within(left(), sender.idle())
+    this.statistics.close()
+    sender.close()
+    receipts.close()
+    control.close()
+    await this.session.close()
+    await this.wiring.driver.close()
+  }
+
+  private async closeServed(served: Served): Promise<void> {
+    this.served.delete(served)
+    await served.close()
+  }
+
+  private async within(timeoutMs: number, done: Promise<void>): Promise<void> {
+    let cancel: () => void = () => {}
+    const timeout = new Promise<void>((resolve) => {
+      cancel = this.wiring.platform.clock.setTimer(timeoutMs, resolve)
+    })
+    await Promise.race([done, timeout])
+    cancel()
+  }
+
+  /** The session is gone: whatever waits is told so. */
+  private end(error: LeveretError): void {
+    const { control, sender, receipts } = this.parts
+    control.end(error)
+    sender.end(error)
+    receipts.end(error)
+    this.statistics.close()
+    for (const one of [...this.closables]) one.end(error)
+  }
+}
+
+/** What the broker says about the session, and what goes wrong where nobody waits. */
+class Events implements SessionEvents {
+  private readonly onError: ((error: Error) => void) | undefined
+  private sender: Sender | null = null
+  private end: ((error: LeveretError) => void) | null = null
+  private isBlocked = false
+
+  constructor(onError: ((error: Error) => void) | undefined) {
+    this.onError = onError
+  }
+
+  /** The broker may say that it is blocked before it has given us the session. */
+  attach(sender: Sender, end: (error: LeveretError) => void): void {
+    this.sender = sender
+    this.end = end
+    if (this.isBlocked) sender.setBlocked(true)
+  }
+
+  report(error: Error): void {
+    try {
+      this.onError?.(error)
+    } catch {
+      // Whoever listens for errors and throws one has nobody left to tell.
+    }
+  }
+
+  blocked(_reason: string): void {
+    this.isBlocked = true
+    this.sender?.setBlocked(true)
+  }
+
+  unblocked(): void {
+    this.isBlocked = false
+    this.sender?.setBlocked(false)
+  }
+
+  throttled(): void {
+    this.sender?.setThrottled(true)
+  }
+
+  resumed(): void {
+    this.sender?.setThrottled(false)
+  }
+
+  closed(error: BrokerError): void {
+    const text = `the connection to the broker has ended, and what was under way is unknown: ${error.message}`
+    const lost = new LeveretError('E_CONNECTION_LOST', text, error)
+    this.report(lost)
+    this.end?.(lost)
+  }
+}

@@ -1,0 +1,124 @@
+/** A queue as its users hold it: send, process, receive, look, empty, delete. */
+import type { Reply } from '../model/command.ts'
+import { emptyTable } from '../model/field-table.ts'
+import type { BusParts, Closable } from './bus-parts.ts'
+import type { QueueContract } from './contract.ts'
+import { declaration } from './declare-queue.ts'
+import type { ReceivedMessage } from './incoming.ts'
+import { type Outlet, type ReceiptOptions, type SendOptions, type SendTarget } from './outlet.ts'
+import type { QueueSettings } from './queue-options.ts'
+import type { Receipt, Sent } from './receipt.ts'
+import { QueueReceiver, type ReceiveOptions } from './receiver.ts'
+import type { QueueStats, Statistics } from './statistics.ts'
+import { type Handler, type ProcessOptions, QueueWorker, type Worker } from './worker.ts'
+
+export interface QueueCount {
+  /** Messages that wait for a consumer. */
+  readonly ready: number
+  readonly consumers: number
+}
+
+/** What a queue needs of its bus. */
+export interface QueueOwner {
+  readonly parts: BusParts
+  readonly statistics: Statistics
+  readonly outlets: Map<string, Outlet>
+  /** Workers and receivers, closed with the bus. */
+  readonly closables: Set<Closable>
+}
+
+export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = Result>
+  implements SendTarget<Input, Result>
+{
+  readonly name: string
+  readonly outlet: Outlet
+  private readonly owner: QueueOwner
+  private readonly contract: QueueContract<Input, Result, Data, Returned>
+  private readonly settings: QueueSettings
+
+  constructor(
+    owner: QueueOwner,
+    contract: QueueContract<Input, Result, Data, Returned>,
+    settings: QueueSettings,
+    outlet: Outlet,
+  ) {
+    this.owner = owner
+    this.contract = contract
+    this.settings = settings
+    this.name = contract.name
+    this.outlet = outlet
+  }
+
+  /** Resolves when the message is stored, with a receipt that tells what becomes of it. */
+  send(data: Input, options: ReceiptOptions<Result>): Promise<Receipt<Result>>
+  /** Resolves when the message is stored: on disk for `file:`, confirmed by the broker for `amqp:`. */
+  send(data: Input, options?: SendOptions): Promise<Sent>
+  send(data: Input, options?: SendOptions | ReceiptOptions<Result>): Promise<Sent> {
+    return this.outlet.send(data, options)
+  }
+
+  /** Resolves when all are stored. A message that is bad in itself is found before any is sent. */
+  sendMany(items: readonly Input[], options?: SendOptions): Promise<Sent[]> {
+    return this.outlet.sendMany(items, options)
+  }
+
+  /**
+   * Calls the handler for each message. What it returns acknowledges the message and goes to a sender that waits for it;
+   * what it throws is tried again as the queue's `retry` says, then put into the dead-letter queue.
+   */
+  process(handler: Handler<Data, Returned>, options: ProcessOptions = {}): Worker {
+    const { parts, outlets, closables } = this.owner
+    const worker = new QueueWorker(
+      parts,
+      this.contract as QueueContract,
+      this.settings,
+      outlets,
+      handler as Handler<unknown, unknown>,
+      options,
+      (one) => closables.delete(one),
+    )
+    closables.add(worker)
+    worker.start()
+    return worker
+  }
+
+  /** The explicit form: an async iterator of messages, each to be settled with ack, nack or reject. */
+  receive(options: ReceiveOptions = {}): AsyncIterableIterator<ReceivedMessage<Data, Returned>, undefined> {
+    const { parts, closables } = this.owner
+    const receiver = new QueueReceiver(parts, this.contract as QueueContract, this.settings, options, (one) =>
+      closables.delete(one),
+    )
+    closables.add(receiver)
+    return receiver as unknown as AsyncIterableIterator<ReceivedMessage<Data, Returned>, undefined>
+  }
+
+  /** Length and rates. Not over amqp:// yet, see `count`. */
+  stats(): Promise<QueueStats> {
+    return this.owner.statistics.of(this.name)
+  }
+
+  /** Ready messages and consumers, on every engine. */
+  async count(): Promise<QueueCount> {
+    const { durable } = this.settings
+    const reply = await this.execute({ ...declaration(this.name, durable, emptyTable), passive: true })
+    if (reply.type !== 'queue.declare-ok') return { ready: 0, consumers: 0 }
+    return { ready: reply.messageCount, consumers: reply.consumerCount }
+  }
+
+  /** Removes all ready messages; resolves with their number. */
+  async purge(): Promise<number> {
+    const reply = await this.execute({ type: 'queue.purge', queue: this.name })
+    return reply.type === 'queue.purge-ok' ? reply.messageCount : 0
+  }
+
+  /** Deletes the queue with all that is in it; resolves with the number of ready messages. Its workers end. */
+  async delete(): Promise<number> {
+    const reply = await this.execute({ type: 'queue.delete', queue: this.name, ifUnused: false, ifEmpty: false })
+    this.owner.outlets.delete(this.name)
+    return reply.type === 'queue.delete-ok' ? reply.messageCount : 0
+  }
+
+  private execute(command: Parameters<BusParts['control']['execute']>[0]): Promise<Reply> {
+    return this.owner.parts.control.execute(command)
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * How long the queues are and how fast they go. The broker counts; here the counters are sampled and divided by time.
+ *
+ * Sampling begins with the first question and ends when nobody has asked for a minute, so it costs nothing otherwise. The
+ * first answer therefore gives averages since the bus was opened, the next ones a sliding window of ten seconds.
+ */
+import { type QueueRates, Sampler, zeroCounters } from '../flow/sampler.ts'
+import type { QueueInfo } from '../model/command.ts'
+import { LeveretError } from '../model/errors.ts'
+import type { Clock } from '../platform/clock.ts'
+import { clientLimits } from './client-limits.ts'
+import type { Control } from './control.ts'
+
+/** L = ready + unacked is what is in the system, L_q = ready what waits in line; rates are R = m/t. */
+export interface QueueStats extends QueueRates {
+  readonly name: string
+  /** Messages that wait for a consumer: L_q. */
+  readonly ready: number
+  /** Body bytes of ready messages. */
+  readonly readyBytes: number
+  /** Messages handed to consumers and not settled. */
+  readonly unacked: number
+  /** Messages that are hidden until they are due. Always 0 as long as there are no delays. */
+  readonly delayed: number
+  /** Messages in the system, L = ready + unacked; delayed ones are apart. */
+  readonly length: number
+  readonly consumers: number
+}
+
+export class Statistics {
+  private readonly clock: Clock
+  private readonly control: Control
+  private readonly isSupported: boolean
+  private readonly openedMs: number
+  private readonly samplers: Map<string, Sampler> = new Map()
+  private cancelTimer: (() => void) | null = null
+  private askedMs = 0
+  private ended = false
+
+  constructor(clock: Clock, control: Control, isSupported: boolean) {
+    this.clock = clock
+    this.control = control
+    this.isSupported = isSupported
+    this.openedMs = clock.monotonicMs()
+  }
+
+  /** Of every queue. Rejects with E_UNSUPPORTED where the broker cannot be asked. */
+  async all(): Promise<QueueStats[]> {
+    if (!this.isSupported) {
+      throw new LeveretError(
+        'E_UNSUPPORTED',
+        'statistics are not carried over amqp:// yet: queue.count() gives ready messages and consumers everywhere',
+      )
+    }
+    this.askedMs = this.clock.monotonicMs()
+    const queues = await this.sample()
+    this.sampleLater()
+    return queues.map((queue) => this.describe(queue))
+  }
+
+  /** Of one queue. Rejects with E_CLOSED if it is gone. */
+  async of(name: string): Promise<QueueStats> {
+    const all = await this.all()
+    const found = all.find((queue) => queue.name === name)
+    if (found === undefined) throw new LeveretError('E_CLOSED', `queue '${name}' was deleted: create it again`)
+    return found
+  }
+
+  close(): void {
+    this.ended = true
+    this.cancelTimer?.()
+    this.cancelTimer = null
+  }
+
+  private async sample(): Promise<readonly QueueInfo[]> {
+    const reply = await this.control.execute({ type: 'leveret.queues' })
+    const queues = reply.type === 'leveret.queues-ok' ? reply.queues : []
+    const nowMs = this.clock.monotonicMs()
+    for (const queue of queues) this.samplerOf(queue.name).add(nowMs, queue.counters)
+    if (queues.length < this.samplers.size) this.forgetAllBut(queues)
+    return queues
+  }
+
+  private samplerOf(name: string): Sampler {
+    let sampler = this.samplers.get(name)
+    if (sampler === undefined) {
+      sampler = new Sampler(clientLimits.statsWindowMs, this.openedMs, zeroCounters)
+      this.samplers.set(name, sampler)
+    }
+    return sampler
+  }
+
+  private forgetAllBut(queues: readonly QueueInfo[]): void {
+    const names = new Set(queues.map((queue) => queue.name))
+    for (const name of this.samplers.keys()) if (!names.has(name)) this.samplers.delete(name)
+  }
+
+  private sampleLater(): void {
+    if (this.cancelTimer !== null || this.ended) return
+    this.cancelTimer = this.clock.setTimer(clientLimits.statsIntervalMs, () => {
+      this.cancelTimer = null
+      if (this.clock.monotonicMs() - this.askedMs > clientLimits.statsIdleMs) return
+      this.sample().then(
+        () => this.sampleLater(),
+        () => {},
+      )
+    })
+  }
+
+  private describe(queue: QueueInfo): QueueStats {
+    const { name, ready, readyBytes, unacked, consumers } = queue
+    const rates = this.samplerOf(name).rates()
+    return { name, ready, readyBytes, unacked, delayed: 0, length: ready + unacked, consumers, ...rates }
+  }
+}

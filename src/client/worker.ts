@@ -1,0 +1,732 @@
+/**
+ * A worker: consumes a queue, calls the handler, and settles each message together with what the handler sent.
+ *
+ *     delivered → arrived ──flush──→ handler ──→ plain ack                    (nothing to publish)
+ *                                       │   └──→ settled → one commit for all that gathered: publishes + acks
+ *                                       └─ throws → held for its backoff → settled (copy for the next attempt + ack)
+ *
+ * A handler that publishes nothing is acknowledged with a plain ack, which nobody waits for. Where something has to be
+ * stored with the acknowledgement (context.send, an answer, the next attempt, a dead letter), both go through the port's
+ * `commit`; handlers that end while a commit is under way form the next one. Over AMQP a commit needs tx mode, which then
+ * covers plain acks too: the worker selects it when it first needs it, and from there on everything is committed.
+ */
+import { Deque } from '../lib/deque.ts'
+import type { Channel, ChannelEvents } from '../model/channel.ts'
+import type { Reply } from '../model/command.ts'
+import { type BrokerError, LeveretError } from '../model/errors.ts'
+import { emptyTable } from '../model/field-table.ts'
+import type { Message } from '../model/message.ts'
+import type { Properties } from '../model/properties.ts'
+import { copyOfBody, decodeBody, encodeBody, parseJson } from './body.ts'
+import type { BusParts, Closable } from './bus-parts.ts'
+import { clientLimits } from './client-limits.ts'
+import type { QueueContract } from './contract.ts'
+import {
+  deadLetter,
+  deliveredAnswer,
+  type Failure,
+  failureAnswer,
+  resultAnswer,
+  retryCopy,
+  wantsAnswer,
+} from './copies.ts'
+import { makeDeadLetterQueue } from './declare-queue.ts'
+import { type Duration, durationMs } from './duration.ts'
+import { errorText } from './headers.ts'
+import { Incoming, type IncomingMessage } from './incoming.ts'
+import { checkInteger, checkOptionNames } from './names.ts'
+import type { Outlet } from './outlet.ts'
+import type { QueueSettings } from './queue-options.ts'
+import { Replies } from './replies.ts'
+import { pauseMs } from './retry.ts'
+import { GiveUp, RetryLater, type Settlement } from './settlement.ts'
+import { type StandardSchema, validate } from './standard-schema.ts'
+import { type HandlerContext, Task, type TaskOwner } from './task.ts'
+
+export type Handler<Data, Returned> = (
+  message: IncomingMessage<Data>,
+  context: HandlerContext,
+) => Returned | Settlement | Promise<Returned | Settlement>
+
+export interface ProcessOptions {
+  /** Handlers that run at the same time. Default 1, which keeps the queue's order. */
+  readonly concurrency?: number
+  /**
+   * Messages the worker holds at the same time: those that run, wait for their turn, wait for their commit, or back off.
+   * Default twice the concurrency, so that one waits for each that runs.
+   */
+  readonly prefetch?: number
+  /** Hears each failed attempt. Without it the bus's `onError` does. */
+  readonly onError?: (error: unknown, message: IncomingMessage, attempt: number) => void
+}
+
+export interface CloseOptions {
+  /** How long to wait for handlers that run. Default 30 s; then their messages go back to the queue. */
+  readonly timeout?: Duration
+}
+
+export interface WorkerStats {
+  /** Handlers that run now. */
+  readonly running: number
+  /** Messages that wait for a handler, a commit or their next attempt. */
+  readonly waiting: number
+  /** Handlers that ended well. */
+  readonly processed: number
+  /** Attempts that failed and were, or will be, followed by another. */
+  readonly retried: number
+  /** Messages given up. */
+  readonly deadLettered: number
+  /** Time spent in handlers that ended well, in seconds; t in R = m/t per operation. */
+  readonly operationSeconds: number
+  /** processed / operationSeconds: messages per second one handler manages. 0 before the first. */
+  readonly operationRate: number
+}
+
+/** A worker as users see it. */
+export interface Worker extends AsyncDisposable {
+  /** Resolves when it is consuming; rejects if it could not begin. */
+  ready(): Promise<void>
+  stats(): WorkerStats
+  /** Takes no more messages, waits for handlers that run, and gives the rest back to the queue. */
+  close(options?: CloseOptions): Promise<void>
+  /** Resolves when it was closed; rejects if it ended by itself: the queue deleted, the connection lost. */
+  closed(): Promise<void>
+}
+
+const deadLetterPauseMs = 30_000
+
+/** A task that waits for something other than its handler. */
+interface Held {
+  readonly cancel: () => void
+  /** When the worker closes: wait for it, leave the message to another worker, or do this now. */
+  readonly atClose: 'wait' | 'leave' | (() => void)
+}
+
+const nothingToCancel = (): void => {}
+
+export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
+  readonly queueName: string
+  private readonly parts: BusParts
+  private readonly contract: QueueContract
+  private readonly settings: QueueSettings
+  private readonly outlets: ReadonlyMap<string, Outlet>
+  private readonly handler: Handler<unknown, unknown>
+  private readonly concurrency: number
+  private readonly prefetch: number
+  private readonly onError: ProcessOptions['onError']
+  private readonly what: string
+  private readonly forget: (worker: QueueWorker) => void
+
+  private channel: Channel | null = null
+  private readonly replies = new Replies()
+  private consumerTag = ''
+  private epoch = 0
+  private restarts = 0
+  private transactional = false
+  private selecting = false
+
+  private readonly arrived = new Deque<Task>()
+  private readonly settled = new Deque<Task>()
+  private readonly held: Map<Task, Held> = new Map()
+  private readonly watched: Set<Task> = new Set()
+  private flying: Task[] = []
+  private commitId = 0
+  private commitSoon = false
+  private starting = false
+  private running = 0
+  /** Commits that go alone, because a joint one failed and the culprit is to be found. */
+  private careful = 0
+  /** Messages whose commit the broker refused, by id: they count as failed when they come again. */
+  private readonly refusedCommits: Map<string, string> = new Map()
+
+  private state: 'open' | 'closing' | 'closed' = 'open'
+  private failure: Error | null = null
+  private begun: Promise<void> | null = null
+  private closing: Promise<void> | null = null
+  private listeners: (() => void)[] = []
+  private processed = 0
+  private retried = 0
+  private deadLettered = 0
+  private operationMs = 0
+
+  constructor(
+    parts: BusParts,
+    contract: QueueContract,
+    settings: QueueSettings,
+    outlets: ReadonlyMap<string, Outlet>,
+    handler: Handler<unknown, unknown>,
+    options: ProcessOptions,
+    forget: (worker: QueueWorker) => void,
+  ) {
+    const where = `queue '${contract.name}': process`
+    checkOptionNames(where, options, ['concurrency', 'prefetch', 'onError'], ['rate'])
+    const { concurrency = 1 } = options
+    this.concurrency = checkInteger(where, 'concurrency', concurrency, 1, clientLimits.concurrencyMax)
+    this.prefetch = checkInteger(where, 'prefetch', options.prefetch ?? concurrency * 2, 1, clientLimits.prefetchMax)
+    this.onError = options.onError
+    this.parts = parts
+    this.contract = contract
+    this.settings = settings
+    this.outlets = outlets
+    this.handler = handler
+    this.forget = forget
+    this.queueName = contract.name
+    this.what = `queue '${contract.name}'`
+  }
+
+  /** Begins to consume. */
+  start(): void {
+    this.begun = this.begin()
+    this.begun.catch((error: unknown) => this.fail(error as Error))
+  }
+
+  async ready(): Promise<void> {
+    if (this.failure !== null) throw this.failure
+    await this.begun
+  }
+
+  stats(): WorkerStats {
+    const operationSeconds = this.operationMs / 1000
+    return {
+      running: this.running,
+      waiting: this.arrived.length + this.settled.length + this.flying.length + this.held.size,
+      processed: this.processed,
+      retried: this.retried,
+      deadLettered: this.deadLettered,
+      operationSeconds,
+      operationRate: operationSeconds === 0 ? 0 : this.processed / operationSeconds,
+    }
+  }
+
+  close(options: CloseOptions = {}): Promise<void> {
+    this.closing ??= this.closeWithin(durationMs(options.timeout ?? clientLimits.closeTimeoutMs, 'close: timeout'))
+    return this.closing
+  }
+
+  async closed(): Promise<void> {
+    while (this.state !== 'closed') await new Promise<void>((resolve) => this.listeners.push(resolve))
+    if (this.failure !== null) throw this.failure
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** The session is gone. */
+  end(error: Error): void {
+    this.fail(error)
+  }
+
+  findOutlet(name: string): Outlet | undefined {
+    return this.outlets.get(name)
+  }
+
+  watch(task: Task): void {
+    if (this.isMine(task)) this.watched.add(task)
+    else task.lose(this.lossOf(this.failure))
+  }
+
+  // What the channel tells. Nothing of a user's runs in here.
+
+  replied(id: number, reply: Reply): void {
+    if (id === this.commitId) return this.burstStored()
+    if (reply.type === 'basic.consume-ok') this.consumerTag = reply.consumerTag
+    this.replies.replied(id, reply)
+  }
+
+  delivered(_consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
+    this.arrived.push(new Task(this, this.epoch, deliveryTag, redelivered, message))
+  }
+
+  flush(): void {
+    this.startNext()
+    this.commit()
+    this.tell()
+  }
+
+  cancelled(): void {
+    this.fail(new LeveretError('E_CLOSED', `${this.what} was deleted, so its worker has ended`))
+  }
+
+  failed(_id: number, error: BrokerError): void {
+    this.channelFailed(error)
+  }
+
+  confirmed(): void {}
+
+  returned(): void {}
+
+  // Beginning.
+
+  private async begin(): Promise<void> {
+    const channel = this.parts.session.openChannel(this)
+    this.channel = channel
+    this.transactional = false
+    const { replies, prefetch, queueName: queue } = this
+    const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount: prefetch, global: false } as const
+    const consume = { type: 'basic.consume', queue, consumerTag: '', noAck: false, exclusive: false } as const
+    await Promise.all([replies.execute(channel, qos), replies.execute(channel, { ...consume, arguments: emptyTable })])
+  }
+
+  // Handlers.
+
+  /** Starts handlers as long as there are messages and room. Those that end at once make room at once. */
+  private startNext(): void {
+    if (this.starting) return
+    this.starting = true
+    while (this.running < this.concurrency && this.state === 'open') {
+      const task = this.arrived.shift()
+      if (task === undefined) break
+      this.running++
+      this.run(task)
+    }
+    this.starting = false
+  }
+
+  private run(task: Task): void {
+    let data: unknown
+    try {
+      task.readProperties()
+      data = this.read(task)
+    } catch (error) {
+      return this.unreadable(task, error)
+    }
+    if (!(data instanceof Promise)) return this.handle(task, data)
+    data.then(
+      (value) => this.handle(task, value),
+      (error: unknown) => this.unreadable(task, error),
+    )
+  }
+
+  /** The data as the handler gets them. Throws or rejects with E_BAD_DATA. */
+  private read(task: Task): unknown {
+    const { message, properties } = task
+    const what = `a message of ${this.what}`
+    const value = properties === null ? parseJson(message, what) : decodeBody(message, properties, what)
+    const schema = this.contract.input as StandardSchema | undefined
+    return schema === undefined ? value : validate(schema, value, `the data of ${what}`)
+  }
+
+  private handle(task: Task, data: unknown): void {
+    if (this.refusedCommits.size > 0 && this.wasRefused(task)) return
+    const incoming = new Incoming(task.message, task.redelivered, data, task.properties)
+    const { properties } = task
+    if (properties !== null && wantsAnswer(properties, 'delivered')) this.sayDelivered(properties)
+    task.startedMs = this.parts.platform.clock.monotonicMs()
+    let returned: unknown
+    try {
+      returned = this.handler(incoming, task)
+    } catch (error) {
+      return this.threw(task, incoming, error)
+    }
+    if (!isThenable(returned)) return this.ended(task, returned)
+    returned.then(
+      (value) => this.ended(task, value),
+      (error: unknown) => this.threw(task, incoming, error),
+    )
+  }
+
+  private ended(task: Task, value: unknown): void {
+    this.leave(task)
+    if (this.isMine(task)) {
+      if (value instanceof RetryLater) this.asksForRetry(task, value)
+      else if (value instanceof GiveUp) this.giveUp(task, value.reason)
+      else this.succeed(task, value)
+    }
+    this.goOn()
+  }
+
+  private threw(task: Task, incoming: IncomingMessage, error: unknown): void {
+    this.leave(task)
+    if (this.isMine(task)) {
+      this.tellError(error, incoming, task.attempt)
+      this.attemptFailed(task, errorText(error), null)
+    }
+    this.goOn()
+  }
+
+  /** Neither another attempt nor another worker can read it. */
+  private unreadable(task: Task, error: unknown): void {
+    this.leave(task)
+    if (this.isMine(task)) {
+      const incoming = new Incoming(task.message, task.redelivered, copyOfBody(task.message), null)
+      this.tellError(error, incoming, task.attempt)
+      this.giveUp(task, errorText(error))
+    }
+    this.goOn()
+  }
+
+  /** Its tag still means something: the channel it came through is open. */
+  private isMine(task: Task): boolean {
+    return task.epoch === this.epoch
+  }
+
+  private leave(task: Task): void {
+    this.running--
+    task.over()
+    if (this.watched.size > 0) this.watched.delete(task)
+  }
+
+  /** A handler has ended. */
+  private goOn(): void {
+    if (this.starting) return
+    this.startNext()
+    this.commitLater()
+    this.tell()
+  }
+
+  private wasRefused(task: Task): boolean {
+    const id = task.allProperties().messageId
+    const reason = id === undefined ? undefined : this.refusedCommits.get(id)
+    if (reason === undefined) return false
+    this.refusedCommits.delete(id as string)
+    this.leave(task)
+    this.attemptFailed(task, reason, null)
+    this.goOn()
+    return true
+  }
+
+  private tellError(error: unknown, incoming: IncomingMessage, attempt: number): void {
+    try {
+      if (this.onError !== undefined) this.onError(error, incoming, attempt)
+      else this.parts.report(asError(error))
+    } catch (thrown) {
+      this.parts.report(asError(thrown))
+    }
+  }
+
+  private sayDelivered(properties: Properties): void {
+    this.parts.sender.publish(deliveredAnswer(properties), false, ignored(this.what))
+  }
+
+  // How a task goes on.
+
+  private succeed(task: Task, value: unknown): void {
+    this.operationMs += this.parts.platform.clock.monotonicMs() - task.startedMs
+    const { properties } = task
+    const schema = this.contract.result as StandardSchema | undefined
+    if (schema === undefined && (properties === null || !wantsAnswer(properties, 'processed'))) {
+      this.processed++
+      return this.settle(task)
+    }
+    try {
+      const checked = schema === undefined ? value : validate(schema, value, `the result of a handler of ${this.what}`)
+      if (checked instanceof Promise) this.answerWhen(task, value, checked)
+      else this.answer(task, value)
+    } catch (error) {
+      this.attemptFailed(task, errorText(error), null)
+    }
+  }
+
+  private answerWhen(task: Task, value: unknown, checked: Promise<unknown>): void {
+    this.hold(task, nothingToCancel, 'wait')
+    const fail = (error: unknown): void => this.attemptFailed(task, errorText(error), null)
+    const answer = (): void => {
+      try {
+        this.answer(task, value)
+      } catch (error) {
+        fail(error)
+      }
+    }
+    checked.then(
+      () => this.resume(task, answer),
+      (error: unknown) => this.resume(task, () => fail(error)),
+    )
+  }
+
+  /** Throws E_BAD_DATA for a result that is no data. */
+  private answer(task: Task, value: unknown): void {
+    const { properties } = task
+    if (properties !== null && wantsAnswer(properties, 'processed')) {
+      const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
+      task.publishes.push(resultAnswer(properties, body))
+    }
+    this.processed++
+    this.settle(task)
+  }
+
+  private asksForRetry(task: Task, later: RetryLater): void {
+    const afterMs = later.after === undefined ? null : durationMs(later.after, 'context.retry: after')
+    this.attemptFailed(task, 'the handler asked for another attempt', afterMs)
+  }
+
+  private attemptFailed(task: Task, text: string, afterMs: number | null): void {
+    task.dropSends()
+    task.publishes = []
+    const { retry } = this.settings
+    if (task.attempt >= retry.attempts) return this.giveUp(task, text)
+    const waitMs = afterMs ?? pauseMs(retry, task.attempt, this.parts.platform.random.next())
+    const failure = this.failureOf(task, text)
+    const next = (): void => {
+      this.retried++
+      task.publishes.push(retryCopy(task.message, task.allProperties(), this.queueName, failure))
+      this.settle(task)
+    }
+    this.holdFor(task, waitMs, next)
+  }
+
+  /** To the dead-letter queue, or away if there is to be none. */
+  private giveUp(task: Task, text: string): void {
+    task.dropSends()
+    task.publishes = []
+    const { deadLetter: target } = this.settings
+    if (target === null) return this.finishLost(task, text, 'failed')
+    this.hold(task, nothingToCancel, 'wait')
+    const failure = this.failureOf(task, text)
+    const bury = (): void => {
+      task.publishes.push(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
+      this.finishLost(task, text, 'dead-lettered')
+    }
+    makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
+      () => this.resume(task, bury),
+      (error: unknown) => this.resume(task, () => this.giveUpLater(task, text, target, error)),
+    )
+  }
+
+  private finishLost(task: Task, text: string, word: 'failed' | 'dead-lettered'): void {
+    this.deadLettered++
+    const properties = propertiesForCopy(task)
+    if (wantsAnswer(properties, 'processed')) task.publishes.push(failureAnswer(properties, word, text))
+    this.settle(task)
+  }
+
+  private giveUpLater(task: Task, text: string, target: string, error: unknown): void {
+    const why = asError(error).message
+    const what = `${this.what}: the dead-letter queue '${target}' cannot be made: ${why}; trying again in 30 s`
+    this.parts.report(new LeveretError('E_REFUSED', what, error))
+    const again = (): void => this.resume(task, () => this.giveUp(task, text))
+    this.hold(task, this.parts.platform.clock.setTimer(deadLetterPauseMs, again), 'leave')
+  }
+
+  private failureOf(task: Task, text: string): Failure {
+    return { text, attempt: task.attempt, realtimeMs: this.parts.platform.clock.realtimeMs() }
+  }
+
+  private holdFor(task: Task, waitMs: number, next: () => void): void {
+    if (this.state !== 'open') return next()
+    const cancel = this.parts.platform.clock.setTimer(waitMs, () => this.resume(task, next))
+    this.hold(task, cancel, next)
+  }
+
+  private hold(task: Task, cancel: () => void, atClose: Held['atClose']): void {
+    this.held.set(task, { cancel, atClose })
+  }
+
+  /** What the task waited for has come; nothing happens if the task was lost meanwhile. */
+  private resume(task: Task, next: () => void): void {
+    if (!this.held.delete(task)) return
+    next()
+    this.commitLater()
+    this.tell()
+  }
+
+  // Settling.
+
+  private settle(task: Task): void {
+    if (!this.isMine(task) || this.channel === null) return
+    const ready = task.sendsReceipts ? this.parts.receipts.opened() : null
+    if (ready !== null) return this.settleWhen(task, ready)
+    try {
+      task.makeSends()
+    } catch (error) {
+      return this.attemptFailed(task, errorText(error), null)
+    }
+    if (task.publishes.length > 0 || this.transactional) this.settled.push(task)
+    else {
+      this.restarts = 0
+      this.channel.ack(task.tag, false)
+    }
+  }
+
+  private settleWhen(task: Task, ready: Promise<unknown>): void {
+    this.hold(task, nothingToCancel, 'wait')
+    ready.then(
+      () => this.resume(task, () => this.settle(task)),
+      (error: unknown) => this.resume(task, () => this.attemptFailed(task, errorText(error), null)),
+    )
+  }
+
+  private commitLater(): void {
+    if (this.commitSoon || this.settled.length === 0) return
+    this.commitSoon = true
+    this.parts.platform.clock.defer(() => {
+      this.commitSoon = false
+      this.commit()
+    })
+  }
+
+  /** Commits what has gathered, unless a commit is under way: then it follows that one. */
+  private commit(): void {
+    if (this.settled.length === 0 || this.commitId !== 0 || this.selecting || this.channel === null) return
+    if (this.parts.commits === 'tx' && !this.transactional) return this.selectTx(this.channel)
+    const acks: number[] = []
+    const publishes: Message[] = []
+    const tasksMax = this.careful > 0 ? 1 : clientLimits.burstTasksMax
+    for (let bytes = 0; this.flying.length < tasksMax && bytes < clientLimits.burstBytesMax; ) {
+      const task = this.settled.shift()
+      if (task === undefined) break
+      this.flying.push(task)
+      acks.push(task.tag)
+      for (const message of task.publishes) {
+        publishes.push(message)
+        bytes += message.contentBytes
+      }
+    }
+    this.commitId = this.replies.takeId()
+    this.channel.commit(this.commitId, acks, publishes)
+  }
+
+  private selectTx(channel: Channel): void {
+    this.selecting = true
+    // From the moment it is sent, acks on this channel wait for a commit.
+    this.transactional = true
+    this.replies.execute(channel, { type: 'tx.select' }).then(
+      () => {
+        this.selecting = false
+        this.commit()
+      },
+      () => {},
+    )
+  }
+
+  private burstStored(): void {
+    const { flying } = this
+    this.flying = []
+    this.commitId = 0
+    this.restarts = 0
+    if (this.careful > 0) this.careful--
+    for (const task of flying) task.committed()
+  }
+
+  // Ending.
+
+  /**
+   * The broker closed the channel, and took back everything that came through it. If a commit was under way it is to
+   * blame: joint commits are tried one by one when their messages come again, and a lonely one marks its message.
+   */
+  private channelFailed(error: BrokerError): void {
+    const { flying } = this
+    this.replies.failAll(error)
+    this.channel?.close()
+    this.channel = null
+    if (flying.length > 1) this.careful = flying.length
+    else if (flying.length === 1) this.blame(flying[0] as Task, error)
+    const reason = this.lossOf(error)
+    this.loseAll(reason)
+    if (this.state !== 'open') return this.finish()
+    if (this.consumerTag === '' || ++this.restarts > clientLimits.restartsMax) return this.fail(error)
+    this.consumerTag = ''
+    this.parts.report(reason)
+    this.start()
+  }
+
+  private lossOf(cause: Error | null): LeveretError {
+    const why = cause === null ? 'its worker was closed' : `the channel was closed: ${cause.message}`
+    return new LeveretError('E_CONNECTION_LOST', `${this.what}: the message went back to the queue, for ${why}`, cause)
+  }
+
+  private blame(task: Task, error: BrokerError): void {
+    this.careful = 0
+    const id = task.allProperties().messageId
+    if (id !== undefined) this.refusedCommits.set(id, `its commit was refused: ${error.message}`)
+  }
+
+  private loseAll(reason: LeveretError): void {
+    this.epoch++
+    for (const task of [...this.flying, ...this.held.keys(), ...this.watched]) task.lose(reason)
+    for (let task = this.settled.shift(); task !== undefined; task = this.settled.shift()) task.lose(reason)
+    for (const { cancel } of this.held.values()) cancel()
+    this.held.clear()
+    this.watched.clear()
+    this.arrived.clear()
+    this.flying = []
+    this.commitId = 0
+    this.selecting = false
+  }
+
+  private fail(error: Error): void {
+    if (this.state === 'closed') return
+    this.failure ??= error
+    this.loseAll(this.lossOf(error))
+    this.parts.report(error)
+    this.finish()
+  }
+
+  private async closeWithin(timeoutMs: number): Promise<void> {
+    if (this.state !== 'open') return
+    this.state = 'closing'
+    await this.begun?.catch(() => {})
+    if (this.isClosed) return
+    const cancelTimer = this.parts.platform.clock.setTimer(timeoutMs, () => this.finish())
+    const { channel } = this
+    if (channel !== null) {
+      const cancel = { type: 'basic.cancel', consumerTag: this.consumerTag } as const
+      await this.replies.execute(channel, cancel).catch(() => {})
+    }
+    this.giveBackWaiting()
+    while (!this.isClosed && !this.isIdle) await new Promise<void>((resolve) => this.listeners.push(resolve))
+    cancelTimer()
+    this.finish()
+  }
+
+  /** What nobody works on goes back, or on, at once; the rest has until the deadline. */
+  private giveBackWaiting(): void {
+    for (let task = this.arrived.shift(); task !== undefined; task = this.arrived.shift()) {
+      // In tx mode it would wait for a commit; closing the channel returns it as well.
+      if (!this.transactional) this.channel?.reject(task.tag, false, true)
+    }
+    for (const [task, { cancel, atClose }] of [...this.held]) {
+      if (atClose === 'wait') continue
+      cancel()
+      this.resume(task, atClose === 'leave' ? nothingToCancel : atClose)
+    }
+  }
+
+  private get isClosed(): boolean {
+    return this.state === 'closed'
+  }
+
+  private get isIdle(): boolean {
+    return this.running === 0 && this.held.size === 0 && this.settled.length === 0 && this.flying.length === 0
+  }
+
+  /** Gives back what is left: closing the channel returns all that is not acknowledged. */
+  private finish(): void {
+    if (this.state === 'closed') return
+    this.state = 'closed'
+    this.loseAll(this.lossOf(this.failure))
+    this.channel?.close()
+    this.channel = null
+    this.replies.failAll(new LeveretError('E_CLOSED', `the worker of ${this.what} is closed`))
+    this.forget(this)
+    this.tell()
+  }
+
+  private tell(): void {
+    if (this.listeners.length === 0) return
+    const { listeners } = this
+    this.listeners = []
+    for (const listener of listeners) listener()
+  }
+}
+
+/** A message whose properties cannot be decoded is copied without them. */
+function propertiesForCopy(task: Task): ReturnType<Task['allProperties']> {
+  try {
+    return task.allProperties()
+  } catch {
+    return {}
+  }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(errorText(thrown))
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}
+
+function ignored(what: string): Parameters<BusParts['sender']['publish']>[2] {
+  return { what, bytes: 0, id: '', unroutable: false, stored() {}, refused() {} }
+}

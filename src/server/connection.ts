@@ -1,0 +1,470 @@
+/**
+ * One connection of a remote client, from its first octet to its last:
+ *
+ *     header ──▶ handshake ──▶ running ──▶ ending ──▶ closed     the client says connection.close
+ *                    │             └─────▶ closing ──▶ closed     we say it, and wait for close-ok
+ *                    └──▶ dropped ──▶ closed                      silence for three seconds, then the socket goes
+ *
+ * It reads frames and hands those of channels to their adapters, answers the methods of channel 0, sends what was written
+ * in a turn as one write, and is the one place where an error becomes connection.close. Nothing a peer sends gets past it:
+ * what is neither the peer's fault nor known is reported, costs that peer its connection, and no one else anything.
+ */
+import { FrameReader, type FrameSink } from '../amqp/frame-reader.ts'
+import type { BufferPool, FrameWriter } from '../amqp/frame-writer.ts'
+import { type Arguments, decodeMethod, type Method, type MethodName } from '../amqp/methods.ts'
+import { PublishDecoder } from '../amqp/publish-decoder.ts'
+import type { ShortStringCache } from '../amqp/short-strings.ts'
+import type { Driver, Session, SessionEvents } from '../model/channel.ts'
+import { BrokerError } from '../model/errors.ts'
+import type { FieldTable } from '../model/field-table.ts'
+import { limits } from '../model/limits.ts'
+import type { Connection, ConnectionEvents } from '../platform/network.ts'
+import type { Platform } from '../platform/platform.ts'
+import { ChannelAdapter, type ChannelHost } from './channel-adapter.ts'
+import { closeText } from './close-text.ts'
+import { ConnectionOutput, type OutputEvents } from './connection-output.ts'
+import { Handshake, type HandshakeHost } from './handshake.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { ProtocolHeader } from './protocol-header.ts'
+import { pauseReasons, ReadGate } from './read-gate.ts'
+import type { Settings } from './settings.ts'
+
+/** What all connections of a server have in common. */
+export interface ConnectionShared {
+  readonly platform: Platform
+  readonly driver: Driver
+  readonly settings: Settings
+  readonly serverProperties: FieldTable
+  readonly pool: BufferPool
+  readonly strings: ShortStringCache
+  readonly reportError: (error: unknown) => void
+  readonly forget: (connection: ServerConnection) => void
+}
+
+type State = 'header' | 'handshake' | 'running' | 'ending' | 'closing' | 'dropped' | 'closed'
+
+// RabbitMQ's: time for a peer to read why, and for a guesser to wait.
+const dropMs = 3_000
+// How long a peer may take to answer connection.close, unless its heartbeat is shorter.
+const closeMs = 30_000
+
+export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeHost, ChannelHost, OutputEvents {
+  readonly remoteAddress: string
+  readonly frames: FrameWriter
+  readonly publishes: PublishDecoder
+  readonly messageBytesMax: number
+  notifiesCancels = false
+  private readonly shared: ConnectionShared
+  private readonly connection: Connection
+  private readonly output: ConnectionOutput
+  private readonly reader: FrameReader
+  private readonly gate: ReadGate
+  private readonly handshake: Handshake
+  private readonly pulse: Heartbeat = new Heartbeat()
+  private readonly protocolHeader: ProtocolHeader = new ProtocolHeader()
+  private readonly channels: Map<number, ChannelAdapter> = new Map()
+  private state: State = 'header'
+  /** The channel the last frame was for, and its adapter: mostly the next frame is for it too. */
+  private number = -1
+  private current: ChannelAdapter | null = null
+  /** The last method on channel 0. */
+  private methodId = 0
+  private channelsMax = 0
+  private heartbeatSeconds = 0
+  private hasReceived = false
+  private deadlineMs: number
+  private alarm: string | null = null
+  private toldBlocked = false
+  private session: Session | null = null
+  private sessionEnd: Promise<void> | null = null
+
+  constructor(shared: ConnectionShared, connection: Connection) {
+    const { settings, pool, strings, driver } = shared
+    this.shared = shared
+    this.connection = connection
+    this.remoteAddress = connection.remoteAddress
+    this.messageBytesMax = settings.messageBytesMax
+    this.output = new ConnectionOutput(connection, pool, limits.frameBytesInitial, this)
+    this.frames = this.output.frames
+    this.publishes = new PublishDecoder(strings)
+    this.reader = new FrameReader(this, limits.frameBytesInitial)
+    this.gate = new ReadGate(connection)
+    const events = this.sessionEvents()
+    this.handshake = new Handshake(driver, settings, this, (login) => driver.openSession(login, events))
+    this.deadlineMs = this.nowMs + settings.handshakeMs
+    connection.attach(this)
+  }
+
+  private get nowMs(): number {
+    return this.shared.platform.clock.monotonicMs()
+  }
+
+  // The socket.
+
+  received(chunk: Buffer): void {
+    this.hasReceived = true
+    if (this.state === 'dropped' || this.state === 'closed' || this.reader.broken) return
+    const start = this.state === 'header' ? this.readProtocolHeader(chunk) : 0
+    this.read(chunk, start)
+    this.output.frames.flush()
+  }
+
+  drained(): void {
+    this.output.relieve()
+  }
+
+  closed(_error: Error | null): void {
+    this.state = 'closed'
+    this.detachChannels()
+    this.frames.clear()
+    void this.endSession()
+    this.shared.forget(this)
+  }
+
+  private readProtocolHeader(chunk: Buffer): number {
+    const start = this.protocolHeader.push(chunk)
+    if (this.protocolHeader.isWrong) {
+      this.frames.bytes(ProtocolHeader.answer, 0, ProtocolHeader.answer.length)
+      this.frames.flush()
+      this.hangUp()
+    } else if (this.protocolHeader.isComplete) {
+      this.state = 'handshake'
+      this.handshake.start(this.shared.serverProperties)
+    }
+    return start
+  }
+
+  private read(chunk: Buffer, start: number): void {
+    let at = start
+    while (at < chunk.length) {
+      try {
+        this.reader.push(chunk, at)
+        return
+      } catch (error) {
+        this.inputFailed(error)
+        if (this.reader.broken) return
+        at = this.reader.next
+      }
+    }
+  }
+
+  // Frames.
+
+  method(number: number, buffer: Buffer, start: number, end: number): void {
+    const adapter = number === this.number ? this.current : this.select(number)
+    if (adapter !== null) adapter.method(buffer, start, end)
+    else this.methodElsewhere(number, buffer, start, end)
+  }
+
+  header(number: number, buffer: Buffer, start: number, end: number): void {
+    if (this.alarm !== null) this.block(this.alarm)
+    const adapter = number === this.number ? this.current : this.select(number)
+    if (adapter !== null) adapter.header(buffer, start, end)
+    else this.contentElsewhere(2)
+  }
+
+  body(number: number, buffer: Buffer, start: number, end: number, last: boolean): void {
+    const adapter = number === this.number ? this.current : this.select(number)
+    if (adapter !== null) adapter.body(buffer, start, end, last)
+    else this.contentElsewhere(3)
+  }
+
+  heartbeat(): void {
+    // Every octet that comes counts as one, so the frame itself says nothing more.
+  }
+
+  private select(number: number): ChannelAdapter | null {
+    this.number = number
+    this.current = this.channels.get(number) ?? null
+    return this.current
+  }
+
+  private methodElsewhere(number: number, buffer: Buffer, start: number, end: number): void {
+    if (this.state === 'closing' && number !== 0) return
+    if (this.state === 'ending') return
+    const method = decodeMethod(buffer, start, end)
+    this.methodId = buffer.readUInt32BE(start)
+    if (number === 0) return this.methodOnZero(method)
+    if (this.state !== 'running') throw new BrokerError('UNEXPECTED_FRAME', 'a channel before the connection is open')
+    if (method.name !== 'channel.open') throw new BrokerError('CHANNEL_ERROR', "expected 'channel.open'")
+    this.openChannel(number)
+  }
+
+  private contentElsewhere(type: number): void {
+    if (this.state === 'closing' || this.state === 'ending') return
+    this.methodId = 0
+    const where =
+      this.number === 0 ? `type ${type}, all octets = <<>>` : 'expected method frame, got non method frame instead'
+    throw new BrokerError('UNEXPECTED_FRAME', where)
+  }
+
+  private openChannel(number: number): void {
+    if (this.channels.size >= this.channelsMax) {
+      const { channelsMax, channels } = this
+      const text = `number of channels opened (${channels.size}) has reached the negotiated channel_max (${channelsMax})`
+      throw new BrokerError('NOT_ALLOWED', text)
+    }
+    const adapter = new ChannelAdapter(number, this)
+    adapter.opened((this.session as Session).openChannel(adapter))
+    if (this.output.isFull) adapter.pauseDeliveries()
+    this.channels.set(number, adapter)
+    this.select(number)
+    this.frames.method(number, 'channel.open-ok', {})
+  }
+
+  // Channel 0.
+
+  private methodOnZero(method: Method): void {
+    switch (this.state) {
+      case 'handshake':
+        if (method.name === 'connection.close') return this.closeRequested()
+        return this.handshake.method(method)
+      case 'closing':
+        if (method.name === 'connection.close-ok') this.hangUp()
+        else if (method.name === 'connection.close') this.send('connection.close-ok', {})
+        return
+      case 'running':
+        return this.methodWhileRunning(method)
+      default:
+    }
+  }
+
+  private methodWhileRunning(method: Method): void {
+    switch (method.name) {
+      case 'connection.close':
+        return this.closeRequested()
+      case 'connection.update-secret':
+        return this.send('connection.update-secret-ok', {})
+      default:
+        throw new BrokerError('CHANNEL_ERROR', 'unexpected method in connection state running')
+    }
+  }
+
+  private closeRequested(): void {
+    this.state = 'ending'
+    this.detachChannels()
+    this.expireIn(closeMs)
+    void this.endSession().then(() => {
+      this.send('connection.close-ok', {})
+      this.hangUp()
+    })
+  }
+
+  // The handshake asks for these.
+
+  send<Name extends MethodName>(name: Name, args: Arguments<Name>): void {
+    if (this.state !== 'closed' && this.state !== 'dropped') this.frames.method(0, name, args)
+  }
+
+  flush(): void {
+    if (this.state !== 'closed') this.output.frames.flush()
+  }
+
+  refuse(error: BrokerError, methodId: number): void {
+    if (this.state === 'handshake') this.sayClose(error, methodId)
+  }
+
+  dropLater(): void {
+    if (this.state === 'closed') return
+    this.state = 'dropped'
+    this.expireIn(dropMs)
+  }
+
+  tuned({ channelMax, frameMax, heartbeat }: Arguments<'connection.tune-ok'>): void {
+    this.channelsMax = channelMax
+    this.reader.payloadBytesMax = frameMax
+    this.frames.frameBytesMax = frameMax
+    this.heartbeatSeconds = heartbeat
+    this.pulse.start(heartbeat, this.nowMs)
+  }
+
+  opened(session: Session): void {
+    if (this.state !== 'handshake') {
+      // The client went away, or was sent away, while the driver was at it.
+      void session.close().catch(this.shared.reportError)
+      return
+    }
+    this.session = session
+    this.state = 'running'
+    this.deadlineMs = Number.POSITIVE_INFINITY
+    this.notifiesCancels = this.handshake.isCapable('consumer_cancel_notify')
+    this.send('connection.open-ok', {})
+    this.flush()
+  }
+
+  // The channels ask for these.
+
+  forget(number: number): void {
+    this.channels.delete(number)
+    this.number = -1
+    this.current = null
+  }
+
+  fail(error: BrokerError, methodId: number): void {
+    this.closeWith(error, methodId)
+    this.flush()
+  }
+
+  replay(number: number, input: () => void): void {
+    this.select(number)
+    try {
+      input()
+    } catch (error) {
+      this.select(number)
+      this.inputFailed(error)
+    }
+    this.flush()
+  }
+
+  holdBack(isTooMuch: boolean): void {
+    if (isTooMuch) this.gate.pause(pauseReasons.held)
+    else this.gate.resume(pauseReasons.held)
+  }
+
+  // The session's events; a separate object, because a session and a socket both can be `closed`.
+
+  private sessionEvents(): SessionEvents {
+    return {
+      blocked: (reason) => {
+        this.alarm = reason
+      },
+      unblocked: () => this.unblock(),
+      throttled: () => this.gate.pause(pauseReasons.throttled),
+      resumed: () => this.gate.resume(pauseReasons.throttled),
+      closed: (error) => {
+        this.session = null
+        this.fail(error, 0)
+      },
+    }
+  }
+
+  /** Under an alarm only those who publish are stopped, and told so once. */
+  private block(reason: string): void {
+    this.gate.pause(pauseReasons.alarm)
+    if (this.toldBlocked || this.state !== 'running' || !this.handshake.isCapable('connection.blocked')) return
+    this.toldBlocked = true
+    this.send('connection.blocked', { reason })
+  }
+
+  private unblock(): void {
+    this.alarm = null
+    this.gate.resume(pauseReasons.alarm)
+    if (!this.toldBlocked) return
+    this.toldBlocked = false
+    if (this.state === 'running') this.send('connection.unblocked', {})
+    this.flush()
+  }
+
+  // Back-pressure of the output.
+
+  outputFull(): void {
+    for (const adapter of this.channels.values()) adapter.pauseDeliveries()
+  }
+
+  outputOverfull(): void {
+    this.gate.pause(pauseReasons.output)
+  }
+
+  outputDrained(): void {
+    this.gate.resume(pauseReasons.output)
+    for (const adapter of this.channels.values()) adapter.resumeDeliveries()
+  }
+
+  // Time: called by the server's one timer.
+
+  /** `lateMs`: how much longer than planned nobody could read. `slackMs`: half the time until the next call. */
+  tick(nowMs: number, lateMs: number, slackMs: number): void {
+    const { pulse, output } = this
+    this.deadlineMs += lateMs
+    if (this.hasReceived || this.gate.isPaused) pulse.noteReceived(nowMs)
+    else pulse.excuse(lateMs)
+    if (output.hasSent) pulse.noteSent(nowMs)
+    this.hasReceived = false
+    output.hasSent = false
+    if (nowMs >= this.deadlineMs || pulse.isPeerLost(nowMs)) return this.connection.destroy()
+    if (pulse.isDue(nowMs, slackMs) && this.state !== 'dropped') {
+      this.frames.heartbeat()
+      this.frames.flush()
+    }
+  }
+
+  // The end.
+
+  private inputFailed(error: unknown): void {
+    if (!(error instanceof BrokerError)) {
+      this.shared.reportError(error)
+      return this.closeWith(new BrokerError('INTERNAL_ERROR', 'the server has failed; its log says how'), 0)
+    }
+    const adapter = this.current
+    if (adapter !== null && error.scope === 'channel') adapter.refuse(error)
+    else this.closeWith(error, adapter === null ? this.methodId : adapter.methodId)
+    if (this.reader.broken) {
+      this.gate.closeForGood()
+      this.expireIn(dropMs)
+    }
+  }
+
+  private closeWith(error: BrokerError, methodId: number): void {
+    if (this.state === 'running') this.sayClose(error, methodId)
+    // Whoever has not logged in learns nothing from his mistakes.
+    else if (this.state === 'handshake') this.dropLater()
+  }
+
+  /** Says why and waits for close-ok. */
+  private sayClose(error: BrokerError, methodId: number): void {
+    this.state = 'closing'
+    this.detachChannels()
+    const args = {
+      replyCode: error.number,
+      replyText: closeText(error),
+      classId: methodId >>> 16,
+      methodId: methodId & 65535,
+    }
+    this.send('connection.close', args)
+    this.gate.openForGood()
+    this.expireIn(this.heartbeatSeconds > 0 ? Math.min(this.heartbeatSeconds * 1000, closeMs) : closeMs)
+    void this.endSession()
+  }
+
+  /** The server shuts down. */
+  shutDown(error: BrokerError): void {
+    if (this.state === 'running') this.fail(error, 0)
+    else if (this.state !== 'closing' && this.state !== 'ending') this.connection.destroy()
+  }
+
+  destroy(): void {
+    this.connection.destroy()
+  }
+
+  /** Resolves when the session has given back what it held. */
+  endSession(): Promise<void> {
+    if (this.sessionEnd === null) {
+      const { session } = this
+      this.session = null
+      if (session === null) return Promise.resolve()
+      this.sessionEnd = session.close().catch(this.shared.reportError)
+    }
+    return this.sessionEnd
+  }
+
+  private detachChannels(): void {
+    for (const adapter of this.channels.values()) adapter.detach()
+    this.channels.clear()
+    this.number = -1
+    this.current = null
+  }
+
+  /** Sends what is written, then ends; the socket goes when the peer has ended too, or at the deadline. */
+  private hangUp(): void {
+    if (this.state === 'closed') return
+    this.state = 'dropped'
+    this.frames.flush()
+    this.gate.openForGood()
+    this.expireIn(dropMs)
+    this.connection.end()
+  }
+
+  private expireIn(delayMs: number): void {
+    this.deadlineMs = this.nowMs + delayMs
+  }
+}

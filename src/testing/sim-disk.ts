@@ -1,0 +1,537 @@
+/**
+ * A disk that forgets. Each file has two contents: what programs see (the page cache) and what survives a power cut (the
+ * durable image). A write changes the first and marks the 512-byte sectors it touched; a sync that succeeds copies those
+ * to the second. Names work the same way: a created, renamed or removed name is durable only after `syncDirectory`.
+ *
+ * A crash decides for every unsynced sector, on its own and not in the order of the writes, whether it was kept, lost, torn
+ * or became garbage, and for every unsynced change of a name whether it happened. A file may end anywhere between its
+ * durable and its visible length. After it no handle works, and no promise of an operation under way ever settles.
+ *
+ * One assumption, the same as SQLite's "powersafe overwrite": damage stays within the bytes that were being written; bytes
+ * of the same sector that were synced before survive.
+ *
+ * Operations take effect when they are asked for and complete a seeded while later, so a crash in between finds a write
+ * under way; a sync takes effect when it completes.
+ */
+import { assert } from '../lib/assert.ts'
+import { Prng } from '../lib/prng.ts'
+import type { Disk, DiskFile, DiskLock } from '../platform/disk.ts'
+import type { SimClock } from './sim-clock.ts'
+
+const sectorBytes = 512
+
+export type SimOperationKind =
+  | 'open'
+  | 'create'
+  | 'list'
+  | 'makeDirectory'
+  | 'rename'
+  | 'remove'
+  | 'syncDirectory'
+  | 'lock'
+  | 'write'
+  | 'read'
+  | 'sync'
+  | 'size'
+  | 'truncate'
+  | 'close'
+
+export interface SimOperation {
+  readonly kind: SimOperationKind
+  readonly path: string
+  /** Bytes to write or read; 0 for the others. */
+  readonly bytes: number
+  /** How many operations were asked for before this one, since the disk was made. */
+  readonly index: number
+}
+
+/** What goes wrong with one operation. */
+export interface SimFault {
+  readonly code: string
+  /** A failing write first writes this many bytes. Default 0. */
+  readonly bytesWritten?: number
+  /**
+   * A failing sync (ATC'20): 'clean' leaves the new content visible and forgets that it was never written (ext4, XFS);
+   * 'reverted' shows the old content again (Btrfs). Default 'clean'.
+   */
+  readonly model?: 'clean' | 'reverted'
+}
+
+/** How a crash treats one unsynced sector. */
+export type SectorFate = 'kept' | 'lost' | 'garbage' | 'torn'
+
+interface DirtyRange {
+  from: number
+  to: number
+  version: number
+}
+
+class Inode {
+  visible: Buffer = copyOf(Buffer.alloc(0))
+  durable: Buffer = copyOf(Buffer.alloc(0))
+  /** Unsynced bytes, per sector. */
+  readonly dirty = new Map<number, DirtyRange>()
+  version = 0
+
+  write(bytes: Buffer, position: number): void {
+    if (position + bytes.length > this.visible.length) this.visible = resized(this.visible, position + bytes.length)
+    bytes.copy(this.visible, position)
+    this.markDirty(position, position + bytes.length)
+  }
+
+  resize(size: number): void {
+    const from = Math.min(size, this.visible.length)
+    const to = Math.max(size, this.visible.length)
+    this.visible = resized(this.visible, size)
+    this.markDirty(from, to)
+  }
+
+  markDirty(start: number, end: number): void {
+    this.version++
+    for (let sector = Math.floor(start / sectorBytes); sector * sectorBytes < end; sector++) {
+      const from = Math.max(start, sector * sectorBytes)
+      const to = Math.min(end, (sector + 1) * sectorBytes)
+      const range = this.dirty.get(sector)
+      if (range === undefined) {
+        this.dirty.set(sector, { from, to, version: this.version })
+      } else {
+        range.from = Math.min(range.from, from)
+        range.to = Math.max(range.to, to)
+        range.version = this.version
+      }
+    }
+  }
+
+  /** Makes durable what was dirty at `version` and was not touched since. */
+  synced(version: number): void {
+    if (this.version === version) this.durable = resized(this.durable, this.visible.length)
+    for (const [sector, range] of this.dirty) {
+      if (range.version > version) continue
+      this.dirty.delete(sector)
+      const to = Math.min(range.to, this.visible.length)
+      if (to <= range.from) continue
+      if (to > this.durable.length) this.durable = resized(this.durable, to)
+      this.visible.copy(this.durable, range.from, range.from, to)
+    }
+  }
+
+  syncFailed(model: 'clean' | 'reverted'): void {
+    this.dirty.clear()
+    if (model === 'reverted') this.visible = copyOf(this.durable)
+  }
+}
+
+/** A change of a name that is not durable yet. `inode` null: the name is gone. */
+interface NameChange {
+  readonly changes: readonly { path: string; inode: Inode | null }[]
+  /** Directories that still have to be synced. */
+  readonly unsynced: Set<string>
+}
+
+export interface SimDiskOptions {
+  /** The slowest operation; delays are drawn between nothing and this. Default 2. */
+  latencyMsMax?: number
+  /** All bytes of all files; beyond it ENOSPC. */
+  spaceBytesMax?: number
+}
+
+export class SimDisk implements Disk {
+  /** Asked before every operation; what it returns goes wrong. */
+  fault: ((operation: SimOperation) => SimFault | null) | null = null
+  spaceBytesMax: number
+  /** Operations from this index on are never carried out, as if the power went just before. */
+  stopAt: number = Number.POSITIVE_INFINITY
+  operations = 0
+  private readonly clock: SimClock
+  private readonly prng: Prng
+  private readonly latencyMsMax: number
+  private incarnation = 1
+  private readonly directories = new Set<string>(['', '/', '.'])
+  private visibleNames = new Map<string, Inode>()
+  private durableNames = new Map<string, Inode>()
+  private pendingNames: NameChange[] = []
+  private readonly locks = new Set<string>()
+
+  constructor(clock: SimClock, seed: number, options: SimDiskOptions = {}) {
+    this.clock = clock
+    this.prng = new Prng(seed)
+    this.latencyMsMax = options.latencyMsMax ?? 2
+    this.spaceBytesMax = options.spaceBytesMax ?? Number.POSITIVE_INFINITY
+  }
+
+  // ------------------------------------------------------------------------------------------------------- Disk
+
+  open(path: string, mode: 'create' | 'read' | 'write'): Promise<DiskFile> {
+    const name = normal(path)
+    return this.perform(mode === 'create' ? 'create' : 'open', name, 0, () => {
+      let inode = this.visibleNames.get(name)
+      if (mode === 'create') {
+        if (inode !== undefined) throw systemError('EEXIST', 'open', name)
+        if (!this.directories.has(parent(name))) throw systemError('ENOENT', 'open', name)
+        inode = new Inode()
+        this.changeNames([{ path: name, inode }], [parent(name)])
+      }
+      if (inode === undefined) throw systemError('ENOENT', 'open', name)
+      return new SimDiskFile(this, this.incarnation, name, inode, mode !== 'read')
+    })
+  }
+
+  list(path: string): Promise<string[]> {
+    const directory = normal(path)
+    return this.perform('list', directory, 0, () => {
+      if (!this.directories.has(directory)) throw systemError('ENOENT', 'scandir', directory)
+      const names = new Set<string>()
+      for (const name of this.visibleNames.keys()) if (parent(name) === directory) names.add(basename(name))
+      for (const name of this.directories) {
+        if (name !== directory && parent(name) === directory) names.add(basename(name))
+      }
+      names.delete('')
+      return [...names].sort()
+    })
+  }
+
+  /** Directories are durable at once: nothing here depends on less. */
+  makeDirectory(path: string): Promise<void> {
+    const directory = normal(path)
+    return this.perform('makeDirectory', directory, 0, () => {
+      for (let name = directory; !this.directories.has(name); name = parent(name)) this.directories.add(name)
+    })
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    const source = normal(from)
+    const target = normal(to)
+    return this.perform('rename', source, 0, () => {
+      const inode = this.visibleNames.get(source)
+      if (inode === undefined || !this.directories.has(parent(target))) throw systemError('ENOENT', 'rename', source)
+      const changes = [
+        { path: source, inode: null },
+        { path: target, inode },
+      ]
+      this.changeNames(changes, [parent(source), parent(target)])
+    })
+  }
+
+  remove(path: string): Promise<void> {
+    const name = normal(path)
+    return this.perform('remove', name, 0, () => {
+      if (!this.visibleNames.has(name)) throw systemError('ENOENT', 'unlink', name)
+      this.changeNames([{ path: name, inode: null }], [parent(name)])
+    })
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    const directory = normal(path)
+    const pending = [...this.pendingNames]
+    return this.perform(
+      'syncDirectory',
+      directory,
+      0,
+      () => {
+        if (!this.directories.has(directory)) throw systemError('ENOENT', 'open', directory)
+      },
+      () => {
+        for (const change of pending) change.unsynced.delete(directory)
+        this.settleNames()
+      },
+    )
+  }
+
+  lock(path: string): Promise<DiskLock | null> {
+    const directory = normal(path)
+    return this.perform('lock', directory, 0, () => {
+      if (this.locks.has(directory)) return null
+      this.locks.add(directory)
+      const { incarnation } = this
+      return {
+        release: async () => {
+          if (incarnation === this.incarnation) this.locks.delete(directory)
+        },
+      }
+    })
+  }
+
+  // ------------------------------------------------------------------------------------------------------ faults
+
+  /**
+   * The power goes, or (`processOnly`) just the process: then the page cache survives, written or not. `choose` decides
+   * over each unsynced sector; by default the seed does.
+   */
+  crash(choose?: (path: string, sector: number) => SectorFate, processOnly = false): void {
+    this.incarnation++
+    this.locks.clear()
+    this.stopAt = Number.POSITIVE_INFINITY
+    if (processOnly) return
+    // A file whose name was lost may still be kept under another: each is cut off once.
+    const done = new Set<Inode>()
+    for (const change of this.pendingNames) {
+      if (this.prng.chance(0.5)) applyNames(this.durableNames, change.changes)
+    }
+    this.pendingNames = []
+    for (const [path, inode] of this.durableNames) {
+      if (done.has(inode)) continue
+      done.add(inode)
+      this.cutOff(path, inode, choose)
+    }
+    this.visibleNames = new Map(this.durableNames)
+  }
+
+  /** One bit turns over, on the platter and in the cache. */
+  flipBit(path: string, offset: number, bit: number): void {
+    const inode = this.inode(path)
+    for (const content of [inode.visible, inode.durable]) {
+      if (offset < content.length) content[offset] = (content[offset] as number) ^ (1 << bit)
+    }
+  }
+
+  /** What a program would read. */
+  contents(path: string): Buffer {
+    return Buffer.from(this.inode(path).visible)
+  }
+
+  /** What a power cut would leave at least. */
+  durableContents(path: string): Buffer {
+    const inode = this.durableNames.get(normal(path))
+    return inode === undefined ? Buffer.alloc(0) : Buffer.from(inode.durable)
+  }
+
+  /** Puts a file there, durable, made if need be. */
+  setContents(path: string, contents: Buffer): void {
+    const name = normal(path)
+    const inode = new Inode()
+    inode.visible = copyOf(contents)
+    inode.durable = copyOf(contents)
+    for (let directory = parent(name); !this.directories.has(directory); directory = parent(directory)) {
+      this.directories.add(directory)
+    }
+    this.visibleNames.set(name, inode)
+    this.durableNames.set(name, inode)
+  }
+
+  /** Every file there is, by path. */
+  paths(): string[] {
+    return [...this.visibleNames.keys()].sort()
+  }
+
+  /** All contents, as a program sees them: for keeping a state and coming back to it on another disk. */
+  snapshot(): Map<string, Buffer> {
+    return new Map([...this.visibleNames].map(([path, inode]) => [path, Buffer.from(inode.visible)]))
+  }
+
+  restore(snapshot: ReadonlyMap<string, Buffer>): void {
+    this.visibleNames.clear()
+    this.durableNames.clear()
+    this.pendingNames = []
+    for (const [path, contents] of snapshot) this.setContents(path, contents)
+  }
+
+  // --------------------------------------------------------------------------------------------------- internals
+
+  /**
+   * One operation: counted, perhaps faulty, carried out now, completed later. `complete` is what only happens if the
+   * operation gets that far before a crash.
+   */
+  perform<T>(
+    kind: SimOperationKind,
+    path: string,
+    bytes: number,
+    effect: (fault: SimFault | null) => T,
+    complete?: (fault: SimFault | null) => void,
+    incarnation: number = this.incarnation,
+  ): Promise<T> {
+    if (incarnation !== this.incarnation) return new Promise(() => {})
+    const index = this.operations++
+    const delayMs = this.prng.next() * this.latencyMsMax
+    if (index >= this.stopAt) return new Promise(() => {})
+    const fault = this.fault?.({ kind, path, bytes, index }) ?? null
+    let result: T
+    let error: Error | null = fault === null ? null : systemError(fault.code, kind, path)
+    try {
+      if (fault === null || kind === 'write') result = effect(fault)
+    } catch (thrown) {
+      error = thrown as Error
+    }
+    return new Promise((resolve, reject) => {
+      this.clock.after(delayMs, () => {
+        if (incarnation !== this.incarnation) return
+        if (complete !== undefined && (error === null || kind === 'sync')) complete(fault)
+        if (error === null) resolve(result)
+        else reject(error)
+      })
+    })
+  }
+
+  /** How many of `bytes` new bytes at the end of a file still fit. */
+  spaceFor(bytes: number): number {
+    if (this.spaceBytesMax === Number.POSITIVE_INFINITY) return bytes
+    let used = 0
+    for (const inode of this.visibleNames.values()) used += inode.visible.length
+    return Math.max(0, Math.min(bytes, this.spaceBytesMax - used))
+  }
+
+  private inode(path: string): Inode {
+    const inode = this.visibleNames.get(normal(path))
+    assert(inode !== undefined, `there is a file ${path}`)
+    return inode
+  }
+
+  private changeNames(changes: NameChange['changes'], directories: readonly string[]): void {
+    applyNames(this.visibleNames, changes)
+    this.pendingNames.push({ changes, unsynced: new Set(directories) })
+  }
+
+  /** What both its directories have synced is durable, in the order of the changes. */
+  private settleNames(): void {
+    const pending: NameChange[] = []
+    for (const change of this.pendingNames) {
+      if (change.unsynced.size === 0) applyNames(this.durableNames, change.changes)
+      else pending.push(change)
+    }
+    this.pendingNames = pending
+  }
+
+  private cutOff(path: string, inode: Inode, choose?: (path: string, sector: number) => SectorFate): void {
+    const { prng } = this
+    const { visible, durable } = inode
+    const shorter = Math.min(visible.length, durable.length)
+    const longer = Math.max(visible.length, durable.length)
+    // The length may be the old one, the new one, or that of a moment between; where data did not follow, zeros are.
+    const lengths = [durable.length, visible.length, shorter + prng.below(longer - shorter + 1)]
+    const length = choose === undefined ? (lengths[prng.below(3)] as number) : visible.length
+    const image = resized(copyOf(durable), longer)
+    for (const [sector, range] of inode.dirty) {
+      const fate = choose?.(path, sector) ?? (['kept', 'lost', 'garbage', 'torn'] as const)[prng.below(4)]
+      let to = Math.min(range.to, visible.length)
+      if (fate === 'torn') to = range.from + prng.below(Math.max(1, to - range.from))
+      if (fate === 'lost' || to <= range.from) continue
+      if (fate === 'garbage') prng.fill(image.subarray(range.from, to))
+      else visible.copy(image, range.from, range.from, to)
+    }
+    inode.durable = resized(image, inode.dirty.size === 0 ? durable.length : length)
+    inode.visible = copyOf(inode.durable)
+    inode.dirty.clear()
+  }
+}
+
+class SimDiskFile implements DiskFile {
+  private readonly disk: SimDisk
+  private readonly incarnation: number
+  private readonly path: string
+  private readonly inode: Inode
+  private readonly isWritable: boolean
+  private isClosed = false
+
+  constructor(disk: SimDisk, incarnation: number, path: string, inode: Inode, isWritable: boolean) {
+    this.disk = disk
+    this.incarnation = incarnation
+    this.path = path
+    this.inode = inode
+    this.isWritable = isWritable
+  }
+
+  write(buffer: Buffer, start: number, end: number, position: number): Promise<void> {
+    const { disk, inode, path } = this
+    assert(this.isWritable, 'the file is open for writing')
+    return this.perform('write', end - start, (fault) => {
+      const growth = Math.max(0, position + end - start - inode.visible.length)
+      const fitting = end - start - growth + disk.spaceFor(growth)
+      const written = fault === null ? fitting : Math.min(fitting, fault.bytesWritten ?? 0)
+      if (written > 0) inode.write(buffer.subarray(start, start + written), position)
+      if (fault === null && written < end - start) throw systemError('ENOSPC', 'write', path)
+    })
+  }
+
+  read(buffer: Buffer, start: number, end: number, position: number): Promise<number> {
+    const { inode } = this
+    return this.perform('read', end - start, () => {
+      if (position >= inode.visible.length) return 0
+      return inode.visible.copy(buffer, start, position, Math.min(inode.visible.length, position + end - start))
+    })
+  }
+
+  sync(): Promise<void> {
+    const { inode } = this
+    const { version } = inode
+    return this.perform(
+      'sync',
+      0,
+      () => {},
+      (fault) => {
+        if (fault === null) inode.synced(version)
+        else inode.syncFailed(fault.model ?? 'clean')
+      },
+    )
+  }
+
+  size(): Promise<number> {
+    return this.perform('size', 0, () => this.inode.visible.length)
+  }
+
+  truncate(size: number): Promise<void> {
+    assert(this.isWritable, 'the file is open for writing')
+    return this.perform('truncate', 0, () => this.inode.resize(size))
+  }
+
+  close(): Promise<void> {
+    return this.perform('close', 0, () => {
+      this.isClosed = true
+    })
+  }
+
+  private perform<T>(
+    kind: SimOperationKind,
+    bytes: number,
+    effect: (fault: SimFault | null) => T,
+    complete?: (fault: SimFault | null) => void,
+  ): Promise<T> {
+    assert(!this.isClosed, 'the file is open')
+    return this.disk.perform(kind, this.path, bytes, effect, complete, this.incarnation)
+  }
+}
+
+function applyNames(names: Map<string, Inode>, changes: NameChange['changes']): void {
+  for (const { path, inode } of changes) {
+    if (inode === null) names.delete(path)
+    else names.set(path, inode)
+  }
+}
+
+/** Spare room behind the end keeps a file that grows in small steps from being copied each time. */
+function resized(buffer: Buffer, size: number): Buffer {
+  if (size <= buffer.length) return buffer.subarray(0, size)
+  if (size <= buffer.buffer.byteLength) return Buffer.from(buffer.buffer, 0, size).fill(0, buffer.length)
+  const grown = Buffer.from(new ArrayBuffer(size * 2), 0, size)
+  buffer.copy(grown)
+  return grown
+}
+
+/** Not Buffer.from: small buffers share one allocation, into which `resized` must not grow. */
+function copyOf(buffer: Buffer): Buffer {
+  const copy = Buffer.from(new ArrayBuffer(buffer.length))
+  buffer.copy(copy)
+  return copy
+}
+
+function systemError(code: string, syscall: string, path: string): Error {
+  return Object.assign(new Error(`${code}: simulated, ${syscall} '${path}'`), { code, syscall, path })
+}
+
+/** '..' and trailing slashes are for people; names here are compared as text. */
+function normal(path: string): string {
+  const parts: string[] = []
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  }
+  return (path.startsWith('/') ? '/' : '') + parts.join('/')
+}
+
+function parent(path: string): string {
+  const slash = path.lastIndexOf('/')
+  if (slash > 0) return path.slice(0, slash)
+  return slash === 0 && path.length > 1 ? '/' : ''
+}
+
+function basename(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}

@@ -1,0 +1,76 @@
+/**
+ * One life of a process: its clock, disk, network and identity. `kill` ends it between two events; nothing it waited for
+ * happens any more.
+ */
+import type { Clock } from '../../platform/clock.ts'
+import type { Disk } from '../../platform/disk.ts'
+import type { Platform } from '../../platform/platform.ts'
+import type { SimClock } from '../sim-clock.ts'
+import type { SimHost, SimMachine } from '../sim-host.ts'
+import type { SimNetwork, SimNetworkProcess } from '../sim-network.ts'
+import { SimRandom } from '../sim-random.ts'
+
+class ProcessClock implements Clock {
+  isDead = false
+  private readonly clock: SimClock
+
+  constructor(clock: SimClock) {
+    this.clock = clock
+  }
+
+  monotonicMs(): number {
+    return this.clock.monotonicMs()
+  }
+
+  realtimeMs(): number {
+    return this.clock.realtimeMs()
+  }
+
+  setTimer(delayMs: number, callback: () => void): () => void {
+    return this.clock.setTimer(delayMs, () => {
+      if (!this.isDead) callback()
+    })
+  }
+
+  defer(callback: () => void): void {
+    this.clock.defer(() => {
+      if (!this.isDead) callback()
+    })
+  }
+}
+
+export class SimProcess implements Platform {
+  readonly clock: ProcessClock
+  readonly disk: Disk
+  readonly network: SimNetworkProcess
+  readonly random: SimRandom
+  readonly host: SimHost
+  private readonly machine: SimMachine
+
+  constructor(
+    clock: SimClock,
+    disk: Disk,
+    network: SimNetwork,
+    machine: SimMachine,
+    address: string,
+    randomSeed: number,
+  ) {
+    this.clock = new ProcessClock(clock)
+    this.disk = disk
+    this.network = network.attachProcess(address)
+    this.random = new SimRandom(randomSeed)
+    this.machine = machine
+    this.host = machine.startProcess()
+  }
+
+  get isDead(): boolean {
+    return this.clock.isDead
+  }
+
+  /** The caller sees to the disk, which may belong to others too. */
+  kill(): void {
+    this.clock.isDead = true
+    this.network.crash()
+    this.machine.endProcess(this.host)
+  }
+}
