@@ -6,18 +6,21 @@
  */
 import { type Bus, type BusWiring, type ConnectOptions, openBus, type Served } from './client/bus.ts'
 import { parseBusUrl } from './client/bus-url.ts'
+import { version } from './client/version.ts'
 import type { Driver, Login } from './model/channel.ts'
+import { LeveretError } from './model/errors.ts'
 import { emptyTable } from './model/field-table.ts'
 import { limits } from './model/limits.ts'
 import { NodePlatform } from './platform/node-platform.ts'
 import type { Platform } from './platform/platform.ts'
+import type { Store } from './store/store.ts'
 
-export type { Bus, ConnectOptions, Served, ServeOptions } from './client/bus.ts'
+export type { Bus, ConnectOptions, OpenOptions, Served, ServeOptions } from './client/bus.ts'
 export { type ContractSchemas, defineQueue, type QueueContract } from './client/contract.ts'
 export type { Duration } from './client/duration.ts'
 export type { IncomingMessage, ReceivedMessage } from './client/incoming.ts'
 export type { ReceiptOptions, SendOptions } from './client/outlet.ts'
-export type { Queue, QueueCount } from './client/queue.ts'
+export type { MessageIterator, Queue, QueueCount } from './client/queue.ts'
 export type { QueueOptions } from './client/queue-options.ts'
 export type { Receipt, ReceiptCallbacks, Sent, WaitOptions } from './client/receipt.ts'
 export type { ReceiveOptions } from './client/receiver.ts'
@@ -26,9 +29,13 @@ export type { Settlement } from './client/settlement.ts'
 export type { StandardSchema } from './client/standard-schema.ts'
 export type { QueueStats } from './client/statistics.ts'
 export type { HandlerContext } from './client/task.ts'
-export type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './client/worker.ts'
+export { version } from './client/version.ts'
+export type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './client/worker-options.ts'
 export { BrokerError, LeveretError, type LeveretErrorCode, type ReplyCode } from './model/errors.ts'
 export type { PlainValue } from './model/field-table.ts'
+
+/** Messages in memory beyond which a broker in this process blocks its publishers: a quarter of a small server's. */
+const memoryBytesMax = 1_073_741_824
 
 const hostLogin: Login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
 
@@ -58,7 +65,8 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
 
 async function localWiring(platform: Platform, directory: string | null): Promise<BusWiring> {
   const [{ Broker }, store] = await Promise.all([import('./broker/broker.ts'), openStore(platform, directory)])
-  const broker = await Broker.open(platform, store, { memoryBytesMax: limits.memoryBytesMax })
+  const broker = await Broker.open(platform, store, { memoryBytesMax: memoryBytesMax })
+  const addresses = new Set<string>()
   return {
     platform,
     driver: broker,
@@ -67,10 +75,35 @@ async function localWiring(platform: Platform, directory: string | null): Promis
     inMemory: directory === null,
     statistics: true,
     messageBytesMax: limits.messageBytesMax,
+    notes: broker.report.notes,
+    onFailure: (listener) => broker.onFailure(listener),
     serve: async (host, port) => {
       const served = await serveDriver(platform, broker, host, port)
-      await broker.announce([served.url])
+      addresses.add(served.url)
+      await broker.announce([...addresses])
       return served
     },
   }
+}
+
+async function remoteWiring(_platform: Platform, _url: string): Promise<BusWiring> {
+  throw new LeveretError('E_UNSUPPORTED', 'amqp:// is not there yet')
+}
+
+async function openStore(platform: Platform, directory: string | null): Promise<Store> {
+  if (directory === null) {
+    const { MemoryStore } = await import('./store/memory-store.ts')
+    return new MemoryStore()
+  }
+  const { LogStore } = await import('./store/log-store.ts')
+  return new LogStore(platform, directory, { segmentBytesMax: limits.segmentBytesMax, salvage: false })
+}
+
+async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {
+  const { AmqpServer } = await import('./server/amqp-server.ts')
+  const server = new AmqpServer(platform, driver, { version })
+  const listener = await server.listen(host, port)
+  const close = (): Promise<void> => server.close()
+  const name = host.includes(':') ? `[${host}]` : host
+  return { port: listener.port, url: `amqp://${name}:${listener.port}`, close, [Symbol.asyncDispose]: close }
 }

@@ -43,6 +43,12 @@ export interface ByteOutput {
   readonly pendingBytes: number
 }
 
+/** A whole method frame in `frame[0, length)`: what stands before content. */
+export interface ContentHead {
+  readonly frame: Buffer
+  readonly length: number
+}
+
 export class FrameWriter {
   /** The largest frame, its overhead included; the owner sets it after connection.tune-ok. */
   frameBytesMax: number
@@ -120,8 +126,8 @@ export class FrameWriter {
     this.length = at + 21
   }
 
-  /** A method frame that is ready in `head`, and behind it the message as a content header and body frames. */
-  content(channel: number, head: Buffer, message: Message): void {
+  /** The method frame `head`, and behind it the message as a content header and body frames. */
+  content(channel: number, head: ContentHead, message: Message): void {
     const propertiesLength = message.propertiesEnd - message.propertiesStart
     const bodyLength = message.bodyEnd - message.bodyStart
     const total = head.length + 2 * frameOverheadBytes + contentHeaderBytes + propertiesLength + bodyLength
@@ -133,7 +139,7 @@ export class FrameWriter {
     const { buffer } = this
     const { source } = message
     let at = this.length
-    copyRange(head, 0, head.length, buffer, at)
+    copyRange(head.frame, 0, head.length, buffer, at)
     at = writeFrameStart(buffer, at + head.length, frameHeader, channel, contentHeaderBytes + propertiesLength)
     at = writeContentStart(buffer, at, bodyLength)
     copyRange(source, message.propertiesStart, message.propertiesEnd, buffer, at)
@@ -146,8 +152,8 @@ export class FrameWriter {
     this.length = at + 1
   }
 
-  private largeContent(channel: number, head: Buffer, message: Message): void {
-    this.bytes(head, 0, head.length)
+  private largeContent(channel: number, head: ContentHead, message: Message): void {
+    this.bytes(head.frame, 0, head.length)
     this.frameStart(frameHeader, channel, contentHeaderBytes + message.propertiesEnd - message.propertiesStart)
     this.reserve(contentHeaderBytes)
     this.length = writeContentStart(this.buffer, this.length, message.bodyBytes)

@@ -1,20 +1,8 @@
-/** A binding from an exchange to a queue or to another exchange. Its identity is source, destination, key and arguments. */
+/** Making bindings, and what makes two of them the same: source, destination, key and arguments. */
 import { ByteWriter } from '../lib/byte-writer.ts'
 import { type FieldTable, writeTable } from '../model/field-table.ts'
-import type { Exchange } from './exchange.ts'
+import type { Binding, Exchange } from './exchange.ts'
 import type { Queue } from './queue.ts'
-
-export interface Binding {
-  readonly source: Exchange
-  /** One of the two destinations is null. */
-  readonly queue: Queue | null
-  readonly exchange: Exchange | null
-  readonly routingKey: string
-  readonly arguments: FieldTable
-  readonly identity: string
-  /** Durable when both ends are. */
-  readonly durable: boolean
-}
 
 export function makeBinding(
   source: Exchange,

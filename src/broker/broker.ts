@@ -9,6 +9,7 @@ import type { Platform } from '../platform/platform.ts'
 import type { Entry } from '../store/entry.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+import type { BrokerParts } from './parts.ts'
 import { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
 import { ResidentMemory } from './resident-memory.ts'
@@ -24,20 +25,8 @@ export interface BrokerOptions {
   readonly memoryBytesMax: number
 }
 
-/** What a channel needs of the broker it belongs to. */
-export interface BrokerParts {
-  readonly store: Store
-  readonly tick: Tick
-  readonly topology: Topology
-  readonly publisher: Publisher
-  /** Removes a queue, ends its consumers, and returns how many messages were ready. */
-  deleteQueue(host: VirtualHost, queue: Queue): number
-  /** The session has published: look whether it must wait. */
-  published(session: Session): void
-}
-
 export class Broker implements Driver, StoreEvents, SnapshotSource {
-  readonly parts: BrokerParts
+  readonly parts: BrokerParts<Session>
   /** What recovery found; complete once `open` has resolved. */
   report: LoadReport = { nextQueueId: 1, messages: 0, clean: true, notes: [] }
   private readonly store: Store
@@ -66,6 +55,10 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
       topology: this.topology,
       publisher: new Publisher(store),
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
+      sessionEnded: (session) => {
+        this.sessions.delete(session)
+        this.throttledSessions.delete(session)
+      },
       published: (session) => {
         if (store.unsyncedBytes > limits.unsyncedBytesMax && !session.throttled) this.throttle(session)
         if (this.memory.bytes > this.memory.bytesMax && this.blockedReason === null) this.updateAlarms()
@@ -91,7 +84,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     authenticate(login)
     const host = this.state.virtualHosts.get(login.virtualHost)
     if (host === undefined) throw new BrokerError('NOT_ALLOWED', `vhost ${login.virtualHost} not found`)
-    const session = new Session(this, host, events)
+    const session = new Session(this.parts, host, events)
     this.sessions.add(session)
     if (this.blockedReason !== null) events.blocked(this.blockedReason)
     return session
@@ -127,13 +120,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   deleteQueue(host: VirtualHost, queue: Queue): number {
     const consumers = queue.consumers.splice(0)
     const count = this.topology.removeQueue(host, queue)
-    for (const consumer of consumers) consumer.channel.consumerEnded(consumer)
+    for (const consumer of consumers) consumer.ended()
     return count
-  }
-
-  sessionEnded(session: Session): void {
-    this.sessions.delete(session)
-    this.throttledSessions.delete(session)
   }
 
   // What the store tells.

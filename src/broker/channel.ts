@@ -8,18 +8,25 @@ import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
-import type { BrokerParts } from './broker.ts'
 import { Confirms } from './confirms.ts'
-import { Consumer } from './consumer.ts'
+import { Consumer, type ConsumingChannel } from './consumer.ts'
 import type { Exchange } from './exchange.ts'
 import { Outbox } from './outbox.ts'
-import type { Session } from './session.ts'
+import type { BrokerParts, PublishingSession } from './parts.ts'
+import type { QueueOwner } from './queue.ts'
+import type { TickedChannel } from './tick.ts'
 import { findExchange, findQueue } from './topology.ts'
 import { Transaction } from './transaction.ts'
 import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
-export class Channel implements ChannelPort {
+/** A session, as its channels see it. */
+export interface ChannelOwner extends QueueOwner, PublishingSession {
+  readonly virtualHost: VirtualHost
+  readonly channels: Set<Channel>
+}
+
+export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   /** In the tick's list of channels to see to. */
   touched = false
   /** In the tick's list of channels to see to when a frame becomes durable. */
@@ -29,7 +36,7 @@ export class Channel implements ChannelPort {
   /** Deliveries to consumers that are not settled; what basic.get took does not count. */
   unackedByConsumers = 0
   private readonly parts: BrokerParts
-  private readonly session: Session
+  private readonly session: ChannelOwner
   private readonly host: VirtualHost
   private readonly events: ChannelEvents
   private readonly outbox = new Outbox()
@@ -51,7 +58,7 @@ export class Channel implements ChannelPort {
   private lastExchange: Exchange | null = null
   private lastExchangeVersion = -1
 
-  constructor(parts: BrokerParts, session: Session, events: ChannelEvents) {
+  constructor(parts: BrokerParts, session: ChannelOwner, events: ChannelEvents) {
     this.parts = parts
     this.session = session
     this.host = session.virtualHost

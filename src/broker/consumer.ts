@@ -1,18 +1,36 @@
 /** A consumer: one subscription of a channel to a queue, with its own count of what it holds. */
-import type { Channel } from './channel.ts'
-import type { Queue } from './queue.ts'
+import type { Entry } from '../store/entry.ts'
+import type { Queue, Subscriber } from './queue.ts'
 
-export class Consumer {
+/** A channel, as its consumers see it. */
+export interface ConsumingChannel {
+  /** Whether deliveries wait: the receiver is full, or something must be said first. */
+  readonly isHeld: boolean
+  /** One limit over all consumers of the channel; 0 = none. */
+  readonly prefetchCountGlobal: number
+  readonly unackedByConsumers: number
+  deliver(consumer: Consumer, entry: Entry, redelivered: boolean): void
+  consumerEnded(consumer: Consumer): void
+}
+
+export class Consumer implements Subscriber {
   readonly tag: string
-  readonly channel: Channel
   readonly queue: Queue
   readonly noAck: boolean
   readonly exclusive: boolean
   /** Deliveries it may hold unacknowledged; 0 = any number. */
   readonly prefetchCount: number
   unackedCount = 0
+  private readonly channel: ConsumingChannel
 
-  constructor(tag: string, channel: Channel, queue: Queue, noAck: boolean, exclusive: boolean, prefetchCount: number) {
+  constructor(
+    tag: string,
+    channel: ConsumingChannel,
+    queue: Queue,
+    noAck: boolean,
+    exclusive: boolean,
+    prefetchCount: number,
+  ) {
     this.tag = tag
     this.channel = channel
     this.queue = queue
@@ -21,12 +39,19 @@ export class Consumer {
     this.prefetchCount = prefetchCount
   }
 
-  /** Whether it can take a message now. */
   get hasCredit(): boolean {
     const { channel } = this
     if (channel.isHeld) return false
     if (this.noAck) return true
     if (this.prefetchCount !== 0 && this.unackedCount >= this.prefetchCount) return false
     return channel.prefetchCountGlobal === 0 || channel.unackedByConsumers < channel.prefetchCountGlobal
+  }
+
+  take(entry: Entry, redelivered: boolean): void {
+    this.channel.deliver(this, entry, redelivered)
+  }
+
+  ended(): void {
+    this.channel.consumerEnded(this)
   }
 }

@@ -4,14 +4,27 @@
 import { unreachable } from '../lib/assert.ts'
 import { emptyTable, type FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import type { Binding } from './binding.ts'
 import { headersMatch } from './header-match.ts'
+import type { Queue } from './queue.ts'
 import type { RouteSet } from './route-set.ts'
 import { TopicTrie } from './topic-trie.ts'
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic' | 'headers'
 
 export const exchangeKinds: readonly string[] = ['direct', 'fanout', 'topic', 'headers']
+
+/** From an exchange to a queue or to another exchange. */
+export interface Binding {
+  readonly source: Exchange
+  /** One of the two destinations is null. */
+  readonly queue: Queue | null
+  readonly exchange: Exchange | null
+  readonly routingKey: string
+  readonly arguments: FieldTable
+  readonly identity: string
+  /** Durable when both ends are. */
+  readonly durable: boolean
+}
 
 interface Router {
   add(binding: Binding): void
@@ -132,7 +145,7 @@ class FanoutRouter implements Router {
 }
 
 class TopicRouter implements Router {
-  private readonly trie = new TopicTrie()
+  private readonly trie = new TopicTrie<Binding>()
 
   add(binding: Binding): void {
     this.trie.add(binding)

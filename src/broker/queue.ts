@@ -11,13 +11,26 @@ import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
 import type { QueueIndex } from '../store/queue-index.ts'
-import type { Binding } from './binding.ts'
-import type { Consumer } from './consumer.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
-import type { Session } from './session.ts'
-import type { Tick } from './tick.ts'
+import type { Tick, TickedQueue } from './tick.ts'
 
-export class Queue {
+/** A consumer, as its queue sees it. */
+export interface Subscriber {
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  /** Whether it can take a message now. */
+  readonly hasCredit: boolean
+  take(entry: Entry, redelivered: boolean): void
+  /** The queue is going, and the consumer with it. */
+  ended(): void
+}
+
+/** Whoever alone may use an exclusive queue. */
+export interface QueueOwner {
+  readonly exclusiveQueues: Set<Queue>
+}
+
+export class Queue implements TickedQueue {
   readonly kindOfThing = 'queue' as const
   readonly id: number
   readonly name: string
@@ -25,11 +38,9 @@ export class Queue {
   readonly autoDelete: boolean
   readonly arguments: FieldTable
   /** The session that alone may use it; null if it is not exclusive. */
-  owner: Session | null = null
+  owner: QueueOwner | null = null
   readonly index: QueueIndex
-  readonly consumers: Consumer[] = []
-  /** Bindings with this queue as destination, by the source's name and identity. */
-  readonly bindings: Set<Binding> = new Set()
+  readonly consumers: Subscriber[] = []
   readonly counters: QueueCounters = {
     published: 0,
     publishedBytes: 0,
@@ -150,12 +161,12 @@ export class Queue {
     return count
   }
 
-  addConsumer(consumer: Consumer): void {
+  addConsumer(consumer: Subscriber): void {
     this.consumers.push(consumer)
     if (this.index.readyCount > 0) this.tick.markQueue(this)
   }
 
-  removeConsumer(consumer: Consumer): void {
+  removeConsumer(consumer: Subscriber): void {
     const at = this.consumers.indexOf(consumer)
     if (at < 0) return
     this.consumers.splice(at, 1)
@@ -168,25 +179,25 @@ export class Queue {
   }
 
   /** Round robin over the consumers with credit; null if there is none. */
-  private takeTurn(): Consumer | null {
+  private takeTurn(): Subscriber | null {
     const { consumers } = this
     const { length } = consumers
     for (let tried = 0; tried < length; tried++) {
       if (this.nextConsumer >= length) this.nextConsumer = 0
-      const consumer = consumers[this.nextConsumer++] as Consumer
+      const consumer = consumers[this.nextConsumer++] as Subscriber
       if (consumer.hasCredit) return consumer
     }
     return null
   }
 
-  private handOver(entry: Entry, consumer: Consumer): void {
+  private handOver(entry: Entry, consumer: Subscriber): void {
     const redelivered = this.countDelivery(entry)
     if (consumer.noAck) this.settle(entry)
     else {
       if (!entry.message.owned) this.keep(entry.message)
       this.unackedCount++
     }
-    consumer.channel.deliver(consumer, entry, redelivered)
+    consumer.take(entry, redelivered)
   }
 
   private countDelivery(entry: Entry): boolean {

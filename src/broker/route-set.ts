@@ -2,7 +2,6 @@
  * The queues one message goes to, each once however many bindings match, and the exchanges already walked. It is reused
  * for every message: a generation number marks members instead of a fresh Set.
  */
-import type { Exchange } from './exchange.ts'
 import type { Queue } from './queue.ts'
 
 export class RouteSet {
@@ -22,7 +21,7 @@ export class RouteSet {
   }
 
   /** Whether the exchange is met for the first time; cycles of bindings end here. */
-  enter(exchange: Exchange): boolean {
+  enter(exchange: { routeMark: number }): boolean {
     if (exchange.routeMark === this.generation) return false
     exchange.routeMark = this.generation
     return true

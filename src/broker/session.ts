@@ -1,29 +1,29 @@
 /** A session: AMQP's connection. It owns channels and exclusive queues, and ends with both. */
 import type { ChannelEvents, Channel as ChannelPort, SessionEvents, Session as SessionPort } from '../model/channel.ts'
 import type { BrokerError } from '../model/errors.ts'
-import type { Broker } from './broker.ts'
-import { Channel } from './channel.ts'
+import { Channel, type ChannelOwner } from './channel.ts'
+import type { BrokerParts } from './parts.ts'
 import type { Queue } from './queue.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
-export class Session implements SessionPort {
+export class Session implements SessionPort, ChannelOwner {
   readonly virtualHost: VirtualHost
   readonly events: SessionEvents
   readonly exclusiveQueues: Set<Queue> = new Set()
   readonly channels: Set<Channel> = new Set()
   /** Told to stop publishing until more is on disk. */
   throttled = false
-  private readonly broker: Broker
+  private readonly parts: BrokerParts<Session>
   private closed = false
 
-  constructor(broker: Broker, virtualHost: VirtualHost, events: SessionEvents) {
-    this.broker = broker
+  constructor(parts: BrokerParts<Session>, virtualHost: VirtualHost, events: SessionEvents) {
+    this.parts = parts
     this.virtualHost = virtualHost
     this.events = events
   }
 
   openChannel(events: ChannelEvents): ChannelPort {
-    const channel = new Channel(this.broker.parts, this, events)
+    const channel = new Channel(this.parts, this, events)
     this.channels.add(channel)
     return channel
   }
@@ -44,8 +44,8 @@ export class Session implements SessionPort {
     this.closed = true
     for (const channel of this.channels) channel.close()
     this.channels.clear()
-    for (const queue of this.exclusiveQueues) this.broker.deleteQueue(this.virtualHost, queue)
+    for (const queue of this.exclusiveQueues) this.parts.deleteQueue(this.virtualHost, queue)
     this.exclusiveQueues.clear()
-    this.broker.sessionEnded(this)
+    this.parts.sessionEnded(this)
   }
 }

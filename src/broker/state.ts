@@ -5,8 +5,8 @@
 import { assert } from '../lib/assert.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
-import { type Binding, bindingIdentity, makeBinding } from './binding.ts'
-import { Exchange, type ExchangeKind } from './exchange.ts'
+import { bindingIdentity, makeBinding } from './binding.ts'
+import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
 import { Queue } from './queue.ts'
 import type { ResidentMemory } from './resident-memory.ts'
 import type { Tick } from './tick.ts'
@@ -65,8 +65,9 @@ export class State {
         const binding = makeBinding(source, destination, record.routingKey, record.arguments)
         if (source.bindings.has(binding.identity)) return
         source.bind(binding)
-        if (binding.queue !== null) binding.queue.bindings.add(binding)
-        else addTo(host.exchangeBindings, record.destination, binding)
+        const bindings = host.bindingsTo.get(destination)
+        if (bindings === undefined) host.bindingsTo.set(destination, new Set([binding]))
+        else bindings.add(binding)
         return
       }
       case 'unbound': {
@@ -74,9 +75,7 @@ export class State {
         assert(source !== undefined, 'the source of a binding exists')
         const { destinationKind, destination, routingKey } = record
         const binding = source.unbind(bindingIdentity(destinationKind, destination, routingKey, record.arguments))
-        if (binding === undefined) return
-        if (binding.queue !== null) binding.queue.bindings.delete(binding)
-        else host.exchangeBindings.get(destination)?.delete(binding)
+        if (binding !== undefined) forgetDestination(host, binding)
       }
     }
   }
@@ -108,12 +107,8 @@ export class State {
   private removeExchange(host: VirtualHost, name: string): void {
     const exchange = host.exchanges.get(name)
     assert(exchange !== undefined, 'an exchange that is deleted exists')
-    for (const binding of exchange.bindings.values()) {
-      if (binding.queue !== null) binding.queue.bindings.delete(binding)
-      else if (binding.exchange !== null) host.exchangeBindings.get(binding.exchange.name)?.delete(binding)
-    }
-    for (const binding of host.exchangeBindings.get(name) ?? []) binding.source.unbind(binding.identity)
-    host.exchangeBindings.delete(name)
+    for (const binding of exchange.bindings.values()) forgetDestination(host, binding)
+    unbindAllTo(host, exchange)
     host.exchanges.delete(name)
   }
 
@@ -121,8 +116,7 @@ export class State {
     const queue = host.queues.get(name)
     assert(queue !== undefined, 'a queue that is deleted exists')
     queue.deleted = true
-    for (const binding of queue.bindings) binding.source.unbind(binding.identity)
-    queue.bindings.clear()
+    unbindAllTo(host, queue)
     queue.purge()
     this.store.dropIndex(queue.id)
     host.queues.delete(name)
@@ -142,8 +136,15 @@ export function boundRecord(virtualHost: string, binding: Binding): TopologyReco
   }
 }
 
-function addTo(map: Map<string, Set<Binding>>, key: string, binding: Binding): void {
-  const set = map.get(key)
-  if (set === undefined) map.set(key, new Set([binding]))
-  else set.add(binding)
+function forgetDestination(host: VirtualHost, binding: Binding): void {
+  const destination = binding.queue ?? binding.exchange
+  assert(destination !== null, 'a binding has a destination')
+  const bindings = host.bindingsTo.get(destination)
+  bindings?.delete(binding)
+  if (bindings?.size === 0) host.bindingsTo.delete(destination)
+}
+
+function unbindAllTo(host: VirtualHost, destination: Queue | Exchange): void {
+  for (const binding of host.bindingsTo.get(destination) ?? []) binding.source.unbind(binding.identity)
+  host.bindingsTo.delete(destination)
 }

@@ -11,20 +11,36 @@
  */
 import type { Clock } from '../platform/clock.ts'
 import type { Store } from '../store/store.ts'
-import type { Channel } from './channel.ts'
-import type { Queue } from './queue.ts'
+
+/** A channel, as the end of a turn sees it. */
+export interface TickedChannel {
+  touched: boolean
+  waitsForDisk: boolean
+  readonly hasUndurable: boolean
+  answer(): void
+  confirm(): void
+  flush(): void
+}
+
+/** A queue, as the end of a turn sees it. */
+export interface TickedQueue {
+  marked: boolean
+  readonly deleted: boolean
+  /** Hands out at most `budget` messages; true if consumers could take more. */
+  dispatch(budget: number): boolean
+}
 
 export class Tick {
   private readonly clock: Clock
   private readonly store: Store
   private readonly deliveriesPerTurn: number
   private scheduled = false
-  private touched: Channel[] = []
-  private flushing: Channel[] = []
-  private queues: Queue[] = []
-  private dispatching: Queue[] = []
+  private touched: TickedChannel[] = []
+  private flushing: TickedChannel[] = []
+  private queues: TickedQueue[] = []
+  private dispatching: TickedQueue[] = []
   /** Channels with something that waits for the disk. */
-  private readonly waiting: Channel[] = []
+  private readonly waiting: TickedChannel[] = []
   private readonly runLater: () => void
   private readonly ended: () => void
   private stopped = false
@@ -48,14 +64,14 @@ export class Tick {
     this.clock.defer(this.runLater)
   }
 
-  markQueue(queue: Queue): void {
+  markQueue(queue: TickedQueue): void {
     if (queue.marked) return
     queue.marked = true
     this.queues.push(queue)
     this.schedule()
   }
 
-  touch(channel: Channel): void {
+  touch(channel: TickedChannel): void {
     if (channel.touched) return
     channel.touched = true
     this.touched.push(channel)
@@ -63,7 +79,7 @@ export class Tick {
   }
 
   /** The channel waits for the disk: look at it whenever a frame becomes durable. */
-  waitForDisk(channel: Channel): void {
+  waitForDisk(channel: TickedChannel): void {
     if (channel.waitsForDisk) return
     channel.waitsForDisk = true
     this.waiting.push(channel)

@@ -4,27 +4,31 @@
  * Matching walks all nodes that are alive after each word, each once, so its cost is bounded by words × nodes whatever
  * the patterns are; a recursive walk would be exponential for `#.#.#`.
  */
-import type { Binding } from './binding.ts'
+/** What a pattern stands for; its routing key is the pattern. */
+export interface TopicBinding {
+  readonly routingKey: string
+  readonly identity: string
+}
 
-interface Node {
-  readonly words: Map<string, Node>
-  star: Node | null
-  hash: Node | null
+interface Node<Binding> {
+  readonly words: Map<string, Node<Binding>>
+  star: Node<Binding> | null
+  hash: Node<Binding> | null
   /** A `#` node stays alive whatever the next word is. */
   readonly isHash: boolean
   readonly bindings: Binding[]
   mark: number
 }
 
-function makeNode(isHash: boolean): Node {
+function makeNode<Binding>(isHash: boolean): Node<Binding> {
   return { words: new Map(), star: null, hash: null, isHash, bindings: [], mark: 0 }
 }
 
-export class TopicTrie {
-  private root = makeNode(false)
+export class TopicTrie<Binding extends TopicBinding> {
+  private readonly root: Node<Binding> = makeNode(false)
   private generation = 0
-  private alive: Node[] = []
-  private next: Node[] = []
+  private alive: Node<Binding>[] = []
+  private next: Node<Binding>[] = []
 
   add(binding: Binding): void {
     let node = this.root
@@ -33,7 +37,7 @@ export class TopicTrie {
   }
 
   remove(binding: Binding): void {
-    const path: { node: Node; word: string }[] = []
+    const path: { node: Node<Binding>; word: string }[] = []
     let node = this.root
     for (const word of splitPattern(binding.routingKey)) {
       path.push({ node, word })
@@ -81,14 +85,14 @@ export class TopicTrie {
   }
 
   /** A node is alive together with the `#` below it, which may stand for no word at all. */
-  private enter(into: Node[], node: Node): void {
+  private enter(into: Node<Binding>[], node: Node<Binding>): void {
     if (node.mark === this.generation) return
     node.mark = this.generation
     into.push(node)
     if (node.hash !== null) this.enter(into, node.hash)
   }
 
-  private child(node: Node, word: string): Node {
+  private child(node: Node<Binding>, word: string): Node<Binding> {
     if (word === '#') {
       node.hash ??= makeNode(true)
       return node.hash
@@ -106,7 +110,7 @@ export class TopicTrie {
   }
 }
 
-function isEmpty(node: Node): boolean {
+function isEmpty(node: Node<unknown>): boolean {
   return node.bindings.length === 0 && node.words.size === 0 && node.star === null && node.hash === null
 }
 

@@ -15,8 +15,7 @@ import { checkExchangeArguments, checkQueueArguments, checkSame, checkSameArgume
 import { bindingIdentity } from './binding.ts'
 import { type Exchange, exchangeKinds } from './exchange.ts'
 import { checkHeaderCriteria } from './header-match.ts'
-import type { Queue } from './queue.ts'
-import type { Session } from './session.ts'
+import type { Queue, QueueOwner } from './queue.ts'
 import type { State } from './state.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
@@ -92,7 +91,7 @@ export class Topology {
     return this.changed
   }
 
-  declareQueue(host: VirtualHost, session: Session, command: QueueDeclare): Queue {
+  declareQueue(host: VirtualHost, session: QueueOwner, command: QueueDeclare): Queue {
     this.changed = false
     const existing = command.queue === '' ? undefined : host.queues.get(command.queue)
     if (command.passive) {
@@ -143,14 +142,14 @@ export class Topology {
   removeQueue(host: VirtualHost, queue: Queue): number {
     this.changed = false
     const count = queue.readyCount
-    const sources = new Set([...queue.bindings].map((binding) => binding.source))
+    const sources = sourcesOf(host, queue)
     queue.owner?.exclusiveQueues.delete(queue)
     this.record({ type: 'queue-deleted', virtualHost: host.name, name: queue.name, queueId: queue.id }, queue.durable)
     for (const source of sources) this.removeIfUnused(host, source)
     return count
   }
 
-  bind(host: VirtualHost, session: Session, command: BindCommand<'queue.bind' | 'exchange.bind'>): boolean {
+  bind(host: VirtualHost, session: QueueOwner, command: BindCommand<'queue.bind' | 'exchange.bind'>): boolean {
     this.changed = false
     const source = findExchange(host, command.exchange)
     const destination =
@@ -166,7 +165,7 @@ export class Topology {
     return this.changed
   }
 
-  unbind(host: VirtualHost, session: Session, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): boolean {
+  unbind(host: VirtualHost, session: QueueOwner, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): boolean {
     this.changed = false
     if (command.exchange === '' || (command.type === 'exchange.unbind' && command.destination === '')) {
       throw onDefaultExchange()
@@ -207,7 +206,7 @@ export class Topology {
     return bytes.toString('base64url')
   }
 
-  private checkSameQueue(host: VirtualHost, queue: Queue, session: Session, command: QueueDeclare): void {
+  private checkSameQueue(host: VirtualHost, queue: Queue, session: QueueOwner, command: QueueDeclare): void {
     checkOwner(host, queue, session)
     if (command.exclusive && queue.owner === null) throw locked(host, queue.name)
     const where = `queue '${queue.name}' in vhost '${host.name}'`
@@ -223,7 +222,7 @@ export class Topology {
   }
 
   private removeExchange(host: VirtualHost, exchange: Exchange): void {
-    const sources = new Set([...(host.exchangeBindings.get(exchange.name) ?? [])].map((binding) => binding.source))
+    const sources = sourcesOf(host, exchange)
     this.record({ type: 'exchange-deleted', virtualHost: host.name, name: exchange.name }, exchange.durable)
     for (const source of sources) this.removeIfUnused(host, source)
   }
@@ -244,14 +243,18 @@ export function findExchange(host: VirtualHost, name: string): Exchange {
 }
 
 /** The queue, if it is there and not another connection's. */
-export function findQueue(host: VirtualHost, session: Session, name: string): Queue {
+export function findQueue(host: VirtualHost, session: QueueOwner, name: string): Queue {
   const queue = host.queues.get(name)
   if (queue === undefined) throw noQueue(host, name)
   checkOwner(host, queue, session)
   return queue
 }
 
-function checkOwner(host: VirtualHost, queue: Queue, session: Session): void {
+function sourcesOf(host: VirtualHost, destination: Queue | Exchange): Set<Exchange> {
+  return new Set([...(host.bindingsTo.get(destination) ?? [])].map((binding) => binding.source))
+}
+
+function checkOwner(host: VirtualHost, queue: Queue, session: QueueOwner): void {
   if (queue.owner !== null && queue.owner !== session) throw locked(host, queue.name)
 }
 

@@ -1,8 +1,7 @@
 /** A virtual host: a name space of exchanges and queues. */
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import type { Binding } from './binding.ts'
-import { Exchange, type ExchangeKind } from './exchange.ts'
+import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
 import type { Queue } from './queue.ts'
 import type { RouteSet } from './route-set.ts'
 
@@ -18,8 +17,8 @@ export class VirtualHost {
   readonly name: string
   readonly exchanges: Map<string, Exchange> = new Map()
   readonly queues: Map<string, Queue> = new Map()
-  /** Bindings with an exchange as destination, by that exchange's name. */
-  readonly exchangeBindings: Map<string, Set<Binding>> = new Map()
+  /** Bindings by their destination. */
+  readonly bindingsTo: Map<Queue | Exchange, Set<Binding>> = new Map()
   /** Grows with every change of queues, exchanges and bindings, so that remembered routes are known to be stale. */
   topologyVersion = 0
 

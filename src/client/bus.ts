@@ -6,6 +6,7 @@
  */
 import type { Driver, Login, Session, SessionEvents } from '../model/channel.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
+import { emptyTable } from '../model/field-table.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
@@ -14,10 +15,11 @@ import { Control } from './control.ts'
 import { declaration } from './declare-queue.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { IdSource } from './ids.ts'
+import { setLivingTimer } from './keep-alive.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
 import { Outlet } from './outlet.ts'
 import { Queue, type QueueOwner } from './queue.ts'
-import { type QueueOptions, queueSettings } from './queue-options.ts'
+import { type QueueOptions, type QueueSettings, queueSettings } from './queue-options.ts'
 import { Receipts } from './receipts.ts'
 import { Sender } from './sender.ts'
 import { type QueueStats, Statistics } from './statistics.ts'
@@ -31,6 +33,9 @@ export interface ConnectOptions {
    */
   readonly onError?: (error: Error) => void
 }
+
+/** What can be said about a queue that is there already. */
+export type OpenOptions = Pick<QueueOptions, 'retry' | 'deadLetter'>
 
 export interface ServeOptions {
   /** The TCP port for AMQP 0-9-1; 0 takes a free one. Default 5672. */
@@ -59,6 +64,10 @@ export interface BusWiring {
   /** Whether the broker answers leveret.* commands. */
   readonly statistics: boolean
   readonly messageBytesMax: number
+  /** What recovery found and did, in words for people. */
+  readonly notes: readonly string[]
+  /** Tells of a storage that failed for good. */
+  onFailure(listener: (error: LeveretError) => void): void
   /** Null: it is served already, by somebody else. */
   readonly serve: ((host: string, port: number) => Promise<Served>) | null
 }
@@ -70,6 +79,7 @@ export async function openBus(wiring: BusWiring, options: ConnectOptions): Promi
   checkInteger('connect', 'highWater', highWater, 1, 1_000_000)
   const events = new Events(options.onError)
   const session = await wiring.driver.openSession(wiring.login, events)
+  wiring.onFailure((error) => events.report(error))
   return new Bus(wiring, session, events, highWater)
 }
 
@@ -109,14 +119,32 @@ export class Bus implements AsyncDisposable {
   ): Promise<Queue<Input, Result, Data, Returned>>
   createQueue<Input = unknown, Result = unknown>(name: string, options?: QueueOptions): Promise<Queue<Input, Result>>
   async createQueue(nameOrContract: string | QueueContract, options: QueueOptions = {}): Promise<Queue> {
-    const named = typeof nameOrContract === 'string'
-    const contract = named ? { name: nameOrContract, input: undefined, result: undefined } : nameOrContract
-    checkQueueName(contract.name)
+    const contract = contractOf(nameOrContract)
     const settings = queueSettings(contract.name, options, this.wiring.inMemory)
     await this.parts.control.execute(declaration(contract.name, settings.durable, settings.arguments))
-    const outlet = new Outlet(this.parts, contract, settings.durable)
-    this.outlets.set(contract.name, outlet)
-    return new Queue(this.owner, contract, settings, outlet)
+    return this.hold(contract, settings)
+  }
+
+  /**
+   * Opens a queue that is there, however it was defined; `options` are the client's own, `retry` and `deadLetter`. Rejects
+   * with NOT_FOUND if there is none.
+   */
+  openQueue<Input, Result, Data, Returned>(
+    contract: QueueContract<Input, Result, Data, Returned>,
+    options?: OpenOptions,
+  ): Promise<Queue<Input, Result, Data, Returned>>
+  openQueue<Input = unknown, Result = unknown>(name: string, options?: OpenOptions): Promise<Queue<Input, Result>>
+  async openQueue(nameOrContract: string | QueueContract, options: OpenOptions = {}): Promise<Queue> {
+    const contract = contractOf(nameOrContract)
+    checkOptionNames(`queue '${contract.name}': openQueue`, options, ['retry', 'deadLetter'])
+    const settings = queueSettings(contract.name, options, this.wiring.inMemory)
+    await this.parts.control.execute({ ...declaration(contract.name, true, emptyTable), passive: true })
+    return this.hold(contract, settings)
+  }
+
+  /** What recovery found and did when the folder was opened, in words for people; empty when there is nothing to say. */
+  get notes(): readonly string[] {
+    return this.wiring.notes
   }
 
   /** Length and rates of every queue. Not over amqp:// yet. */
@@ -157,6 +185,12 @@ export class Bus implements AsyncDisposable {
     return this.close()
   }
 
+  private hold(contract: QueueContract, settings: QueueSettings): Queue {
+    const outlet = new Outlet(this.parts, contract, settings.durable)
+    this.outlets.set(contract.name, outlet)
+    return new Queue(this.owner, contract, settings, outlet)
+  }
+
   private async closeWithin(timeoutMs: number): Promise<void> {
     const { control, sender, receipts } = this.parts
     const { clock } = this.wiring.platform
@@ -181,7 +215,7 @@ export class Bus implements AsyncDisposable {
   private async within(timeoutMs: number, done: Promise<void>): Promise<void> {
     let cancel: () => void = () => {}
     const timeout = new Promise<void>((resolve) => {
-      cancel = this.wiring.platform.clock.setTimer(timeoutMs, resolve)
+      cancel = setLivingTimer(this.wiring.platform.clock, timeoutMs, resolve)
     })
     await Promise.race([done, timeout])
     cancel()
@@ -194,8 +228,15 @@ export class Bus implements AsyncDisposable {
     sender.end(error)
     receipts.end(error)
     this.statistics.close()
-    for (const one of [...this.closables]) one.end(error)
+    for (const one of this.closables) one.end(error)
   }
+}
+
+function contractOf(nameOrContract: string | QueueContract): QueueContract {
+  const isContract = typeof nameOrContract === 'object' && nameOrContract !== null
+  const contract = isContract ? nameOrContract : { name: nameOrContract, input: undefined, result: undefined }
+  checkQueueName(contract.name)
+  return contract
 }
 
 /** What the broker says about the session, and what goes wrong where nobody waits. */

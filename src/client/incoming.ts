@@ -4,6 +4,7 @@ import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { copyOfBody } from './body.ts'
 import { plainHeaders } from './headers.ts'
+import { showAsJson } from './inspect.ts'
 
 export interface IncomingMessage<Data = unknown> {
   /** The body as a value: JSON is parsed, text is a string, anything else a Buffer. */
@@ -40,6 +41,14 @@ export interface Settler {
 }
 
 /** A handler's message; `Received` adds what a receiver does with it. */
+/** What console.log shows of a message. */
+interface Shown {
+  readonly id: string | undefined
+  readonly data: unknown
+  readonly headers: { readonly [name: string]: PlainValue }
+  readonly redelivered: boolean
+}
+
 export class Incoming implements IncomingMessage {
   readonly data: unknown
   readonly redelivered: boolean
@@ -68,6 +77,11 @@ export class Incoming implements IncomingMessage {
 
   get body(): Buffer {
     return copyOfBody(this.message)
+  }
+
+  toJSON(): Shown {
+    const { id, data, headers, redelivered } = this
+    return { id, data, headers: { ...headers }, redelivered }
   }
 }
 
@@ -119,4 +133,11 @@ export class Received implements ReceivedMessage {
   reject(reason = 'rejected'): Promise<void> {
     return this.settler.reject(this.tag, reason)
   }
+
+  toJSON(): Shown {
+    return this.incoming.toJSON()
+  }
 }
+
+showAsJson(Incoming.prototype)
+showAsJson(Received.prototype)

@@ -180,8 +180,8 @@ export class Outlet {
       if (this.parts.sender.withdraw(pending)) pending.refused(signal.reason as Error)
     }
     signal.addEventListener('abort', abort, { once: true })
-    const done = (): void => signal.removeEventListener('abort', abort)
-    promise.then(done, done)
+    const forget = (): void => signal.removeEventListener('abort', abort)
+    promise.then(forget, forget)
     return promise
   }
 

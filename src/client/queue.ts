@@ -10,7 +10,15 @@ import type { QueueSettings } from './queue-options.ts'
 import type { Receipt, Sent } from './receipt.ts'
 import { QueueReceiver, type ReceiveOptions } from './receiver.ts'
 import type { QueueStats, Statistics } from './statistics.ts'
-import { type Handler, type ProcessOptions, QueueWorker, type Worker } from './worker.ts'
+import { QueueWorker } from './worker.ts'
+import type { Handler, ProcessOptions, Worker } from './worker-options.ts'
+
+/** Ended by `break`, by its signal, or by closing it; what was not settled then goes back to the queue. */
+export interface MessageIterator<Data, Result>
+  extends AsyncIterableIterator<ReceivedMessage<Data, Result>, undefined>,
+    AsyncDisposable {
+  close(): Promise<void>
+}
 
 export interface QueueCount {
   /** Messages that wait for a consumer. */
@@ -82,14 +90,16 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     return worker
   }
 
+  /** With `raw`, messages carry the bytes as they are. */
+  receive(options: ReceiveOptions & { readonly raw: true }): MessageIterator<Buffer, Returned>
   /** The explicit form: an async iterator of messages, each to be settled with ack, nack or reject. */
-  receive(options: ReceiveOptions = {}): AsyncIterableIterator<ReceivedMessage<Data, Returned>, undefined> {
+  receive(options?: ReceiveOptions): MessageIterator<Data, Returned>
+  receive(options: ReceiveOptions = {}): MessageIterator<unknown, Returned> {
     const { parts, closables } = this.owner
-    const receiver = new QueueReceiver(parts, this.contract as QueueContract, this.settings, options, (one) =>
-      closables.delete(one),
-    )
+    const forget = (one: Closable): boolean => closables.delete(one)
+    const receiver = new QueueReceiver(parts, this.contract as QueueContract, this.settings, options, forget)
     closables.add(receiver)
-    return receiver as unknown as AsyncIterableIterator<ReceivedMessage<Data, Returned>, undefined>
+    return receiver as unknown as MessageIterator<unknown, Returned>
   }
 
   /** Length and rates. Not over amqp:// yet, see `count`. */

@@ -7,6 +7,8 @@ import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { idText } from './ids.ts'
+import { showAsJson } from './inspect.ts'
+import { setLivingTimer } from './keep-alive.ts'
 
 /** What `send` gives: the message is stored. */
 export interface Sent {
@@ -55,6 +57,8 @@ export class PlainSent implements Sent {
     return { id: this.id, duplicate: this.duplicate }
   }
 }
+
+showAsJson(PlainSent.prototype)
 
 /** How it ended. */
 export type Outcome = { readonly error: LeveretError } | { readonly error: null; readonly result: unknown }
@@ -184,7 +188,7 @@ export class OpenReceipt implements Receipt {
       return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
     const timeoutMs = options.timeout === undefined ? null : durationMs(options.timeout, `${step}: timeout`)
     return new Promise((resolve, reject) => {
-      const cancelTimer = timeoutMs === null ? () => {} : this.keeper.clock.setTimer(timeoutMs, expire)
+      const cancelTimer = timeoutMs === null ? () => {} : setLivingTimer(this.keeper.clock, timeoutMs, expire)
       const waiter: Waiter = { resolve, reject, cancelTimer }
       const timeoutError = (): LeveretError =>
         new LeveretError(
@@ -240,3 +244,5 @@ export class OpenReceipt implements Receipt {
     }
   }
 }
+
+showAsJson(OpenReceipt.prototype)

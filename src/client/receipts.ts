@@ -79,7 +79,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
   end(error: LeveretError): void {
     this.ended ??= error
     this.replies.failAll(error)
-    for (const receipt of [...this.byId.values()]) receipt.fail(error)
+    for (const receipt of this.byId.values()) receipt.fail(error)
   }
 
   close(): void {
@@ -144,7 +144,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     this.channel = null
     this.opening = null
     this.address = null
-    for (const receipt of [...this.byId.values()]) receipt.fail(error)
+    for (const receipt of this.byId.values()) receipt.fail(error)
   }
 
   private read(message: Message): void {

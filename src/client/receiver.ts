@@ -11,7 +11,7 @@ import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
-import { decodeBody, encodeBody, parseJson } from './body.ts'
+import { copyOfBody, decodeBody, encodeBody, parseJson } from './body.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { isPlainJson } from './composer.ts'
@@ -30,6 +30,8 @@ export interface ReceiveOptions {
   readonly prefetch?: number
   /** Ends the iteration; what is not settled goes back to the queue. */
   readonly signal?: AbortSignal
+  /** `data` is the body's bytes, whatever their content type, and no schema is asked. */
+  readonly raw?: boolean
 }
 
 interface Arrived {
@@ -52,6 +54,7 @@ export class QueueReceiver
   private readonly settings: QueueSettings
   private readonly prefetch: number
   private readonly signal: AbortSignal | undefined
+  private readonly isRaw: boolean
   private readonly forget: (receiver: QueueReceiver) => void
   private readonly what: string
   private readonly replies = new Replies()
@@ -72,7 +75,7 @@ export class QueueReceiver
     forget: (receiver: QueueReceiver) => void,
   ) {
     const where = `queue '${contract.name}': receive`
-    checkOptionNames(where, options, ['prefetch', 'signal'])
+    checkOptionNames(where, options, ['prefetch', 'signal', 'raw'])
     const { prefetch = clientLimits.prefetchDefault } = options
     this.prefetch = checkInteger(where, 'prefetch', prefetch, 1, clientLimits.prefetchMax)
     this.parts = parts
@@ -80,6 +83,7 @@ export class QueueReceiver
     this.contract = contract
     this.settings = settings
     this.signal = options.signal
+    this.isRaw = options.raw ?? false
     this.forget = forget
     this.what = `queue '${contract.name}'`
   }
@@ -209,11 +213,8 @@ export class QueueReceiver
     if (this.ended) return { done: true, value: undefined }
     this.open.set(tag, message)
     try {
-      const what = `a message of ${this.what}`
       const properties = isPlainJson(message) ? null : message.decodeProperties()
-      const value = properties === null ? parseJson(message, what) : decodeBody(message, properties, what)
-      const schema = this.contract.input as StandardSchema | undefined
-      const data = schema === undefined ? value : await validate(schema, value, `the data of ${what}`)
+      const data = this.isRaw ? copyOfBody(message) : await this.read(message, properties)
       if (properties !== null && wantsAnswer(properties, 'delivered')) {
         this.publish(deliveredAnswer(properties), false).catch(() => {})
       }
@@ -224,6 +225,14 @@ export class QueueReceiver
       await this.reject(tag, (error as Error).message)
       return this.next()
     }
+  }
+
+  /** Throws or rejects with E_BAD_DATA. */
+  private read(message: Message, properties: Properties | null): unknown {
+    const what = `a message of ${this.what}`
+    const value = properties === null ? parseJson(message, what) : decodeBody(message, properties, what)
+    const schema = this.contract.input as StandardSchema | undefined
+    return schema === undefined ? value : validate(schema, value, `the data of ${what}`)
   }
 
   private take(tag: number): Message {

@@ -10,13 +10,7 @@ import { isPlainJson } from './composer.ts'
 import type { QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { headerNames, integerHeader } from './headers.ts'
-import {
-  type Outgoing,
-  type Outlet,
-  type ReceiptOptions,
-  type SendOptions,
-  type SendTarget,
-} from './outlet.ts'
+import { type Outgoing, type Outlet, type ReceiptOptions, type SendOptions, type SendTarget } from './outlet.ts'
 import type { Receipt, Sent } from './receipt.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 

@@ -20,6 +20,7 @@ import type { Properties } from '../model/properties.ts'
 import { copyOfBody, decodeBody, encodeBody, parseJson } from './body.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
+import { Committer } from './committer.ts'
 import type { QueueContract } from './contract.ts'
 import {
   deadLetter,
@@ -31,67 +32,19 @@ import {
   wantsAnswer,
 } from './copies.ts'
 import { makeDeadLetterQueue } from './declare-queue.ts'
-import { type Duration, durationMs } from './duration.ts'
+import { durationMs } from './duration.ts'
 import { errorText } from './headers.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
+import { setLivingTimer } from './keep-alive.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
 import type { Outlet } from './outlet.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
 import { pauseMs } from './retry.ts'
-import { GiveUp, RetryLater, type Settlement } from './settlement.ts'
+import { GiveUp, RetryLater } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
-import { type HandlerContext, Task, type TaskOwner } from './task.ts'
-
-export type Handler<Data, Returned> = (
-  message: IncomingMessage<Data>,
-  context: HandlerContext,
-) => Returned | Settlement | Promise<Returned | Settlement>
-
-export interface ProcessOptions {
-  /** Handlers that run at the same time. Default 1, which keeps the queue's order. */
-  readonly concurrency?: number
-  /**
-   * Messages the worker holds at the same time: those that run, wait for their turn, wait for their commit, or back off.
-   * Default twice the concurrency, so that one waits for each that runs.
-   */
-  readonly prefetch?: number
-  /** Hears each failed attempt. Without it the bus's `onError` does. */
-  readonly onError?: (error: unknown, message: IncomingMessage, attempt: number) => void
-}
-
-export interface CloseOptions {
-  /** How long to wait for handlers that run. Default 30 s; then their messages go back to the queue. */
-  readonly timeout?: Duration
-}
-
-export interface WorkerStats {
-  /** Handlers that run now. */
-  readonly running: number
-  /** Messages that wait for a handler, a commit or their next attempt. */
-  readonly waiting: number
-  /** Handlers that ended well. */
-  readonly processed: number
-  /** Attempts that failed and were, or will be, followed by another. */
-  readonly retried: number
-  /** Messages given up. */
-  readonly deadLettered: number
-  /** Time spent in handlers that ended well, in seconds; t in R = m/t per operation. */
-  readonly operationSeconds: number
-  /** processed / operationSeconds: messages per second one handler manages. 0 before the first. */
-  readonly operationRate: number
-}
-
-/** A worker as users see it. */
-export interface Worker extends AsyncDisposable {
-  /** Resolves when it is consuming; rejects if it could not begin. */
-  ready(): Promise<void>
-  stats(): WorkerStats
-  /** Takes no more messages, waits for handlers that run, and gives the rest back to the queue. */
-  close(options?: CloseOptions): Promise<void>
-  /** Resolves when it was closed; rejects if it ended by itself: the queue deleted, the connection lost. */
-  closed(): Promise<void>
-}
+import { Task, type TaskOwner } from './task.ts'
+import type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './worker-options.ts'
 
 const deadLetterPauseMs = 30_000
 
@@ -119,25 +72,16 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   private channel: Channel | null = null
   private readonly replies = new Replies()
+  private readonly committer: Committer
   private consumerTag = ''
   private epoch = 0
   private restarts = 0
-  private transactional = false
-  private selecting = false
 
   private readonly arrived = new Deque<Task>()
-  private readonly settled = new Deque<Task>()
   private readonly held: Map<Task, Held> = new Map()
   private readonly watched: Set<Task> = new Set()
-  private flying: Task[] = []
-  private commitId = 0
-  private commitSoon = false
   private starting = false
   private running = 0
-  /** Commits that go alone, because a joint one failed and the culprit is to be found. */
-  private careful = 0
-  /** Messages whose commit the broker refused, by id: they count as failed when they come again. */
-  private readonly refusedCommits: Map<string, string> = new Map()
 
   private state: 'open' | 'closing' | 'closed' = 'open'
   private failure: Error | null = null
@@ -170,6 +114,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.outlets = outlets
     this.handler = handler
     this.forget = forget
+    this.committer = new Committer(parts.platform.clock, this.replies, parts.commits === 'tx')
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
   }
@@ -189,7 +134,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     const operationSeconds = this.operationMs / 1000
     return {
       running: this.running,
-      waiting: this.arrived.length + this.settled.length + this.flying.length + this.held.size,
+      waiting: this.arrived.length + this.committer.size + this.held.size,
       processed: this.processed,
       retried: this.retried,
       deadLettered: this.deadLettered,
@@ -229,7 +174,10 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   // What the channel tells. Nothing of a user's runs in here.
 
   replied(id: number, reply: Reply): void {
-    if (id === this.commitId) return this.burstStored()
+    if (this.committer.replied(id)) {
+      this.restarts = 0
+      return
+    }
     if (reply.type === 'basic.consume-ok') this.consumerTag = reply.consumerTag
     this.replies.replied(id, reply)
   }
@@ -240,7 +188,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   flush(): void {
     this.startNext()
-    this.commit()
+    this.committer.commit()
     this.tell()
   }
 
@@ -261,7 +209,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private async begin(): Promise<void> {
     const channel = this.parts.session.openChannel(this)
     this.channel = channel
-    this.transactional = false
+    this.committer.attach(channel)
     const { replies, prefetch, queueName: queue } = this
     const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount: prefetch, global: false } as const
     const consume = { type: 'basic.consume', queue, consumerTag: '', noAck: false, exclusive: false } as const
@@ -308,7 +256,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   }
 
   private handle(task: Task, data: unknown): void {
-    if (this.refusedCommits.size > 0 && this.wasRefused(task)) return
+    if (this.committer.hasRefusals && this.wasRefused(task)) return
     const incoming = new Incoming(task.message, task.redelivered, data, task.properties)
     const { properties } = task
     if (properties !== null && wantsAnswer(properties, 'delivered')) this.sayDelivered(properties)
@@ -371,15 +319,14 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private goOn(): void {
     if (this.starting) return
     this.startNext()
-    this.commitLater()
+    this.committer.commitLater()
     this.tell()
   }
 
   private wasRefused(task: Task): boolean {
     const id = task.allProperties().messageId
-    const reason = id === undefined ? undefined : this.refusedCommits.get(id)
+    const reason = id === undefined ? undefined : this.committer.takeRefusal(id)
     if (reason === undefined) return false
-    this.refusedCommits.delete(id as string)
     this.leave(task)
     this.attemptFailed(task, reason, null)
     this.goOn()
@@ -495,7 +442,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     const what = `${this.what}: the dead-letter queue '${target}' cannot be made: ${why}; trying again in 30 s`
     this.parts.report(new LeveretError('E_REFUSED', what, error))
     const again = (): void => this.resume(task, () => this.giveUp(task, text))
-    this.hold(task, this.parts.platform.clock.setTimer(deadLetterPauseMs, again), 'leave')
+    this.hold(task, setLivingTimer(this.parts.platform.clock, deadLetterPauseMs, again), 'leave')
   }
 
   private failureOf(task: Task, text: string): Failure {
@@ -504,7 +451,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   private holdFor(task: Task, waitMs: number, next: () => void): void {
     if (this.state !== 'open') return next()
-    const cancel = this.parts.platform.clock.setTimer(waitMs, () => this.resume(task, next))
+    const cancel = setLivingTimer(this.parts.platform.clock, waitMs, () => this.resume(task, next))
     this.hold(task, cancel, next)
   }
 
@@ -516,7 +463,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private resume(task: Task, next: () => void): void {
     if (!this.held.delete(task)) return
     next()
-    this.commitLater()
+    this.committer.commitLater()
     this.tell()
   }
 
@@ -531,7 +478,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     } catch (error) {
       return this.attemptFailed(task, errorText(error), null)
     }
-    if (task.publishes.length > 0 || this.transactional) this.settled.push(task)
+    if (task.publishes.length > 0 || this.committer.isTransactional) this.committer.add(task)
     else {
       this.restarts = 0
       this.channel.ack(task.tag, false)
@@ -546,71 +493,14 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     )
   }
 
-  private commitLater(): void {
-    if (this.commitSoon || this.settled.length === 0) return
-    this.commitSoon = true
-    this.parts.platform.clock.defer(() => {
-      this.commitSoon = false
-      this.commit()
-    })
-  }
-
-  /** Commits what has gathered, unless a commit is under way: then it follows that one. */
-  private commit(): void {
-    if (this.settled.length === 0 || this.commitId !== 0 || this.selecting || this.channel === null) return
-    if (this.parts.commits === 'tx' && !this.transactional) return this.selectTx(this.channel)
-    const acks: number[] = []
-    const publishes: Message[] = []
-    const tasksMax = this.careful > 0 ? 1 : clientLimits.burstTasksMax
-    for (let bytes = 0; this.flying.length < tasksMax && bytes < clientLimits.burstBytesMax; ) {
-      const task = this.settled.shift()
-      if (task === undefined) break
-      this.flying.push(task)
-      acks.push(task.tag)
-      for (const message of task.publishes) {
-        publishes.push(message)
-        bytes += message.contentBytes
-      }
-    }
-    this.commitId = this.replies.takeId()
-    this.channel.commit(this.commitId, acks, publishes)
-  }
-
-  private selectTx(channel: Channel): void {
-    this.selecting = true
-    // From the moment it is sent, acks on this channel wait for a commit.
-    this.transactional = true
-    this.replies.execute(channel, { type: 'tx.select' }).then(
-      () => {
-        this.selecting = false
-        this.commit()
-      },
-      () => {},
-    )
-  }
-
-  private burstStored(): void {
-    const { flying } = this
-    this.flying = []
-    this.commitId = 0
-    this.restarts = 0
-    if (this.careful > 0) this.careful--
-    for (const task of flying) task.committed()
-  }
-
   // Ending.
 
-  /**
-   * The broker closed the channel, and took back everything that came through it. If a commit was under way it is to
-   * blame: joint commits are tried one by one when their messages come again, and a lonely one marks its message.
-   */
+  /** The broker closed the channel, and took back everything that came through it: begin anew. */
   private channelFailed(error: BrokerError): void {
-    const { flying } = this
     this.replies.failAll(error)
     this.channel?.close()
     this.channel = null
-    if (flying.length > 1) this.careful = flying.length
-    else if (flying.length === 1) this.blame(flying[0] as Task, error)
+    this.committer.blame(error)
     const reason = this.lossOf(error)
     this.loseAll(reason)
     if (this.state !== 'open') return this.finish()
@@ -625,23 +515,13 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     return new LeveretError('E_CONNECTION_LOST', `${this.what}: the message went back to the queue, for ${why}`, cause)
   }
 
-  private blame(task: Task, error: BrokerError): void {
-    this.careful = 0
-    const id = task.allProperties().messageId
-    if (id !== undefined) this.refusedCommits.set(id, `its commit was refused: ${error.message}`)
-  }
-
   private loseAll(reason: LeveretError): void {
     this.epoch++
-    for (const task of [...this.flying, ...this.held.keys(), ...this.watched]) task.lose(reason)
-    for (let task = this.settled.shift(); task !== undefined; task = this.settled.shift()) task.lose(reason)
+    for (const task of [...this.committer.detach(), ...this.held.keys(), ...this.watched]) task.lose(reason)
     for (const { cancel } of this.held.values()) cancel()
     this.held.clear()
     this.watched.clear()
     this.arrived.clear()
-    this.flying = []
-    this.commitId = 0
-    this.selecting = false
   }
 
   private fail(error: Error): void {
@@ -657,7 +537,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.state = 'closing'
     await this.begun?.catch(() => {})
     if (this.isClosed) return
-    const cancelTimer = this.parts.platform.clock.setTimer(timeoutMs, () => this.finish())
+    const cancelTimer = setLivingTimer(this.parts.platform.clock, timeoutMs, () => this.finish())
     const { channel } = this
     if (channel !== null) {
       const cancel = { type: 'basic.cancel', consumerTag: this.consumerTag } as const
@@ -673,9 +553,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private giveBackWaiting(): void {
     for (let task = this.arrived.shift(); task !== undefined; task = this.arrived.shift()) {
       // In tx mode it would wait for a commit; closing the channel returns it as well.
-      if (!this.transactional) this.channel?.reject(task.tag, false, true)
+      if (!this.committer.isTransactional) this.channel?.reject(task.tag, false, true)
     }
-    for (const [task, { cancel, atClose }] of [...this.held]) {
+    for (const [task, { cancel, atClose }] of this.held) {
       if (atClose === 'wait') continue
       cancel()
       this.resume(task, atClose === 'leave' ? nothingToCancel : atClose)
@@ -687,7 +567,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   }
 
   private get isIdle(): boolean {
-    return this.running === 0 && this.held.size === 0 && this.settled.length === 0 && this.flying.length === 0
+    return this.running === 0 && this.held.size === 0 && this.committer.size === 0
   }
 
   /** Gives back what is left: closing the channel returns all that is not acknowledged. */

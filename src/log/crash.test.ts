@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { Prng } from '../lib/prng.ts'
 import { SimLog } from '../testing/sim-log.ts'
+import { LogError } from './log-error.ts'
 
 const options = { segmentBytesMax: 1700, idleSyncedMs: 1000, retryMs: 1000 }
 
@@ -76,6 +77,15 @@ describe('a crash', () => {
     expect(stopAt).toBeGreaterThan(60)
   })
 
+  test('of the first opening, and then of the machine, leaves a folder that opens', async () => {
+    // Life 2674: FORMAT had its name, but its directory was not synced when the process died, nor by the one after it.
+    for (let stopAt = 0; stopAt < 40; stopAt++) {
+      for (let subset = 0; subset < 8; subset++) {
+        await crashAt(7000 + stopAt * 8 + subset, stopAt, Number.POSITIVE_INFINITY, true)
+      }
+    }
+  })
+
   test('during the recovery from a crash does no more harm', async () => {
     for (let stopAt = 12; stopAt < 90; stopAt += 3) {
       for (let recoveryStopAt = 0; recoveryStopAt < 36; recoveryStopAt += 1) {
@@ -84,6 +94,10 @@ describe('a crash', () => {
     }
   })
 })
+
+function ignoreStorageFailed(error: unknown): void {
+  if (!(error instanceof LogError) || error.code !== 'E_STORAGE_FAILED') throw error
+}
 
 /** A life of crashes, faults, rolls and retirements, all from one seed. */
 async function live(seed: number): Promise<void> {
@@ -132,7 +146,7 @@ async function live(seed: number): Promise<void> {
       isFailed = sim.events.some((event) => event.startsWith('failed'))
     }
     if (prng.chance(0.3)) {
-      await runUntilStopped(() => sim.close().catch((error: unknown) => expect(error).toHaveProperty('code')))
+      await runUntilStopped(() => sim.close().catch(ignoreStorageFailed))
     }
     sim.crash(undefined, prng.chance(0.3))
   }

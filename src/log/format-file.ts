@@ -19,7 +19,7 @@ import { readSmallFile, replaceSmallFile } from './small-file.ts'
 
 export interface Format {
   readonly uuid: string
-  /** The folder is new: FORMAT was written just now. */
+  /** There is no segment yet. */
   readonly isNew: boolean
 }
 
@@ -29,7 +29,12 @@ const knownBits = { ro_compat: 0, incompat: 0 } as const
 export async function openFormat(platform: Platform, directory: string, hasSegments: boolean): Promise<Format> {
   const path = `${directory}/FORMAT`
   const text = await readSmallFile(platform.disk, path)
-  if (text !== null) return { uuid: parseFormat(path, text), isNew: false }
+  if (text !== null) {
+    const uuid = parseFormat(path, text)
+    // Who wrote it may have died before its name was durable, and the first segment must not outlive it.
+    if (!hasSegments) await platform.disk.syncDirectory(directory)
+    return { uuid, isNew: !hasSegments }
+  }
   if (hasSegments) throw storageCorrupt(path, 0, 'the file is missing, but there are segments')
   const uuid = makeUuid(platform)
   const lines = `leveret\nformat ${formatMajor}.${formatMinor}\ncompat 0\nro_compat 0\nincompat 0\nuuid ${uuid}\n`

@@ -173,7 +173,7 @@ describe('a log with a flipped bit', () => {
 })
 
 describe('a log whose sectors were lost', () => {
-  test('is opened whole, refused, or without its last unproven frame', async () => {
+  test('is opened whole or refused, except for the end of the last segment', async () => {
     const { snapshot, frames } = await smallLog('crashed')
     for (const file of logFiles(snapshot)) {
       const content = snapshot.get(file)!
@@ -181,8 +181,14 @@ describe('a log whose sectors were lost', () => {
         const damaged = Buffer.from(content)
         damaged.subarray(sector * 512, (sector + 1) * 512).fill(0)
         const { texts, error } = await reopen(changed(snapshot, file, damaged))
-        if (error === null) expect([frames.flat().length, frames.slice(0, -1).flat().length]).toContain(texts.length)
-        else expect(error).toMatchObject({ code: 'E_STORAGE_CORRUPT', file })
+        if (error !== null) {
+          expect(error).toMatchObject({ code: 'E_STORAGE_CORRUPT', file })
+          continue
+        }
+        // Losing all sectors to the end is the same as never having written them: no reader can tell.
+        const isEnd = file === logFiles(snapshot).at(-1) && (sector + 1) * 512 >= content.length
+        expect(texts).toEqual(frames.flat().slice(0, texts.length))
+        if (!isEnd) expect(texts).toHaveLength(frames.flat().length)
       }
     }
   })

@@ -97,11 +97,11 @@ export class Segment {
 
   /** Whether nothing needs the file any more. A record that moved here may still be counted where it came from. */
   get isRetirable(): boolean {
-    if (!this.sealed) return false
-    for (let segment: Segment | null = this; segment !== null; segment = segment.movedFrom) {
-      if (segment.live > 0) return false
-    }
-    return true
+    return this.sealed && !this.isReferred
+  }
+
+  private get isReferred(): boolean {
+    return this.live > 0 || (this.movedFrom !== null && this.movedFrom.isReferred)
   }
 
   /** A new salt, for a second try: no two different frames are ever written under one salt and LSN. */

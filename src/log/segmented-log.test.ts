@@ -159,7 +159,67 @@ describe('retirement', () => {
     sim.forget(`r6 ${'x'.repeat(1000)}`)
     sim.crash()
     await sim.opened()
-    expect(sim.records[0]?.text.startsWith('r6')).toBe(true)
+    expect(segmentFiles(sim)).not.toContain(before[0])
+    expect(segmentFiles(sim)).not.toContain(before[1])
+  })
+
+  test('of a segment does not bring back what its predecessor held beyond its end', async () => {
+    const sim = new SimLog(25)
+    const small = { segmentBytesMax: 1500 }
+    await sim.opened(small)
+    sim.append('a 1')
+    await sim.commit()
+    sim.append('a 2')
+    await sim.commit()
+    // Nothing proves the second frame, so it moves to a segment of its own.
+    sim.crash(undefined, true)
+    const log = await sim.opened(small)
+    expect(log.recovery.reappendedFrames).toBe(1)
+    for (let index = 0; index < 3; index++) {
+      sim.append(`b ${'x'.repeat(600)}`)
+      await sim.commit()
+    }
+    log.retire([log.segments[1]!])
+    log.commit()
+    await sim.clock.advance(100)
+    const copy = copyOf(sim.disk.snapshot())
+    await copy.opened()
+    expect(copy.records.map((record) => record.text.slice(0, 3))).toEqual(['a 1', 'b x', 'b x'])
+  })
+
+  test('of a segment waits until a predecessor with a failed write in it could be cut', async () => {
+    const sim = new SimLog(26)
+    const log = await sim.opened({ segmentBytesMax: 1500 })
+    sim.append('a 1')
+    await sim.commit()
+    sim.append('a 2')
+    // All of the frame is written before the error comes, and cutting it off fails, too.
+    sim.disk.fault = ({ kind, bytes }) => {
+      if (kind === 'truncate') return { code: 'EIO' }
+      return kind === 'write' ? { code: 'EIO', bytesWritten: bytes } : null
+    }
+    log.commit()
+    await sim.clock.advance(100)
+    sim.disk.fault = ({ kind }) => (kind === 'truncate' ? { code: 'EIO' } : null)
+    await sim.clock.advance(2000)
+    for (let index = 0; index < 3; index++) {
+      sim.append(`b ${'x'.repeat(600)}`)
+      await sim.commit()
+    }
+    const files = segmentFiles(sim)
+    log.retire([log.segments[1]!])
+    log.commit()
+    await sim.clock.advance(100)
+    // The file stays; the next opening cuts the predecessor and finishes the deletion.
+    expect(segmentFiles(sim)).toContain(files[1])
+    for (let round = 0; round < 2; round++) {
+      const copy = copyOf(sim.disk.snapshot())
+      const again = await copy.opened()
+      expect(again.recovery.removed).toEqual([files[1]])
+      copy.crash()
+      await copy.opened()
+      expect(copy.records.map((record) => record.text.slice(0, 3))).toEqual(['a 1', 'b x', 'b x'])
+    }
   })
 
   test('a segment in the middle may go, and those around it still open', async () => {

@@ -144,7 +144,8 @@ export class SegmentedLog {
         directory,
         names.some((name) => segmentIdOf(name) > 0),
       )
-      if (format.isNew) await syncParent(platform, directory)
+      // The folder's own name, if this process may sync the folder above.
+      if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})
       recovered = await recover(platform, directory, options.salvage, sink)
       const log = new SegmentedLog(platform, directory, options, events, lock, recovered)
       await lock.setEpoch(log.tail.epoch)
@@ -530,11 +531,11 @@ export class SegmentedLog {
   private watchIdle(delayMs: number): void {
     this.cancelIdle = this.platform.clock.setTimer(delayMs, () => {
       this.cancelIdle = null
-      if (this.failure !== null || this.closing !== null || this.syncedFrames !== 0) return
+      // A batch that is under way, or will be, starts the watch again when it lands.
+      if (this.flight !== null || this.openRecords > 0 || this.syncedFrames !== 0) return
       const idleMs = this.platform.clock.monotonicMs() - this.lastLandingMs
-      const isIdle = this.flight === null && this.openRecords === 0
-      if (isIdle && idleMs >= this.options.idleSyncedMs) this.commitSynced()
-      else this.watchIdle(isIdle ? this.options.idleSyncedMs - idleMs : this.options.idleSyncedMs)
+      if (idleMs >= this.options.idleSyncedMs) this.commitSynced()
+      else this.watchIdle(this.options.idleSyncedMs - idleMs)
     })
   }
 
@@ -578,10 +579,4 @@ export class SegmentedLog {
     this.cancelIdle?.()
     this.cancelIdle = null
   }
-}
-
-/** The folder's own name, if this process may sync the folder above. */
-async function syncParent(platform: Platform, directory: string): Promise<void> {
-  await platform.disk.syncDirectory(directory)
-  await platform.disk.syncDirectory(`${directory}/..`).catch(() => {})
 }

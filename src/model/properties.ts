@@ -35,20 +35,36 @@ export interface Properties {
   clusterId?: string
 }
 
+/** In wire order: the bit of the flags word, and how the value is written. */
+const fields: readonly (readonly [keyof Properties, string, number, 'text' | 'table' | 'octet' | 'time'])[] = [
+  ['contentType', 'content-type', 0x8000, 'text'],
+  ['contentEncoding', 'content-encoding', 0x4000, 'text'],
+  ['headers', 'headers', 0x2000, 'table'],
+  ['deliveryMode', 'delivery-mode', 0x1000, 'octet'],
+  ['priority', 'priority', 0x0800, 'octet'],
+  ['correlationId', 'correlation-id', 0x0400, 'text'],
+  ['replyTo', 'reply-to', 0x0200, 'text'],
+  ['expiration', 'expiration', 0x0100, 'text'],
+  ['messageId', 'message-id', 0x0080, 'text'],
+  ['timestamp', 'timestamp', 0x0040, 'time'],
+  ['type', 'type', 0x0020, 'text'],
+  ['userId', 'user-id', 0x0010, 'text'],
+  ['appId', 'app-id', 0x0008, 'text'],
+  ['clusterId', 'cluster-id', 0x0004, 'text'],
+]
+
+// The bits that `scanProperties` names: it runs for every publish and so does not walk the table.
 const CONTENT_TYPE = 0x8000
 const CONTENT_ENCODING = 0x4000
 const HEADERS = 0x2000
 const DELIVERY_MODE = 0x1000
 const PRIORITY = 0x0800
 const CORRELATION_ID = 0x0400
-const REPLY_TO = 0x0200
 const EXPIRATION = 0x0100
-const MESSAGE_ID = 0x0080
 const TIMESTAMP = 0x0040
-const TYPE = 0x0020
-const USER_ID = 0x0010
-const APP_ID = 0x0008
 const CLUSTER_ID = 0x0004
+/** All properties behind priority. */
+const AFTER_PRIORITY = 0x07fc
 
 /** Property bytes that say nothing: no flag is set. */
 export const emptyProperties: Buffer = Buffer.from([0, 0])
@@ -74,7 +90,7 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
     at += 1
   }
   if (flags & PRIORITY) at += 1
-  if (flags & 0x07fc) {
+  if (flags & AFTER_PRIORITY) {
     for (let bit = CORRELATION_ID; bit >= CLUSTER_ID; bit >>>= 1) {
       if ((flags & bit) === 0) continue
       if (bit === TIMESTAMP) at += 8
@@ -90,30 +106,24 @@ function malformed(): BrokerError {
   return new BrokerError('SYNTAX_ERROR', 'the content header does not hold the properties its flags announce')
 }
 
+/** Throws SYNTAX_ERROR for bytes that are no property list. */
 export function decodeProperties(buffer: Buffer, start = 0, end: number = buffer.length): Properties {
   const reader = new ByteReader(buffer, start, end)
-  const properties: Properties = {}
+  const properties: Record<string, unknown> = {}
   try {
     const flags = reader.u16be()
-    if (flags & CONTENT_TYPE) properties.contentType = reader.utf8(reader.u8())
-    if (flags & CONTENT_ENCODING) properties.contentEncoding = reader.utf8(reader.u8())
-    if (flags & HEADERS) properties.headers = readTable(reader)
-    if (flags & DELIVERY_MODE) properties.deliveryMode = reader.u8()
-    if (flags & PRIORITY) properties.priority = reader.u8()
-    if (flags & CORRELATION_ID) properties.correlationId = reader.utf8(reader.u8())
-    if (flags & REPLY_TO) properties.replyTo = reader.utf8(reader.u8())
-    if (flags & EXPIRATION) properties.expiration = reader.utf8(reader.u8())
-    if (flags & MESSAGE_ID) properties.messageId = reader.utf8(reader.u8())
-    if (flags & TIMESTAMP) properties.timestamp = reader.u64be()
-    if (flags & TYPE) properties.type = reader.utf8(reader.u8())
-    if (flags & USER_ID) properties.userId = reader.utf8(reader.u8())
-    if (flags & APP_ID) properties.appId = reader.utf8(reader.u8())
-    if (flags & CLUSTER_ID) properties.clusterId = reader.utf8(reader.u8())
+    for (const [key, , bit, kind] of fields) {
+      if ((flags & bit) === 0) continue
+      if (kind === 'text') properties[key] = reader.utf8(reader.u8())
+      else if (kind === 'octet') properties[key] = reader.u8()
+      else if (kind === 'time') properties[key] = reader.u64be()
+      else properties[key] = readTable(reader)
+    }
   } catch (error) {
     if (error instanceof ByteReaderError) throw malformed()
     throw error
   }
-  return properties
+  return properties as Properties
 }
 
 /** Throws SYNTAX_ERROR for a short string beyond 255 bytes. */
@@ -121,61 +131,14 @@ export function encodeProperties(properties: Properties): Buffer {
   const writer = new ByteWriter(64)
   let flags = 0
   writer.u16be(0)
-  if (properties.contentType !== undefined) {
-    flags |= CONTENT_TYPE
-    shortString(writer, 'content-type', properties.contentType)
-  }
-  if (properties.contentEncoding !== undefined) {
-    flags |= CONTENT_ENCODING
-    shortString(writer, 'content-encoding', properties.contentEncoding)
-  }
-  if (properties.headers !== undefined) {
-    flags |= HEADERS
-    writeTable(writer, properties.headers)
-  }
-  if (properties.deliveryMode !== undefined) {
-    flags |= DELIVERY_MODE
-    writer.u8(properties.deliveryMode)
-  }
-  if (properties.priority !== undefined) {
-    flags |= PRIORITY
-    writer.u8(properties.priority)
-  }
-  if (properties.correlationId !== undefined) {
-    flags |= CORRELATION_ID
-    shortString(writer, 'correlation-id', properties.correlationId)
-  }
-  if (properties.replyTo !== undefined) {
-    flags |= REPLY_TO
-    shortString(writer, 'reply-to', properties.replyTo)
-  }
-  if (properties.expiration !== undefined) {
-    flags |= EXPIRATION
-    shortString(writer, 'expiration', properties.expiration)
-  }
-  if (properties.messageId !== undefined) {
-    flags |= MESSAGE_ID
-    shortString(writer, 'message-id', properties.messageId)
-  }
-  if (properties.timestamp !== undefined) {
-    flags |= TIMESTAMP
-    writer.u64be(properties.timestamp)
-  }
-  if (properties.type !== undefined) {
-    flags |= TYPE
-    shortString(writer, 'type', properties.type)
-  }
-  if (properties.userId !== undefined) {
-    flags |= USER_ID
-    shortString(writer, 'user-id', properties.userId)
-  }
-  if (properties.appId !== undefined) {
-    flags |= APP_ID
-    shortString(writer, 'app-id', properties.appId)
-  }
-  if (properties.clusterId !== undefined) {
-    flags |= CLUSTER_ID
-    shortString(writer, 'cluster-id', properties.clusterId)
+  for (const [key, name, bit, kind] of fields) {
+    const value = properties[key]
+    if (value === undefined) continue
+    flags |= bit
+    if (kind === 'text') shortString(writer, name, value as string)
+    else if (kind === 'octet') writer.u8(value as number)
+    else if (kind === 'time') writer.u64be(value as number)
+    else writeTable(writer, value as FieldTable)
   }
   writer.buffer.writeUInt16BE(flags, 0)
   return writer.toBuffer()

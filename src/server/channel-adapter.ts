@@ -10,7 +10,7 @@
  */
 import { commandOf, isNoWait, replyMethodOf } from '../amqp/commands.ts'
 import { ContentAssembler } from '../amqp/content-assembler.ts'
-import { DeliveryHead, methodFrame } from '../amqp/content-heads.ts'
+import { DeliveryHead, methodHead } from '../amqp/content-heads.ts'
 import { frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
 import type { FrameWriter } from '../amqp/frame-writer.ts'
 import {
@@ -44,8 +44,11 @@ export interface ChannelHost {
   /** The number is free again. */
   forget(number: number): void
   fail(error: BrokerError, methodId: number): void
-  /** Runs input that was held back, with the same care as input that comes from the socket. */
-  replay(number: number, input: () => void): void
+  /** Something went wrong that should not: it costs this connection, and nothing may get through to the broker. */
+  crashed(error: unknown): void
+  /** Reads frames that were held back, as if they came from the socket now. */
+  replay(held: HeldFrames): void
+  /** Whether so much is held back that the socket must not be read. */
   holdBack(isTooMuch: boolean): void
 }
 
@@ -214,7 +217,7 @@ export class ChannelAdapter implements ChannelEvents {
 
   private hold(type: number, buffer: Buffer, start: number, end: number, last = true): void {
     this.state = 'held'
-    this.held.add(type, buffer, start, end, last)
+    this.held.add(type, this.number, buffer, start, end, last)
     this.host.holdBack(this.held.isTooMuch)
   }
 
@@ -222,7 +225,7 @@ export class ChannelAdapter implements ChannelEvents {
     if (this.state !== 'held') return
     this.state = 'open'
     this.host.holdBack(false)
-    this.host.replay(this.number, () => this.held.replay(this))
+    this.host.replay(this.held)
   }
 
   // How it ends.
@@ -265,6 +268,14 @@ export class ChannelAdapter implements ChannelEvents {
     const pending = this.pending.get(id)
     if (pending === undefined) return
     this.pending.delete(id)
+    try {
+      this.answered(id, pending, reply)
+    } catch (error) {
+      this.host.crashed(error)
+    }
+  }
+
+  private answered(id: number, pending: Pending, reply: Reply): void {
     if (reply.type === 'queue.declare-ok') this.lastQueue.declared(id, reply.queue)
     else if (reply.type === 'basic.cancel-ok') this.forgetConsumer(reply.consumerTag)
     if (reply.type === 'basic.get-ok') this.got(reply)
@@ -283,14 +294,18 @@ export class ChannelAdapter implements ChannelEvents {
   private got({ deliveryTag, redelivered, message, messageCount }: BasicGetOk): void {
     const { exchange, routingKey } = message
     const args = { deliveryTag, redelivered, exchange, routingKey, messageCount }
-    this.frames.content(this.number, methodFrame(this.number, 'basic.get-ok', args), message)
+    this.frames.content(this.number, methodHead(this.number, 'basic.get-ok', args), message)
   }
 
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
     if (this.state === 'closed') return
-    if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
-    const head = this.head.of(deliveryTag, redelivered, message.exchange, message.routingKey)
-    this.frames.content(this.number, head, message)
+    try {
+      if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
+      const head = this.head.of(deliveryTag, redelivered, message.exchange, message.routingKey)
+      this.frames.content(this.number, head, message)
+    } catch (error) {
+      this.host.crashed(error)
+    }
   }
 
   private headOf(consumerTag: string): DeliveryHead {
@@ -314,7 +329,11 @@ export class ChannelAdapter implements ChannelEvents {
     if (this.state === 'closed') return
     const { exchange, routingKey } = message
     const args = { replyCode: replyCodes[reason].number, replyText: reason, exchange, routingKey }
-    this.frames.content(this.number, methodFrame(this.number, 'basic.return', args), message)
+    try {
+      this.frames.content(this.number, methodHead(this.number, 'basic.return', args), message)
+    } catch (error) {
+      this.host.crashed(error)
+    }
   }
 
   cancelled(consumerTag: string): void {

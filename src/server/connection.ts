@@ -9,7 +9,7 @@
  * in a turn as one write, and is the one place where an error becomes connection.close. Nothing a peer sends gets past it:
  * what is neither the peer's fault nor known is reported, costs that peer its connection, and no one else anything.
  */
-import { FrameReader, type FrameSink } from '../amqp/frame-reader.ts'
+import { FrameReader, type FrameSink, frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
 import type { BufferPool, FrameWriter } from '../amqp/frame-writer.ts'
 import { type Arguments, decodeMethod, type Method, type MethodName } from '../amqp/methods.ts'
 import { PublishDecoder } from '../amqp/publish-decoder.ts'
@@ -25,6 +25,7 @@ import { closeText } from './close-text.ts'
 import { ConnectionOutput, type OutputEvents } from './connection-output.ts'
 import { Handshake, type HandshakeHost } from './handshake.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { HeldFrames } from './held-frames.ts'
 import { ProtocolHeader } from './protocol-header.ts'
 import { pauseReasons, ReadGate } from './read-gate.ts'
 import type { Settings } from './settings.ts'
@@ -62,6 +63,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private readonly handshake: Handshake
   private readonly pulse: Heartbeat = new Heartbeat()
   private readonly protocolHeader: ProtocolHeader = new ProtocolHeader()
+  private readonly held: HeldFrames = new HeldFrames()
   private readonly channels: Map<number, ChannelAdapter> = new Map()
   private state: State = 'header'
   /** The channel the last frame was for, and its adapter: mostly the next frame is for it too. */
@@ -160,13 +162,13 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     if (this.alarm !== null) this.block(this.alarm)
     const adapter = number === this.number ? this.current : this.select(number)
     if (adapter !== null) adapter.header(buffer, start, end)
-    else this.contentElsewhere(2)
+    else this.contentElsewhere(frameHeader, buffer, start, end, true)
   }
 
   body(number: number, buffer: Buffer, start: number, end: number, last: boolean): void {
     const adapter = number === this.number ? this.current : this.select(number)
     if (adapter !== null) adapter.body(buffer, start, end, last)
-    else this.contentElsewhere(3)
+    else this.contentElsewhere(frameBody, buffer, start, end, last)
   }
 
   heartbeat(): void {
@@ -180,22 +182,29 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   private methodElsewhere(number: number, buffer: Buffer, start: number, end: number): void {
-    if (this.state === 'closing' && number !== 0) return
-    if (this.state === 'ending') return
+    if (this.state === 'ending' || (this.state === 'closing' && number !== 0)) return
+    if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(frameMethod, buffer, start, end, true)
+    this.methodId = end - start < 4 ? 0 : buffer.readUInt32BE(start)
     const method = decodeMethod(buffer, start, end)
-    this.methodId = buffer.readUInt32BE(start)
     if (number === 0) return this.methodOnZero(method)
     if (this.state !== 'running') throw new BrokerError('UNEXPECTED_FRAME', 'a channel before the connection is open')
     if (method.name !== 'channel.open') throw new BrokerError('CHANNEL_ERROR', "expected 'channel.open'")
     this.openChannel(number)
   }
 
-  private contentElsewhere(type: number): void {
+  private contentElsewhere(type: number, buffer: Buffer, start: number, end: number, last: boolean): void {
     if (this.state === 'closing' || this.state === 'ending') return
+    if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(type, buffer, start, end, last)
     this.methodId = 0
-    const where =
-      this.number === 0 ? `type ${type}, all octets = <<>>` : 'expected method frame, got non method frame instead'
-    throw new BrokerError('UNEXPECTED_FRAME', where)
+    const onZero = `type ${type}, all octets = <<>>`
+    const text = this.number === 0 ? onZero : 'expected method frame, got non method frame instead'
+    throw new BrokerError('UNEXPECTED_FRAME', text)
+  }
+
+  /** While the driver is asked about the client, what the client says further waits. */
+  private hold(type: number, buffer: Buffer, start: number, end: number, last: boolean): void {
+    this.held.add(type, this.number, buffer, start, end, last)
+    this.gate.pause(pauseReasons.held)
   }
 
   private openChannel(number: number): void {
@@ -252,6 +261,12 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
 
   // The handshake asks for these.
 
+  answered(): void {
+    if (this.state !== 'handshake' && this.state !== 'running') return
+    this.gate.resume(pauseReasons.held)
+    this.replay(this.held)
+  }
+
   send<Name extends MethodName>(name: Name, args: Arguments<Name>): void {
     if (this.state !== 'closed' && this.state !== 'dropped') this.frames.method(0, name, args)
   }
@@ -292,6 +307,12 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.flush()
   }
 
+  crashed(error: unknown): void {
+    this.select(0)
+    this.inputFailed(error)
+    this.flush()
+  }
+
   // The channels ask for these.
 
   forget(number: number): void {
@@ -305,14 +326,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.flush()
   }
 
-  replay(number: number, input: () => void): void {
-    this.select(number)
-    try {
-      input()
-    } catch (error) {
-      this.select(number)
-      this.inputFailed(error)
-    }
+  replay(held: HeldFrames): void {
+    held.replay(this, (error) => this.inputFailed(error))
     this.flush()
   }
 

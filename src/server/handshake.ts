@@ -31,6 +31,10 @@ export interface HandshakeHost {
   /** Says nothing more and drops the socket after three seconds. */
   dropLater(): void
   tuned(tuning: Arguments<'connection.tune-ok'>): void
+  /** Something went wrong that should not. */
+  crashed(error: unknown): void
+  /** The driver has answered; what the client said meanwhile can be read. */
+  answered(): void
   opened(session: Session): void
 }
 
@@ -41,7 +45,7 @@ export class Handshake {
   private readonly driver: Driver
   private readonly settings: Settings
   private readonly host: HandshakeHost
-  private readonly onSession: (login: Login) => Promise<Session>
+  private readonly openSession: (login: Login) => Promise<Session>
   private state: State = 'start-ok'
   private login: Login | null = null
 
@@ -55,12 +59,17 @@ export class Handshake {
     this.driver = driver
     this.settings = settings
     this.host = host
-    this.onSession = openSession
+    this.openSession = openSession
   }
 
   start(serverProperties: FieldTable): void {
     const args = { versionMajor: 0, versionMinor: 9, serverProperties, mechanisms, locales: 'en_US' }
     this.host.send('connection.start', args)
+  }
+
+  /** Whether the driver is being asked. */
+  get isWaiting(): boolean {
+    return this.state === 'authenticating' || this.state === 'opening'
   }
 
   method(method: Method): void {
@@ -84,10 +93,13 @@ export class Handshake {
     const login = { credentials, virtualHost: '', remoteAddress, clientProperties }
     this.login = login
     this.state = 'authenticating'
-    this.driver.authenticate(login).then(
-      () => this.authenticated(),
-      (error: unknown) => this.loginRefused(mechanism, error),
-    )
+    this.driver
+      .authenticate(login)
+      .then(
+        () => this.authenticated(),
+        (error: unknown) => this.loginRefused(mechanism, error),
+      )
+      .catch((error: unknown) => this.host.crashed(error))
   }
 
   private authenticated(): void {
@@ -96,6 +108,7 @@ export class Handshake {
     const tuning = { channelMax: channelsMax, frameMax: frameBytesMax, heartbeat: heartbeatSeconds }
     this.host.send('connection.tune', tuning)
     this.host.flush()
+    this.host.answered()
   }
 
   private loginRefused(mechanism: string, error: unknown): void {
@@ -123,18 +136,25 @@ export class Handshake {
 
   private open({ virtualHost }: Arguments<'connection.open'>): void {
     this.state = 'opening'
-    this.onSession({ ...(this.login as Login), virtualHost }).then(
-      (session) => {
-        this.state = 'done'
-        this.host.opened(session)
-      },
-      (error: unknown) => {
-        this.state = 'done'
-        const known = error instanceof BrokerError ? error : new BrokerError('INTERNAL_ERROR', 'the broker has failed')
-        this.host.refuse(known, methodId('connection.open'))
-        this.host.flush()
-      },
-    )
+    this.openSession({ ...(this.login as Login), virtualHost })
+      .then(
+        (session) => this.opened(session),
+        (error: unknown) => this.openRefused(error),
+      )
+      .catch((error: unknown) => this.host.crashed(error))
+  }
+
+  private opened(session: Session): void {
+    this.state = 'done'
+    this.host.opened(session)
+    this.host.answered()
+  }
+
+  private openRefused(error: unknown): void {
+    this.state = 'done'
+    const known = error instanceof BrokerError ? error : new BrokerError('INTERNAL_ERROR', 'the broker has failed')
+    this.host.refuse(known, methodId('connection.open'))
+    this.host.flush()
   }
 }
 

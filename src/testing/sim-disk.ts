@@ -115,6 +115,15 @@ class Inode {
     }
   }
 
+  clone(): Inode {
+    const copy = new Inode()
+    copy.visible = copyOf(this.visible)
+    copy.durable = copyOf(this.durable)
+    for (const [sector, range] of this.dirty) copy.dirty.set(sector, { ...range })
+    copy.version = this.version
+    return copy
+  }
+
   syncFailed(model: 'clean' | 'reverted'): void {
     this.dirty.clear()
     if (model === 'reverted') this.visible = copyOf(this.durable)
@@ -323,6 +332,25 @@ export class SimDisk implements Disk {
     this.durableNames.clear()
     this.pendingNames = []
     for (const [path, contents] of snapshot) this.setContents(path, contents)
+  }
+
+  /** The same disk, with what is not durable yet, as one of its own: what is tried on it does not happen here. */
+  clone(clock: SimClock, seed: number): SimDisk {
+    const copy = new SimDisk(clock, seed, { latencyMsMax: 0, spaceBytesMax: this.spaceBytesMax })
+    const inodes = new Map<Inode, Inode>()
+    const copied = (inode: Inode): Inode => {
+      const known = inodes.get(inode) ?? inode.clone()
+      inodes.set(inode, known)
+      return known
+    }
+    for (const directory of this.directories) copy.directories.add(directory)
+    for (const [path, inode] of this.visibleNames) copy.visibleNames.set(path, copied(inode))
+    for (const [path, inode] of this.durableNames) copy.durableNames.set(path, copied(inode))
+    copy.pendingNames = this.pendingNames.map(({ changes, unsynced }) => ({
+      changes: changes.map(({ path, inode }) => ({ path, inode: inode === null ? null : copied(inode) })),
+      unsynced: new Set(unsynced),
+    }))
+    return copy
   }
 
   // --------------------------------------------------------------------------------------------------- internals

@@ -146,7 +146,7 @@ export class SimLog {
   forget(text: string): void {
     const index = this.appended.findIndex((record) => record.text === text)
     this.appended.splice(0, index)
-    this.durableCount -= index
+    this.durableCount = Math.max(0, this.durableCount - index)
   }
 
   /** The first record that was appended to that segment or a later one. */

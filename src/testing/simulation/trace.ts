@@ -16,6 +16,8 @@ export class Violation extends Error {
 
 export class Trace {
   lines = 0
+  /** The first one. Who throws it may be called by code that catches errors, so it is kept here. */
+  violation: Violation | null = null
   private readonly clock: Clock
   private readonly print: ((line: string) => void) | null
   /** Two FNV-1a hashes with different offsets: 64 bits. */
@@ -38,6 +40,12 @@ export class Trace {
     this.low = low
     this.high = high | 0
     this.print?.(`${this.clock.monotonicMs().toFixed(3).padStart(10)}  ${line}`)
+  }
+
+  violated(violation: Violation): Violation {
+    if (this.violation === null) this.add(`VIOLATION ${violation.message}`)
+    this.violation ??= violation
+    return violation
   }
 
   get hash(): string {

@@ -23,7 +23,10 @@ const typed = (type: string, value: unknown): unknown => ({ '!': type, value })
 
 export const amqplibClient: TestClient = {
   name: 'amqplib',
-  cannot: { tx: 'amqplib has no transactions' },
+  cannot: {
+    tx: 'amqplib has no transactions',
+    'open-error': 'amqplib does not tell why connection.open was refused',
+  },
   // All types RabbitMQ knows; a plain number is read back, since JavaScript has one type for all of them.
   sampleHeaders: {
     sent: {

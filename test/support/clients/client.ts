@@ -2,7 +2,7 @@
 // translates, and adds nothing: what a library cannot say is listed in `cannot`, with the reason.
 
 /** What not every library can say. */
-export type Feature = 'tx' | 'reject' | 'recover' | 'return-content' | 'cancel-notice' | 'any-header-type'
+export type Feature = 'tx' | 'reject' | 'open-error'
 
 export interface TestClient {
   readonly name: string
@@ -37,14 +37,14 @@ export interface TestChannel {
 
   /** With confirms: resolves on ack, rejects with Nacked, or with the Failure that closed the channel. */
   publish(exchange: string, key: string, body: Buffer, options?: PublishOptions): Promise<void>
-  /** Called for each message that comes back. */
+  /** Called for each message that comes back; one listener per channel. */
   onReturned(listener: (returned: Returned) => void): void
 
   prefetch(count: number, global?: boolean): Promise<void>
   /** Resolves with the consumer's tag. */
   consume(queue: string, listener: (delivery: Delivery) => void, options?: ConsumeOptions): Promise<string>
   cancel(consumerTag: string): Promise<void>
-  /** Called when the broker ends a consumer. */
+  /** Called when the broker ends a consumer; one listener per channel. */
   onCancelled(listener: (consumerTag: string) => void): void
   get(queue: string, options?: { noAck?: boolean }): Promise<Delivery | null>
   ack(deliveryTag: number, multiple?: boolean): void

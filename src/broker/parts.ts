@@ -1,0 +1,24 @@
+/** What channels and sessions need of the broker they belong to. */
+import type { Store } from '../store/store.ts'
+import type { Publisher } from './publisher.ts'
+import type { Queue } from './queue.ts'
+import type { Tick } from './tick.ts'
+import type { Topology } from './topology.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+/** Whoever publishes and can be told to wait. */
+export interface PublishingSession {
+  throttled: boolean
+}
+
+export interface BrokerParts<Session extends PublishingSession = PublishingSession> {
+  readonly store: Store
+  readonly tick: Tick
+  readonly topology: Topology
+  readonly publisher: Publisher
+  /** Removes a queue, ends its consumers, and returns how many messages were ready. */
+  deleteQueue(host: VirtualHost, queue: Queue): number
+  /** The session has published: look whether it must wait. */
+  published(session: Session): void
+  sessionEnded(session: Session): void
+}

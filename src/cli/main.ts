@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+/** The command `leveret`. Each subcommand is a file of its own, loaded when it is called, so that `serve` starts quickly. */
+import { Command, CommanderError, Option } from 'commander'
+import { version } from '../client/version.ts'
+import { fail, type Reporting } from './fail.ts'
+
+const target = 'amqp:// URL of a served broker, or a data folder'
+const defaultUrl = 'amqp://127.0.0.1:5672'
+
+/** What every subcommand exports: it resolves with the exit status. */
+interface CommandModule<Options> {
+  run(options: Options): Promise<number>
+}
+
+function program(): Command {
+  const root = new Command('leveret')
+    .description('Message queues in a folder: serve them, send to them, receive from them.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
+    .addHelpText(
+      'after',
+      '\nStart with:\n  leveret serve\n  echo hello | leveret send greetings\n  leveret receive greetings',
+    )
+  addServe(root)
+  addSend(root)
+  addReceive(root)
+  addQueues(root)
+  return root
+}
+
+function addServe(root: Command): void {
+  common(root.command('serve'))
+    .description('Serve a data folder, or memory, over AMQP 0-9-1.')
+    .addOption(new Option('--data <folder>', 'where messages are kept').default('./data').conflicts('memory'))
+    .addOption(new Option('--memory', 'keep nothing: all is gone with the process').default(false))
+    .option('--amqp-port <port>', 'TCP port; 0 takes a free one', '5672')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .action((options: object) => start(options, () => import('./serve.ts')))
+}
+
+function addSend(root: Command): void {
+  common(root.command('send'))
+    .description('Send each line of standard input as a message, and wait until all are stored.')
+    .argument('<queue>', 'created durable if it is not there')
+    .option('--to <target>', target, defaultUrl)
+    .option('--skip <lines>', 'begin behind so many lines', '0')
+    .option('--window <messages>', 'lines on their way at the same time', '1000')
+    .option('--content-type <type>', 'of the messages', 'text/plain')
+    .action((queue: string, options: object) => start({ queue, ...options }, () => import('./send.ts')))
+}
+
+function addReceive(root: Command): void {
+  common(root.command('receive'))
+    .description('Print messages, one per line, and acknowledge them once they are written.')
+    .argument('<queue>', 'created durable if it is not there')
+    .option('--from <target>', target, defaultUrl)
+    .option('--count <messages>', 'stop after so many')
+    .option('--idle <time>', "stop after so long without a message, such as '1s'; a folder: when it is empty")
+    .option('--prefetch <messages>', 'messages on their way at the same time', '1000')
+    .option('--no-ack', 'leave the messages in the queue')
+    .action((queue: string, options: object) => start({ queue, ...options }, () => import('./receive.ts')))
+}
+
+function addQueues(root: Command): void {
+  common(root.command('queues'))
+    .description('List queues: what waits, what is being worked on, who consumes.')
+    .argument('[names...]', 'only these; over amqp:// they have to be named')
+    .option('--at <target>', target, defaultUrl)
+    .action((names: string[], options: object) => start({ names, ...options }, () => import('./queues.ts')))
+}
+
+function common(command: Command): Command {
+  return command.option('--json', 'print JSON, for programs', false).option('--debug', 'print stack traces', false)
+}
+
+/** Commander has checked names, not types; each subcommand reads its own options. */
+async function start<Options>(options: object, load: () => Promise<CommandModule<Options>>): Promise<void> {
+  try {
+    const { run } = await load()
+    process.exitCode = await run(options as Options)
+  } catch (error) {
+    process.exitCode = fail(error, options as Reporting)
+  }
+}
+
+async function main(): Promise<void> {
+  const root = program()
+  if (process.argv.length === 2) return root.outputHelp()
+  try {
+    await root.parseAsync()
+  } catch (error) {
+    // Help and version were printed; everything else is a word that commander does not know.
+    if (error instanceof CommanderError && error.exitCode === 0) return
+    const { argv } = process
+    process.exitCode = fail(error, { debug: argv.includes('--debug'), json: argv.includes('--json') })
+  }
+}
+
+void main()

@@ -1,0 +1,75 @@
+/** `leveret serve`: a broker over a folder or memory, until a signal ends it. */
+import { connect } from '../index.ts'
+import { fail, type Reporting } from './fail.ts'
+import { integerOption } from './options.ts'
+
+interface ServeCommand extends Reporting {
+  readonly data: string
+  readonly memory: boolean
+  readonly amqpPort: string
+  readonly host: string
+}
+
+export async function run(options: ServeCommand): Promise<number> {
+  const port = integerOption('--amqp-port', options.amqpPort, 0, 65_535)
+  const ending = new Ending()
+  const url = options.memory ? 'memory:' : `file:${options.data}`
+  const bus = await connect(url, { onError: (error) => ending.because(error) })
+  try {
+    for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
+    const served = await bus.serve({ amqp: port, host: options.host })
+    sayReady(options, served.url)
+    await ending.comes()
+  } finally {
+    await bus.close()
+  }
+  // Closing tells of a storage that failed; what else ends a broker from within is told here.
+  return ending.error === null ? 0 : fail(ending.error, options)
+}
+
+function sayReady(options: ServeCommand, url: string): void {
+  const data = options.memory ? null : options.data
+  const startMs = Math.round(process.uptime() * 1000)
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify({ ready: true, url, data, pid: process.pid, startMs })}\n`)
+    return
+  }
+  const where = data === null ? 'memory' : `data ${data}`
+  process.stdout.write(`leveret ready ${url} ${where} pid ${process.pid} in ${startMs} ms\n`)
+  const to = url === 'amqp://127.0.0.1:5672' ? '' : ` --to ${url}`
+  const from = to.replace('--to', '--from')
+  process.stdout.write('  try, in another terminal (or with any AMQP 0-9-1 client):\n')
+  process.stdout.write(`    echo hello | leveret send greetings${to}\n`)
+  process.stdout.write(`    leveret receive greetings${from}\n`)
+}
+
+/** The first signal ends it in order, the second at once. */
+class Ending {
+  /** What ended it, if that was no signal. */
+  error: Error | null = null
+  private resolve: () => void = () => {}
+  private readonly ended: Promise<void>
+
+  constructor() {
+    this.ended = new Promise((resolve) => {
+      this.resolve = resolve
+    })
+    const signals = { SIGINT: 130, SIGTERM: 143 } as const
+    let count = 0
+    for (const [signal, status] of Object.entries(signals)) {
+      process.on(signal, () => {
+        if (++count > 1) process.exit(status)
+        this.resolve()
+      })
+    }
+  }
+
+  because(error: Error): void {
+    this.error ??= error
+    this.resolve()
+  }
+
+  comes(): Promise<void> {
+    return this.ended
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Stores what handlers publish together with their acknowledgements: one commit for all that gathered, one at a time,
+ * because AMQP's tx mode allows nothing between tx.commit and its answer.
+ *
+ * Over AMQP a commit needs tx mode, and tx mode covers plain acks too. It is selected when it is first needed, and from
+ * there on every acknowledgement goes through here.
+ */
+import { Deque } from '../lib/deque.ts'
+import type { Channel } from '../model/channel.ts'
+import type { BrokerError } from '../model/errors.ts'
+import type { Message } from '../model/message.ts'
+import type { Clock } from '../platform/clock.ts'
+import { clientLimits } from './client-limits.ts'
+import type { Replies } from './replies.ts'
+import type { Task } from './task.ts'
+
+export class Committer {
+  /** Plain acks wait for a commit, too. */
+  isTransactional = false
+  private readonly clock: Clock
+  private readonly replies: Replies
+  private readonly needsTx: boolean
+  private channel: Channel | null = null
+  private selecting = false
+  private readonly settled = new Deque<Task>()
+  private flying: Task[] = []
+  private commitId = 0
+  private isScheduled = false
+  /** Commits that go alone, because a joint one failed and the culprit is to be found. */
+  private careful = 0
+  /** Messages whose commit the broker refused, by id. */
+  private readonly refusals: Map<string, string> = new Map()
+
+  constructor(clock: Clock, replies: Replies, needsTx: boolean) {
+    this.clock = clock
+    this.replies = replies
+    this.needsTx = needsTx
+  }
+
+  /** Tasks that are settled and not stored. */
+  get size(): number {
+    return this.settled.length + this.flying.length
+  }
+
+  get hasRefusals(): boolean {
+    return this.refusals.size > 0
+  }
+
+  /** Commits go through this channel from now on. */
+  attach(channel: Channel): void {
+    this.channel = channel
+    this.isTransactional = false
+    this.selecting = false
+  }
+
+  /** The channel is gone. Gives back the tasks whose commit will not be answered. */
+  detach(): Task[] {
+    const lost = this.flying
+    for (let task = this.settled.shift(); task !== undefined; task = this.settled.shift()) lost.push(task)
+    this.channel = null
+    this.flying = []
+    this.commitId = 0
+    return lost
+  }
+
+  /** The task's publishes and its acknowledgement belong to the next commit. */
+  add(task: Task): void {
+    this.settled.push(task)
+  }
+
+  /** Commits what has gathered, unless a commit is under way: then it follows that one. */
+  commit(): void {
+    const { channel } = this
+    if (this.settled.length === 0 || this.commitId !== 0 || this.selecting || channel === null) return
+    if (this.needsTx && !this.isTransactional) return this.selectTx(channel)
+    const acks: number[] = []
+    const publishes: Message[] = []
+    const tasksMax = this.careful > 0 ? 1 : clientLimits.burstTasksMax
+    for (let bytes = 0; this.flying.length < tasksMax && bytes < clientLimits.burstBytesMax; ) {
+      const task = this.settled.shift()
+      if (task === undefined) break
+      this.flying.push(task)
+      acks.push(task.tag)
+      for (const message of task.publishes) {
+        publishes.push(message)
+        bytes += message.contentBytes
+      }
+    }
+    this.commitId = this.replies.takeId()
+    channel.commit(this.commitId, acks, publishes)
+  }
+
+  /** At the end of the turn, so that handlers that end together are committed together. */
+  commitLater(): void {
+    if (this.isScheduled || this.settled.length === 0) return
+    this.isScheduled = true
+    this.clock.defer(() => {
+      this.isScheduled = false
+      this.commit()
+    })
+  }
+
+  /** True if that was the answer to the commit under way; the next one begins with the next `commit`. */
+  replied(id: number): boolean {
+    if (id !== this.commitId) return false
+    const { flying } = this
+    this.flying = []
+    this.commitId = 0
+    if (this.careful > 0) this.careful--
+    for (const task of flying) task.committed()
+    return true
+  }
+
+  /**
+   * The broker closed the channel. If a commit was under way it is to blame: the messages of a joint one are committed one
+   * by one when they come again, and that of a lonely one counts as failed then.
+   */
+  blame(error: BrokerError): void {
+    const { flying } = this
+    if (flying.length === 0) return
+    if (flying.length > 1) {
+      this.careful = flying.length
+      return
+    }
+    this.careful = 0
+    const id = (flying[0] as Task).allProperties().messageId
+    if (id !== undefined) this.refusals.set(id, `its commit was refused: ${error.message}`)
+  }
+
+  /** Why the message's last commit was refused, once; undefined if it was not. */
+  takeRefusal(id: string): string | undefined {
+    const reason = this.refusals.get(id)
+    this.refusals.delete(id)
+    return reason
+  }
+
+  private selectTx(channel: Channel): void {
+    this.selecting = true
+    // From the moment it is sent, acks on this channel wait for a commit.
+    this.isTransactional = true
+    this.replies.execute(channel, { type: 'tx.select' }).then(
+      () => {
+        if (this.channel !== channel) return
+        this.selecting = false
+        this.commit()
+      },
+      () => {},
+    )
+  }
+}

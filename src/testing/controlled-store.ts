@@ -1,0 +1,119 @@
+/**
+ * A store whose durability the test decides: what is committed becomes a frame in a list, and it is durable when the test
+ * says `sync`. Frames are kept, so a test can ask what would survive together.
+ */
+import { assert } from '../lib/assert.ts'
+import { ByteReader } from '../lib/byte-reader.ts'
+import { ByteWriter } from '../lib/byte-writer.ts'
+import type { Message } from '../model/message.ts'
+import { QueueIndex, type SettlementListener } from '../store/queue-index.ts'
+import { readRanges } from '../store/range-list.ts'
+import type { TopologyRecord } from '../store/record.ts'
+import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+
+export class ControlledStore implements Store, SettlementListener {
+  readonly persists = true
+  openLsn = 1
+  durableLsn = 0
+  unsyncedBytes = 0
+  /** What each committed frame holds, one line per record; frame n is at n - 1. */
+  readonly frames: string[][] = []
+  isClosed = false
+  private events!: StoreEvents
+  private open: string[] = []
+  private wanted = false
+  private unwritten: QueueIndex[] = []
+  private routes: string[] = []
+  private publishing: Message | null = null
+
+  async load(
+    _sink: (record: TopologyRecord) => void,
+    events: StoreEvents,
+    _source: SnapshotSource,
+  ): Promise<LoadReport> {
+    this.events = events
+    return { nextQueueId: 1, messages: 0, clean: true, notes: [] }
+  }
+
+  appendTopology(record: TopologyRecord): void {
+    this.open.push('name' in record ? `${record.type} ${record.name}` : `${record.type} ${record.destination}`)
+  }
+
+  queueIndex(queueId: number, durable: boolean): QueueIndex {
+    return new QueueIndex(queueId, durable ? this : null)
+  }
+
+  dropIndex(_queueId: number): void {}
+
+  beginPublish(message: Message, routeCount: number): void {
+    assert(this.publishing === null, 'one publish at a time')
+    assert(routeCount > 0, 'a publish that nobody takes is not stored')
+    this.publishing = message
+  }
+
+  addRoute(queueId: number, sequence: number): void {
+    this.routes.push(`${queueId}:${sequence}`)
+  }
+
+  endPublish(): void {
+    const message = this.publishing as Message
+    this.open.push(`publish ${message.body.toString()} to ${this.routes.join(' ')}`)
+    this.unsyncedBytes += message.contentBytes
+    this.routes = []
+    this.publishing = null
+  }
+
+  settlementsPending(index: QueueIndex): void {
+    this.unwritten.push(index)
+  }
+
+  /** Like the log: settlements alone are not written until somebody wants them to be. */
+  commit(): void {
+    if (this.open.length === 0 && !this.wanted) return
+    for (const index of this.unwritten) {
+      const writer = new ByteWriter()
+      index.settled.encode(writer)
+      index.settled.clear()
+      this.open.push(`settled ${index.queueId} ${readRanges(new ByteReader(writer.toBuffer())).join(' ')}`)
+    }
+    this.unwritten = []
+    this.wanted = false
+    if (this.open.length === 0) return
+    this.frames.push(this.open)
+    this.open = []
+    this.openLsn++
+  }
+
+  barrier(): number {
+    if (this.open.length === 0 && this.unwritten.length === 0) return this.openLsn - 1
+    this.wanted = true
+    return this.openLsn
+  }
+
+  async announce(): Promise<void> {}
+
+  async close(): Promise<void> {
+    this.isClosed = true
+  }
+
+  // What the test does.
+
+  /** Every frame that was committed, or those up to `lsn`, become durable. */
+  sync(lsn: number = this.openLsn - 1): void {
+    this.durableLsn = lsn
+    if (lsn === this.openLsn - 1) this.unsyncedBytes = 0
+    this.events.durable(lsn)
+  }
+
+  stall(): void {
+    this.events.stalled(new Error('no space'))
+  }
+
+  resume(): void {
+    this.events.resumed()
+  }
+
+  fail(): void {
+    this.events.failed(new Error('sync failed'))
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Every publish that was ever made in a history: made by its maker before it goes anywhere, recognised by all it carries
+ * wherever it turns up.
+ */
+import type { Prng } from '../../lib/prng.ts'
+import { emptyTable, type Field, type FieldTable } from '../../model/field-table.ts'
+import { Message } from '../../model/message.ts'
+import { encodeProperties, type Properties } from '../../model/properties.ts'
+import { fingerprint, type Publication } from './facts.ts'
+import { type Trace, Violation } from './trace.ts'
+
+export interface Made {
+  readonly publication: Publication
+  /** A message is used once: the broker moves its bytes. */
+  readonly message: Message
+}
+
+export class Ledger {
+  readonly publications: Publication[] = []
+  private readonly byFingerprint = new Map<string, Publication>()
+  private readonly seen = new Set<string>()
+  private readonly trace: Trace
+
+  constructor(trace: Trace) {
+    this.trace = trace
+  }
+
+  make(
+    prng: Prng,
+    maker: string,
+    exchange: string,
+    routingKey: string,
+    isPersistent: boolean,
+    bodyBytes: number,
+    headers: FieldTable = emptyTable,
+  ): Made {
+    const id = this.publications.length + 1
+    const properties: Properties = { messageId: `publication-${id}` }
+    if (isPersistent || prng.chance(0.5)) properties.deliveryMode = isPersistent ? 2 : 1
+    if (headers.size > 0) properties.headers = headers
+    if (prng.chance(0.1)) properties.contentType = 'application/json'
+    const body = Buffer.alloc(bodyBytes)
+    fillBody(prng, body)
+    const message = Message.of(exchange, routingKey, encodeProperties(properties), body)
+    const publication: Publication = {
+      id,
+      maker,
+      exchange,
+      routingKey,
+      persistent: isPersistent,
+      headers,
+      fingerprint: fingerprint(message),
+      content: Buffer.concat([message.propertyBytes, message.body]),
+      arrived: false,
+      outcome: 'unknown',
+    }
+    this.publications.push(publication)
+    this.byFingerprint.set(publication.fingerprint, publication)
+    return { publication, message }
+  }
+
+  find(message: Message): Publication | undefined {
+    return this.byFingerprint.get(fingerprint(message))
+  }
+
+  /** A message comes to the broker. */
+  arrived(message: Message): Publication {
+    const publication = this.find(message)
+    if (publication === undefined) throw this.violated(`a message came to the broker that nobody sent`)
+    if (publication.arrived) throw this.violated(`#${publication.id} came to the broker twice`)
+    publication.arrived = true
+    return publication
+  }
+
+  /** A client has got it from that queue; true the first time. */
+  noteSeen(publication: Publication, queue: string): boolean {
+    const key = `${publication.id}@${queue}`
+    const isNew = !this.seen.has(key)
+    this.seen.add(key)
+    return isNew
+  }
+
+  is(message: Message, publication: Publication): boolean {
+    return fingerprint(message) === publication.fingerprint
+  }
+
+  private violated(text: string): Violation {
+    return this.trace.violated(new Violation('I3', text))
+  }
+
+  name(message: Message): string {
+    const publication = this.find(message)
+    return publication === undefined ? `an unknown message of ${message.bodyBytes} bytes` : `#${publication.id}`
+  }
+}
+
+/** Cheap, and rarely the same twice: random words in a long body would cost more than all the rest of a history. */
+function fillBody(prng: Prng, body: Buffer): void {
+  const word = prng.nextU32()
+  for (let at = 0; at + 4 <= body.length; at += 4) body.writeUInt32LE((word + Math.imul(at, 0x9e3779b1)) >>> 0, at)
+}
+
+export function stringField(value: string): Field {
+  return { tag: 'S', value }
+}
