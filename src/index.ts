@@ -86,8 +86,22 @@ async function localWiring(platform: Platform, directory: string | null): Promis
   }
 }
 
-async function remoteWiring(_platform: Platform, _url: string): Promise<BusWiring> {
-  throw new LeveretError('E_UNSUPPORTED', 'amqp:// is not there yet')
+async function remoteWiring(platform: Platform, url: string): Promise<BusWiring> {
+  const { AmqpDriver } = await import('./client/amqp-driver/amqp-driver.ts')
+  const driver = new AmqpDriver(platform, url, { version })
+  return {
+    platform,
+    driver,
+    login: driver.login,
+    commits: 'tx',
+    inMemory: false,
+    statistics: false,
+    // The broker has a limit of its own, and says so.
+    messageBytesMax: limits.messageBytesCeiling,
+    notes: [],
+    onFailure: () => {},
+    serve: null,
+  }
 }
 
 async function openStore(platform: Platform, directory: string | null): Promise<Store> {
@@ -102,8 +116,23 @@ async function openStore(platform: Platform, directory: string | null): Promise<
 async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {
   const { AmqpServer } = await import('./server/amqp-server.ts')
   const server = new AmqpServer(platform, driver, { version })
-  const listener = await server.listen(host, port)
+  const listener = await server.listen(host, port).catch((error: unknown) => {
+    throw new LeveretError('E_REFUSED', `cannot serve on ${host}:${port}: ${whyNot(error)}`, error)
+  })
   const close = (): Promise<void> => server.close()
   const name = host.includes(':') ? `[${host}]` : host
   return { port: listener.port, url: `amqp://${name}:${listener.port}`, close, [Symbol.asyncDispose]: close }
+}
+
+function whyNot(error: unknown): string {
+  switch ((error as { code?: unknown }).code) {
+    case 'EADDRINUSE':
+      return 'something listens there already: take another port (0 takes a free one)'
+    case 'EACCES':
+      return 'the system does not let you: take a port from 1024 on'
+    case 'EADDRNOTAVAIL':
+      return 'this machine has no such address'
+    default:
+      return String(error)
+  }
 }

@@ -53,7 +53,9 @@ class Head {
   }
 
   rename(exchange: string, routingKey: string): void {
-    if (routingKey === this.routingKey && exchange === this.exchange) return
+    if (routingKey === this.routingKey && exchange === this.exchange && this.length > 0) return
+    // Should a name be too long, the frame is half written.
+    this.length = 0
     this.reserve(this.namesAt + 2 + 3 * (exchange.length + routingKey.length) + this.tail + 1)
     const { frame } = this
     const keyAt = writeShortString(frame, this.namesAt, exchange)
@@ -61,7 +63,6 @@ class Head {
     frame[end] = frameEnd
     frame.writeUInt32BE(end - 7, 3)
     this.length = end + 1
-    // Last: had a name been too long, the frame would not be what these say.
     this.exchange = exchange
     this.routingKey = routingKey
   }

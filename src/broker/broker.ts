@@ -97,8 +97,12 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     const error = new BrokerError('CONNECTION_FORCED', `broker forced connection closure with reason 'shutdown'`)
     for (const session of this.sessions) session.abort(error)
     this.tick.stop()
+    try {
+      await this.store.close()
+    } catch (error) {
+      throw this.failure ?? error
+    }
     if (this.failure !== null) throw this.failure
-    await this.store.close()
   }
 
   /** Called once if the storage fails for good; every session has been closed by then. */
@@ -121,6 +125,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     const consumers = queue.consumers.splice(0)
     const count = this.topology.removeQueue(host, queue)
     for (const consumer of consumers) consumer.ended()
+    // It may go with a session or a channel, when no command runs: the record must be written, the memory is free again.
+    this.tick.schedule()
     return count
   }
 

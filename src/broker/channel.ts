@@ -13,9 +13,9 @@ import { Consumer, type ConsumingChannel } from './consumer.ts'
 import type { Exchange } from './exchange.ts'
 import { Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
-import type { QueueOwner } from './queue.ts'
+import type { Queue, QueueOwner } from './queue.ts'
 import type { TickedChannel } from './tick.ts'
-import { findExchange, findQueue } from './topology.ts'
+import { checkName, findExchange, findQueue } from './topology.ts'
 import { Transaction } from './transaction.ts'
 import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -94,6 +94,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       const exchange = this.exchangeFor(message)
       if (this.transaction !== null) {
         this.transaction.publish(message, mandatory)
+        // It stays beyond this turn, and must not keep the chunk alive that it came in.
+        if (!message.owned) message.own()
         return 0
       }
       const lsn = this.parts.publisher.publish(this.host, exchange, message)
@@ -117,7 +119,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   reject(deliveryTag: number, multiple: boolean, requeue: boolean): void {
-    this.settle(deliveryTag, multiple, requeue, true)
+    this.settle(deliveryTag, multiple, requeue)
   }
 
   commit(id: number, acks: readonly number[], publishes: readonly Message[]): void {
@@ -131,10 +133,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         if (this.unacked.find(tag) < 0 || unit.settledTags.has(tag)) throw unknownTag(tag)
         unit.settle(tag, false)
       }
-      for (const message of publishes) {
-        this.exchangeFor(message)
-        unit.publish(message, false)
-      }
+      for (const message of publishes) unit.publish(message, false)
       this.mustBeDurable = false
       this.applyUnit(unit)
       this.outbox.reply(id, ok, this.mustBeDurable ? this.parts.store.barrier() : 0)
@@ -232,9 +231,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         this.mustBeDurable = topology.unbind(host, session, command)
         return ok
       case 'queue.declare': {
-        const known = command.queue !== '' && host.queues.has(command.queue)
         const queue = topology.declareQueue(host, session, command)
-        this.mustBeDurable = queue.durable && !known
+        // Also for one that was there: whoever declared it may still be waiting for the disk.
+        this.mustBeDurable = queue.durable && !command.passive
         return {
           type: 'queue.declare-ok',
           queue: queue.name,
@@ -272,7 +271,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         this.transaction ??= new Transaction()
         return ok
       case 'tx.commit':
-        this.commitTransaction(this.needTransaction())
+        this.applyUnit(this.needTransaction())
+        this.needTransaction().clear()
         return ok
       case 'tx.rollback':
         this.needTransaction().clear()
@@ -284,6 +284,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
 
   /** The exchange a message goes to; what is wrong with the message is found here, before anything changes. */
   private exchangeFor(message: Message): Exchange {
+    // No character takes more than three bytes, so most keys need not be measured.
+    if (message.routingKey.length * 3 > limits.nameBytesMax) checkName('routing key', message.routingKey)
     if (message.expires) {
       throw new BrokerError('PRECONDITION_FAILED', `message expiration is not supported by Leveret yet`)
     }
@@ -303,7 +305,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     return exchange
   }
 
-  private settle(deliveryTag: number, multiple: boolean, requeue: boolean, rejected = false): void {
+  private settle(deliveryTag: number, multiple: boolean, requeue: boolean): void {
     if (this.closed) return
     const { unacked, transaction } = this
     if (deliveryTag === 0) {
@@ -314,7 +316,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     const slot = unacked.find(deliveryTag)
     if (slot < 0 || transaction?.settledTags.has(deliveryTag) === true) return this.fail(0, unknownTag(deliveryTag))
     this.settleSlots(multiple ? 0 : slot, slot + 1, requeue)
-    if (rejected) this.parts.tick.schedule()
   }
 
   private settleSlots(start: number, end: number, requeue: boolean): void {
@@ -352,15 +353,15 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     return this.transaction
   }
 
-  private commitTransaction(transaction: Transaction): void {
-    for (const message of transaction.publishes) this.exchangeFor(message)
-    this.applyUnit(transaction)
-    transaction.clear()
-  }
-
-  /** Publishes, then settles. The turn has no end in between, so all of it is in one frame. */
+  /**
+   * Publishes, then settles. The turn has no end in between, so all of it is in one frame. What can go wrong goes wrong
+   * before anything changes: a missing exchange, or headers that cannot be read where somebody will look at them.
+   */
   private applyUnit(unit: Transaction): void {
     const { publisher } = this.parts
+    for (const message of unit.publishes) {
+      if (!this.exchangeFor(message).routesByKey) message.decodeProperties()
+    }
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message
       if (publisher.publish(this.host, this.exchangeFor(message), message) !== 0) this.mustBeDurable = true
@@ -412,7 +413,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         `reached maximum (${limits.consumersPerChannelMax}) of consumers per channel`,
       )
     }
-    if (queue.consumers.length > 0 && (command.exclusive || queue.consumers.some((other) => other.exclusive))) {
+    // An exclusive consumer is the only one there is.
+    const first = queue.consumers[0]
+    if (first !== undefined && (command.exclusive || first.exclusive)) {
       throw new BrokerError('ACCESS_REFUSED', `queue '${queue.name}' in vhost '${host.name}' in exclusive use`)
     }
     const consumer = new Consumer(tag, this, queue, command.noAck, command.exclusive, this.prefetchCount)
@@ -425,7 +428,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     const consumer = this.consumers.get(consumerTag)
     if (consumer !== undefined) {
       this.consumers.delete(consumerTag)
-      this.leave(consumer)
+      consumer.queue.removeConsumer(consumer)
+      this.deleteIfUnused(consumer.queue)
     }
     return { type: 'basic.cancel-ok', consumerTag }
   }
@@ -445,9 +449,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   /** A consumer is gone from this channel; a queue that was waiting for its last one to leave goes with it. */
-  private leave(consumer: Consumer): void {
-    const { queue } = consumer
-    queue.removeConsumer(consumer)
+  private deleteIfUnused(queue: Queue): void {
     if (queue.autoDelete && queue.consumers.length === 0 && !queue.deleted) this.parts.deleteQueue(this.host, queue)
   }
 
@@ -462,12 +464,13 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   private release(): void {
-    const consumers = [...this.consumers.values()]
+    // The latest first: they stand at the end of their queues' lists, where removing is cheap.
+    const consumers = [...this.consumers.values()].reverse()
     this.consumers.clear()
     this.transaction?.clear()
     for (const consumer of consumers) consumer.queue.removeConsumer(consumer)
     this.requeueAll()
-    for (const consumer of consumers) this.leave(consumer)
+    for (const consumer of consumers) this.deleteIfUnused(consumer.queue)
   }
 
   private fail(id: number, error: unknown): void {

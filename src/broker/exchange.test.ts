@@ -1,6 +1,7 @@
 // Where a message goes: the kinds of exchanges, bindings between exchanges, and what auto-delete takes with it.
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { Message } from '../model/message.ts'
 import { type CoreChannel, openCore } from '../testing/core-harness.ts'
 
 /** A channel with queues of these names. */
@@ -135,6 +136,20 @@ describe('a headers exchange', () => {
     channel.publish('amq.direct', 'k', '2', { headers: { kind: 'b' } })
     channel.publish('amq.direct', 'k', '3', { headers: { kind: 'a' } })
     expect(channel.drain('a')).toEqual(['1', '3'])
+  })
+
+  test('that fails on headers it cannot read, leaves the routes of others alone', async () => {
+    const channel = await withQueues('a')
+    const other = channel.sibling()
+    channel.bind('a', 'amq.direct', 'k')
+    channel.bind('a', 'amq.headers', '', { kind: 'a' })
+    channel.publish('amq.direct', 'k', '1')
+    // A table of three bytes, whose tag is unknown.
+    const properties = Buffer.from([0x20, 0, 0, 0, 0, 3, 1, 97, 63])
+    other.port.publish(Message.of('amq.headers', '', properties, Buffer.from('bad')), false)
+    channel.publish('amq.direct', 'k', '2')
+    expect(other.error?.code).toBe('SYNTAX_ERROR')
+    expect(channel.drain('a')).toEqual(['1', '2'])
   })
 
   test('is found two exchanges away from the one that is published to', async () => {

@@ -44,6 +44,8 @@ export class Exchange {
   readonly bindings: Map<string, Binding> = new Map()
   routeMark = 0
   private readonly router: Router
+  /** Bindings that lead to another exchange. */
+  private exchangeBindingCount = 0
 
   constructor(
     name: string,
@@ -62,14 +64,15 @@ export class Exchange {
     this.router = makeRouter(kind)
   }
 
-  /** Whether the routing key alone decides; then the routes of a key can be remembered. */
+  /** Whether the routing key alone decides; then the routes of a key can be remembered. Other exchanges may ask for more. */
   get routesByKey(): boolean {
-    return this.kind !== 'headers'
+    return this.kind !== 'headers' && this.exchangeBindingCount === 0
   }
 
   bind(binding: Binding): void {
     if (this.bindings.has(binding.identity)) return
     this.bindings.set(binding.identity, binding)
+    if (binding.exchange !== null) this.exchangeBindingCount++
     this.router.add(binding)
   }
 
@@ -77,6 +80,7 @@ export class Exchange {
     const binding = this.bindings.get(identity)
     if (binding === undefined) return undefined
     this.bindings.delete(identity)
+    if (binding.exchange !== null) this.exchangeBindingCount--
     this.router.remove(binding)
     return binding
   }

@@ -57,16 +57,12 @@ export class Publisher {
     ) {
       return
     }
+    // Routing may fail on headers that cannot be read: then what is remembered is no longer what the routes hold.
+    this.lastExchange = null
     host.route(exchange, message, this.routes)
     this.lastHost = host
     this.lastVersion = host.topologyVersion
-    this.lastExchange = exchange.routesByKey && !reachesHeaders(exchange) ? exchange : null
+    this.lastExchange = exchange.routesByKey ? exchange : null
     this.lastKey = message.routingKey
   }
-}
-
-/** Bindings between exchanges may lead to a headers exchange, whose routes the key alone does not tell. */
-function reachesHeaders(exchange: Exchange): boolean {
-  for (const binding of exchange.bindings.values()) if (binding.exchange !== null) return true
-  return false
 }

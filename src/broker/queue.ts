@@ -109,6 +109,8 @@ export class Queue implements TickedQueue {
       const consumer = this.takeTurn()
       if (consumer === null) break
       if (left-- === 0) {
+        // Its turn comes when the hand-out goes on.
+        this.nextConsumer--
         more = true
         break
       }
@@ -167,7 +169,7 @@ export class Queue implements TickedQueue {
   }
 
   removeConsumer(consumer: Subscriber): void {
-    const at = this.consumers.indexOf(consumer)
+    const at = this.consumers.lastIndexOf(consumer)
     if (at < 0) return
     this.consumers.splice(at, 1)
     if (this.nextConsumer > at) this.nextConsumer--

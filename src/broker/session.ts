@@ -1,6 +1,6 @@
 /** A session: AMQP's connection. It owns channels and exclusive queues, and ends with both. */
 import type { ChannelEvents, Channel as ChannelPort, SessionEvents, Session as SessionPort } from '../model/channel.ts'
-import type { BrokerError } from '../model/errors.ts'
+import { BrokerError } from '../model/errors.ts'
 import { Channel, type ChannelOwner } from './channel.ts'
 import type { BrokerParts } from './parts.ts'
 import type { Queue } from './queue.ts'
@@ -22,7 +22,9 @@ export class Session implements SessionPort, ChannelOwner {
     this.events = events
   }
 
+  /** Throws CONNECTION_FORCED if the session has ended. */
   openChannel(events: ChannelEvents): ChannelPort {
+    if (this.closed) throw new BrokerError('CONNECTION_FORCED', 'the session is closed')
     const channel = new Channel(this.parts, this, events)
     this.channels.add(channel)
     return channel

@@ -2,7 +2,8 @@
  * Declaring, binding and deleting: the rules. Each checks a command against the state, makes a record of what is now a
  * fact, appends it if it must survive, and applies it. Texts are RabbitMQ's, because clients match on them.
  *
- * What is not durable is only applied. Each answers whether anything was appended, so that the reply can wait for it.
+ * What is not durable is only applied. Each answers whether the reply must wait for the disk: if anything was appended, or
+ * if what was asked for is there already but whoever made it may still be waiting.
  */
 
 import type { BindCommand, ExchangeDeclare, QueueDeclare, QueueInfo } from '../model/command.ts'
@@ -42,16 +43,17 @@ export class Topology {
       return false
     }
     if (!exchangeKinds.includes(kind)) {
-      throw new BrokerError('PRECONDITION_FAILED', `invalid exchange type '${kind}'`)
+      throw new BrokerError('PRECONDITION_FAILED', `unknown exchange type '${kind}'`)
     }
     if (existing !== undefined) {
       checkSame(where, 'type', kind, existing.kind)
       checkSame(where, 'durable', command.durable, existing.durable)
       checkSame(where, 'auto_delete', command.autoDelete, existing.autoDelete)
       checkSame(where, 'internal', command.internal, existing.internal)
-      return false
+      checkExchangeArguments(name, host.name, command.arguments)
+      return existing.durable
     }
-    checkName('exchange', name)
+    checkName('exchange name', name)
     if (name.startsWith('amq.')) {
       throw new BrokerError('ACCESS_REFUSED', `exchange name '${name}' contains reserved prefix 'amq.*'`)
     }
@@ -107,7 +109,7 @@ export class Topology {
       return existing
     }
     const name = command.queue === '' ? `amq.gen-${this.randomName()}` : command.queue
-    checkName('queue', name)
+    checkName('queue name', name)
     checkQueueArguments(name, host.name, command.arguments)
     if (this.state.queuesById.size >= limits.queuesMax) {
       throw new BrokerError(
@@ -159,10 +161,10 @@ export class Topology {
     if (source.name === '' || destination.name === '') throw onDefaultExchange()
     if (source.kind === 'headers') checkHeaderCriteria(command.arguments)
     const kind = destination.kindOfThing
-    if (source.bindings.has(bindingIdentity(kind, destination.name, command.routingKey, command.arguments)))
-      return false
-    this.record(bindingRecord(host, 'bound', kind, command), source.durable && destination.durable)
-    return this.changed
+    const durable = source.durable && destination.durable
+    const identity = bindingIdentity(kind, destination.name, command.routingKey, command.arguments)
+    if (!source.bindings.has(identity)) this.record(bindingRecord(host, 'bound', kind, command), durable)
+    return durable
   }
 
   unbind(host: VirtualHost, session: QueueOwner, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): boolean {
@@ -208,7 +210,7 @@ export class Topology {
 
   private checkSameQueue(host: VirtualHost, queue: Queue, session: QueueOwner, command: QueueDeclare): void {
     checkOwner(host, queue, session)
-    if (command.exclusive && queue.owner === null) throw locked(host, queue.name)
+    if (command.exclusive !== (queue.owner !== null)) throw locked(host, queue.name)
     const where = `queue '${queue.name}' in vhost '${host.name}'`
     if (queue.owner === null) checkSame(where, 'durable', command.durable, queue.durable)
     checkSame(where, 'auto_delete', command.autoDelete, queue.autoDelete)
@@ -258,10 +260,10 @@ function checkOwner(host: VirtualHost, queue: Queue, session: QueueOwner): void 
   if (queue.owner !== null && queue.owner !== session) throw locked(host, queue.name)
 }
 
-function checkName(what: string, name: string): void {
+export function checkName(what: string, name: string): void {
   const size = Buffer.byteLength(name)
   if (size <= limits.nameBytesMax) return
-  throw new BrokerError('PRECONDITION_FAILED', `the ${what} name has ${size} bytes, at most ${limits.nameBytesMax} fit`)
+  throw new BrokerError('PRECONDITION_FAILED', `the ${what} has ${size} bytes, at most ${limits.nameBytesMax} fit`)
 }
 
 function bindingRecord(

@@ -5,6 +5,7 @@
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
+import { entryOverheadBytes } from './resident-memory.ts'
 
 export interface Settlement {
   readonly tag: number
@@ -21,7 +22,7 @@ export class Transaction {
 
   /** Throws RESOURCE_ERROR if the transaction outgrows one frame of the log. */
   publish(message: Message, mandatory: boolean): void {
-    this.bytes += message.contentBytes
+    this.bytes += message.contentBytes + entryOverheadBytes
     if (this.bytes > limits.transactionBytesMax) {
       throw new BrokerError('RESOURCE_ERROR', `a transaction holds at most ${limits.transactionBytesMax} bytes`)
     }

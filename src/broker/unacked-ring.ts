@@ -5,12 +5,16 @@
  *     entries    a   ·   c   d   e        · = settled out of order
  *     consumers  x       x   y   x        null = taken by basic.get
  *
- * Three parallel rings instead of a record per delivery. The head is never a settled slot.
+ * Parallel rings instead of a record per delivery. The head is never a settled slot. Where one old delivery stays out
+ * while thousands behind it are settled, the rings are packed, so they never hold much more than what is outstanding.
  */
 import { Deque } from '../lib/deque.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Consumer } from './consumer.ts'
 import type { Queue } from './queue.ts'
+
+/** Settled slots that are not worth packing for. */
+const settledSlotsMin = 64
 
 export class UnackedRing {
   private readonly tags = new Deque<number>()
@@ -80,13 +84,33 @@ export class UnackedRing {
     this.count--
   }
 
-  /** Drops settled slots from the head. */
+  /** Drops settled slots from the head, and all of them once they are the most; slots get other numbers. */
   trim(): void {
     while (this.tags.length > 0 && this.entries.peek() === null) {
       this.tags.shift()
       this.entries.shift()
       this.queues.shift()
       this.consumers.shift()
+    }
+    if (this.tags.length > settledSlotsMin + 2 * this.count) this.pack()
+  }
+
+  private pack(): void {
+    let kept = 0
+    for (let slot = 0; slot < this.tags.length; slot++) {
+      const entry = this.entryAt(slot)
+      if (entry === null) continue
+      this.tags.set(kept, this.tagAt(slot))
+      this.entries.set(kept, entry)
+      this.queues.set(kept, this.queueAt(slot))
+      this.consumers.set(kept, this.consumerAt(slot))
+      kept++
+    }
+    while (this.tags.length > kept) {
+      this.tags.pop()
+      this.entries.pop()
+      this.queues.pop()
+      this.consumers.pop()
     }
   }
 }

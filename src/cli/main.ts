@@ -9,7 +9,7 @@ const defaultUrl = 'amqp://127.0.0.1:5672'
 
 /** What every subcommand exports: it resolves with the exit status. */
 interface CommandModule<Options> {
-  run(options: Options): Promise<number>
+  readonly run: (options: Options) => Promise<number>
 }
 
 function program(): Command {

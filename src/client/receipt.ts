@@ -182,7 +182,7 @@ export class OpenReceipt implements Receipt {
     options: WaitOptions,
     outcome: Outcome | null,
   ): Promise<unknown> {
-    if (this.heldBy !== null) return Promise.reject(this.deadlock(step))
+    if (this.heldBy !== null && !this.forgotten) return Promise.reject(this.deadlock(step))
     if (this.forgotten) return Promise.reject(new LeveretError('E_CLOSED', `${this.what} was forgotten`))
     if (outcome !== null)
       return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)

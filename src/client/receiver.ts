@@ -94,7 +94,7 @@ export class QueueReceiver
 
   /** The next message; it begins to consume with the first call. */
   next(): Promise<IteratorResult<ReceivedMessage, undefined>> {
-    if (!this.started) this.start()
+    if (!this.started) this.startOrFail()
     const arrived = this.arrived.shift()
     if (arrived !== undefined) return this.handOut(arrived)
     if (this.failure !== null) return Promise.reject(this.failure)
@@ -187,8 +187,16 @@ export class QueueReceiver
 
   // Inside.
 
-  private start(): void {
+  private startOrFail(): void {
     this.started = true
+    try {
+      this.start()
+    } catch (error) {
+      this.finish(error as Error)
+    }
+  }
+
+  private start(): void {
     if (this.ended) return
     const { signal } = this
     if (signal?.aborted === true) return this.finish(null)

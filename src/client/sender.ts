@@ -46,8 +46,13 @@ export class Sender {
   /** Publishes now or when there is room; `pending` hears how it went. A message that no queue takes is refused. */
   publish(message: Message | MakeMessage, mandatory: boolean, pending: Pending): void {
     if (this.ended !== null) return pending.refused(this.ended)
-    if (this.waiting.length > 0 || !this.hasRoom()) this.waiting.push({ message, mandatory, pending })
-    else this.publishNow(message, mandatory, pending)
+    try {
+      if (this.waiting.length > 0 || !this.hasRoom()) this.waiting.push({ message, mandatory, pending })
+      else this.publishNow(message, mandatory, pending)
+    } catch (error) {
+      // There is no channel to be had.
+      pending.refused(error as Error)
+    }
   }
 
   /** The broker is short of memory or disk. */
@@ -120,9 +125,13 @@ export class Sender {
 
   /** For the line, at the end of a turn. */
   letGo(): void {
-    while (this.waiting.length > 0 && this.hasRoom()) {
-      const { message, mandatory, pending } = this.waiting.shift() as Waiting
-      this.publishNow(message, mandatory, pending)
+    try {
+      while (this.waiting.length > 0 && this.hasRoom()) {
+        const { message, mandatory, pending } = this.waiting.shift() as Waiting
+        this.publishNow(message, mandatory, pending)
+      }
+    } catch (error) {
+      this.refuseWaiting(error as Error)
     }
     if (this.idleListeners.length > 0 && this.isIdle()) this.tellIdle()
   }

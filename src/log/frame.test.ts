@@ -111,3 +111,12 @@ test('64-bit numbers keep all 53 bits', () => {
     }),
   )
 })
+
+test('a record of another history in its place is a fault, though its own checksum and address are right', () => {
+  const one = makeFrame([Buffer.from('first'), Buffer.from('second')], 0, 99, 3, 1024)
+  const other = makeFrame([Buffer.from('FIRST'), Buffer.from('second')], 0, 99, 3, 1024)
+  sealFrame(one, 0, one.length, 99, 5, 4, 1, 2)
+  other.copy(one, frameHeaderBytes, frameHeaderBytes, frameHeaderBytes + recordHeaderBytes + 5)
+  expect(checkRecord(one, frameHeaderBytes, one.length, 99, 3, 1024 + frameHeaderBytes)).toBeGreaterThan(0)
+  expect(findFrameFault(one, 0, one.length, 99, 3, 1024)).toBe('the checksum over the records is wrong')
+})

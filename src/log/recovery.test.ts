@@ -52,6 +52,11 @@ function changed(snapshot: ReadonlyMap<string, Buffer>, path: string, content: B
   return copy
 }
 
+/** Bytes between the two copies of a segment's header and the first frame, which nobody reads. */
+function isPadding(file: string, offset: number): boolean {
+  return file.startsWith(logDirectory) && offset < 1024 && offset % 512 >= 64
+}
+
 describe('a log that was cut', () => {
   test('at any byte of its last segment opens with every whole frame before the cut', async () => {
     const { snapshot, frames } = await smallLog('crashed')
@@ -100,7 +105,7 @@ describe('a log with a flipped bit', () => {
     const counts = { harmless: 0, refused: 0, torn: 0 }
     for (const file of [...logFiles(snapshot), `${simLogDirectory}/FORMAT`]) {
       const content = snapshot.get(file)!
-      for (let offset = 0; offset < content.length; offset++) {
+      for (let offset = 0; offset < content.length; offset += isPadding(file, offset) ? 31 : 1) {
         const flipped = Buffer.from(content)
         flipped[offset] = flipped[offset]! ^ (1 << (offset & 7))
         const { texts, error } = await reopen(changed(snapshot, file, flipped))
@@ -129,7 +134,7 @@ describe('a log with a flipped bit', () => {
     const all = frames.flat()
     for (const file of logFiles(snapshot)) {
       const content = snapshot.get(file)!
-      for (let offset = 0; offset < content.length; offset++) {
+      for (let offset = 0; offset < content.length; offset += isPadding(file, offset) ? 31 : 1) {
         const flipped = Buffer.from(content)
         flipped[offset] = flipped[offset]! ^ (1 << (offset & 7))
         const files = changed(snapshot, file, flipped)
@@ -166,9 +171,35 @@ describe('a log with a flipped bit', () => {
     for (const file of logFiles(snapshot)) {
       const flipped = Buffer.from(snapshot.get(file)!)
       for (const offset of [20, 512 + 20]) flipped[offset] = flipped[offset]! ^ 4
-      const { error } = await reopen(changed(snapshot, file, flipped))
+      const files = changed(snapshot, file, flipped)
+      const { error } = await reopen(files)
       expect(error).toMatchObject({ code: 'E_STORAGE_CORRUPT', file, offset: 0 })
+      const salvaged = await reopen(files, true)
+      expect(salvaged.error).toBeNull()
+      expect(salvaged.sim.log?.recovery.damages).toHaveLength(1)
+      expect(salvaged.texts.length).toBeGreaterThan(0)
     }
+  })
+
+  test('in both copies of the header of the only segment is refused, even if it has one frame', async () => {
+    const sim = new SimLog(11)
+    await sim.opened()
+    sim.append('a 1')
+    await sim.commit()
+    const file = logFiles(sim.disk.snapshot())[0]!
+    for (const offset of [20, 512 + 20]) sim.disk.flipBit(file, offset, 2)
+    const { error } = await reopen(sim.disk.snapshot())
+    expect(error).toMatchObject({ code: 'E_STORAGE_CORRUPT', file, offset: 0 })
+  })
+
+  test('old frames in the blocks of a segment that was never synced are not a reason to refuse', async () => {
+    const { snapshot, frames } = await smallLog('crashed')
+    const [first, last] = logFiles(snapshot) as [string, string]
+    const stale = Buffer.concat([Buffer.alloc(1024), snapshot.get(first)!.subarray(1024)])
+    const next = last.replace(/\d+(?=\.log)/, (id) => String(Number(id) + 2).padStart(10, '0'))
+    const { texts, sim } = await reopen(changed(snapshot, next, stale))
+    expect(texts).toEqual(frames.flat())
+    expect(sim.log?.recovery.quarantined).toHaveLength(1)
   })
 })
 
@@ -212,6 +243,56 @@ describe('recovery', () => {
     const { texts, error } = await reopen(changed(snapshot, file, torn))
     expect(error).toBeNull()
     expect(texts).toEqual(['a 1', 'a 2'])
+  })
+
+  test('does not take a frame of another history for its own, even with the right number, salt and place', async () => {
+    const histories: Buffer[] = []
+    let path = ''
+    for (const second of ['b 1', 'b 2']) {
+      const sim = new SimLog(8)
+      await sim.opened()
+      for (const text of ['a 1', second, 'c 1', 'd 1']) {
+        sim.append(text)
+        await sim.commit()
+      }
+      path = logFiles(sim.disk.snapshot())[0]!
+      histories.push(sim.disk.contents(path))
+    }
+    const [one, other] = histories as [Buffer, Buffer]
+    expect(one.length).toBe(other.length)
+    const frameBytes = 48 + 24 + 3
+    const third = 1024 + 2 * frameBytes
+    const mixed = Buffer.concat([
+      one.subarray(0, third),
+      other.subarray(third, third + frameBytes),
+      one.subarray(third + frameBytes),
+    ])
+    const sim = new SimLog(8)
+    await sim.opened()
+    const files = sim.disk.snapshot()
+    files.set(path, mixed)
+    files.delete(`${simLogDirectory}/LOCK`)
+    const { error } = await reopen(files)
+    expect(error).toMatchObject({ code: 'E_STORAGE_CORRUPT', offset: third })
+  })
+
+  test('does not take a segment of another history for its own', async () => {
+    const snapshots: Map<string, Buffer>[] = []
+    for (const last of ['b 1', 'b 2']) {
+      const sim = new SimLog(9)
+      await sim.opened({ segmentBytesMax: 1170 })
+      for (const text of ['a 1', last, 'c 1', 'd 1']) {
+        sim.append(text)
+        await sim.commit()
+      }
+      await sim.close()
+      snapshots.push(sim.disk.snapshot())
+    }
+    const [one, other] = snapshots as [Map<string, Buffer>, Map<string, Buffer>]
+    const first = logFiles(one)[0]!
+    expect(logFiles(one).length).toBeGreaterThan(1)
+    const { error } = await reopen(changed(one, first, other.get(first)!))
+    expect(error).toMatchObject({ code: 'E_STORAGE_CORRUPT', file: first })
   })
 
   test('reads frames larger than its window', async () => {

@@ -159,8 +159,10 @@ class Recovery {
     notes: [],
   }
   private found: FoundSegment[] = []
-  /** The last segment, if it was never synced: its headers are not there. */
-  private unborn: FoundSegment | null = null
+  /** The last segment, if both its headers are lost, or never were. */
+  private headless: FoundSegment | null = null
+  /** The number of the frame that would come next. */
+  private lsnNext = 0
   private retained: Map<number, RetainedEntry> | null = null
   private retainedIdMax = 0
   private syncedLsn = 0
@@ -196,10 +198,11 @@ class Recovery {
       })
     }
     const leftovers = this.judgeRetention()
+    if (this.headless !== null) await this.judgeHeadless(this.headless)
 
     await this.setTemporariesAside()
     if (this.torn !== null) await this.setTornTailAside(this.torn.found, this.torn.offset)
-    if (this.unborn !== null) await this.setFileAside(`${segmentName(this.unborn.segment.id)}`)
+    if (this.headless !== null) await this.setFileAside(segmentName(this.headless.segment.id))
     const segment = await this.beginSegment(this.held[0]?.offset ?? sealedBytes)
     await this.trim()
     await this.remove(leftovers)
@@ -215,7 +218,7 @@ class Recovery {
 
   async closeFiles(): Promise<void> {
     for (const found of this.found) await found.file.close().catch(() => {})
-    if (this.unborn !== null) await this.unborn.file.close().catch(() => {})
+    if (this.headless !== null) await this.headless.file.close().catch(() => {})
   }
 
   // ---------------------------------------------------------------------------------------------------- reading
@@ -252,25 +255,33 @@ class Recovery {
       // It was written when everything before it was synced.
       this.syncedLsn = Math.max(this.syncedLsn, header.firstLsn - 1)
     }
-    // A segment in the making has no headers, for they are synced with its first frame. A second frame means that the
-    // first one was synced, and the headers with it: then they are damaged, which is another matter.
-    const last = this.found.at(-1)
-    if (last?.isUnreadable === true && !(await this.hasSecondFrame(last))) {
-      this.found.pop()
-      this.unborn = last
-    }
+    // Judged when it is known where the others end.
+    if (this.found.at(-1)?.isUnreadable === true) this.headless = this.found.pop() ?? null
     this.report.segments = this.found.length
   }
 
-  private async hasSecondFrame(found: FoundSegment): Promise<boolean> {
-    this.reader.begin(found.file, found.fileBytes)
-    const first = await this.reader.load(framesStart, frameHeaderBytes)
-    if (first === -1 || !hasFrameMagic(this.reader.buffer, first)) return false
-    const lsn = frameLsn(this.reader.buffer, first)
-    const secondOffset = framesStart + frameBytes(this.reader.buffer, first)
-    const second = await this.reader.load(secondOffset, frameHeaderBytes)
-    if (second === -1 || !hasFrameMagic(this.reader.buffer, second)) return false
-    return frameLsn(this.reader.buffer, second) === lsn + 1
+  /**
+   * A last segment without headers. While a segment is being made it has none, for they are synced with its first frame. A
+   * second frame means that the first one was synced, and the headers with it: then they are damaged. Frames with lower
+   * numbers do not count, they are what the blocks of the disk held before. The only segment was never made that way.
+   */
+  private async judgeHeadless(headless: FoundSegment): Promise<void> {
+    const isUnborn = this.found.length > 0 && (await this.firstSyncedLsn(headless)) < this.lsnNext
+    if (isUnborn) return
+    const { path } = headless.segment
+    this.report.damages.push(this.judge(path, 0, 'both copies of its header are lost'))
+  }
+
+  /** The LSN of the first frame if one with the next number seems to follow it, else 0. Without the salt, no checksums. */
+  private async firstSyncedLsn(headless: FoundSegment): Promise<number> {
+    const { reader } = this
+    reader.begin(headless.file, headless.fileBytes)
+    const first = await reader.load(framesStart, frameHeaderBytes)
+    if (first === -1 || !hasFrameMagic(reader.buffer, first)) return 0
+    const lsn = frameLsn(reader.buffer, first)
+    const second = await reader.load(framesStart + frameBytes(reader.buffer, first), frameHeaderBytes)
+    if (second === -1 || !hasFrameMagic(reader.buffer, second)) return 0
+    return frameLsn(reader.buffer, second) === lsn + 1 ? lsn : 0
   }
 
   /** Reads one segment; returns where it ends. */
@@ -309,6 +320,7 @@ class Recovery {
       }
       if (isLast && (await this.isTorn(found, offset, lsn))) {
         this.torn = { found, offset }
+        this.lsnNext = lsn
         this.lsnMax = Math.max(this.lsnMax, lsn)
         segment.bytes = offset
         return offset
@@ -330,7 +342,10 @@ class Recovery {
       await this.damaged(index, offset, 0, 'its last frame is not the one that the next segment names')
     }
     // The frame after the last one may have been begun without leaving a byte.
-    if (isLast) this.lsnMax = Math.max(this.lsnMax, lsn)
+    if (isLast) {
+      this.lsnNext = lsn
+      this.lsnMax = Math.max(this.lsnMax, lsn)
+    }
     segment.bytes = offset
     return offset
   }

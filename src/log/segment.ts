@@ -67,6 +67,8 @@ export class Segment {
   movedFrom: Segment | null = null
 
   // The rest is the log's own.
+  /** Given up; its file goes when the frame that says so is durable. */
+  isRetiring = false
   readonly epoch: number
   salt: Buffer
   saltCrc: number
@@ -97,7 +99,7 @@ export class Segment {
 
   /** Whether nothing needs the file any more. A record that moved here may still be counted where it came from. */
   get isRetirable(): boolean {
-    return this.sealed && !this.isReferred
+    return this.sealed && !this.isRetiring && !this.isReferred
   }
 
   private get isReferred(): boolean {

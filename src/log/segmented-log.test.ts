@@ -91,6 +91,7 @@ describe('SegmentedLog', () => {
       await sim.commit()
     }
     expect(log.segments.length).toBeGreaterThan(3)
+    expect(new Set(log.segments.map((segment) => segment.salt.toString('hex'))).size).toBe(log.segments.length)
     // The last two: where the log ends, and where it goes on.
     expect(log.segments.slice(0, -2).every((segment) => segment.sealed)).toBe(true)
     await sim.close()

@@ -263,11 +263,9 @@ export class SegmentedLog {
    */
   retire(segments: readonly Segment[]): void {
     for (const segment of segments) {
-      assert(segment.isRetirable, 'only a sealed segment without references is given up')
-      assert(this.all.includes(segment), 'only a segment of this log is given up, and once')
-      if (!this.retiring.includes(segment) && this.flight?.retiring.includes(segment) !== true) {
-        this.retiring.push(segment)
-      }
+      assert(segment.isRetirable, 'only a sealed segment without references is given up, and once')
+      segment.isRetiring = true
+      this.retiring.push(segment)
     }
   }
 
@@ -370,7 +368,7 @@ export class SegmentedLog {
     if (segment !== previous) {
       previous.sealed = true
       this.tail = segment
-      this.removing = this.removing.then(() => this.trimAndClose(previous))
+      this.removing = this.removing.then(() => this.closeFile(previous))
     }
     this.durableLsnNow = batch.lsn
     this.flight = null
@@ -475,7 +473,7 @@ export class SegmentedLog {
   private appendRetained(): void {
     const { retiring } = this
     this.retiring = []
-    const kept = this.all.filter((segment) => !retiring.includes(segment))
+    const kept = this.all.filter((segment) => !segment.isRetiring)
     let at = this.begin(recordTypeRetained, recordFlagCritical, kept.length * 12)
     const { buffer } = this.open
     for (const segment of kept) {
@@ -505,10 +503,9 @@ export class SegmentedLog {
     } catch {}
   }
 
-  private async trimAndClose(segment: Segment): Promise<void> {
+  private async closeFile(segment: Segment): Promise<void> {
     const { file } = segment
     segment.file = null
-    if (!segment.isTrimmed) await this.trim(segment)
     await file?.close().catch(() => {})
   }
 

@@ -84,6 +84,12 @@ export class Message {
     return decodeProperties(this.source, this.propertiesStart, this.propertiesEnd)
   }
 
+  /** Copies the content into a buffer of its own. */
+  own(): void {
+    this.moveTo(Buffer.allocUnsafeSlow(this.contentBytes), 0)
+    this.owned = true
+  }
+
   /** Copies the content to `target[start …)` and lives there from now on. */
   moveTo(target: Buffer, start: number): void {
     const propertiesLength = this.propertiesEnd - this.propertiesStart

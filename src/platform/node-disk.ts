@@ -100,7 +100,7 @@ class NodeDiskFile implements DiskFile {
         fs.write(descriptor, buffer, from, end - from, position + from - start, (error, bytes) => {
           if (error !== null) reject(error)
           else if (from + bytes >= end) resolve()
-          else if (bytes === 0) reject(Object.assign(new Error('ENOSPC: the system wrote nothing'), { code: 'ENOSPC' }))
+          else if (bytes === 0) reject(nothingWritten())
           else writeFrom(from + bytes)
         })
       }
@@ -149,6 +149,11 @@ class NodeDiskFile implements DiskFile {
       fs.close(this.descriptor, (error) => (error == null ? resolve() : reject(error)))
     })
   }
+}
+
+/** POSIX allows a write of 0 bytes without an error; trying again for ever would help nobody. */
+function nothingWritten(): Error {
+  return Object.assign(new Error('ENOSPC: the system wrote nothing'), { code: 'ENOSPC', syscall: 'write' })
 }
 
 // One registry per process even if two copies of this package are loaded, hence the global symbol. Worker threads have

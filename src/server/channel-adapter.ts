@@ -8,6 +8,7 @@
  *
  * What the broker does not know lives here: reserved fields, noWait, and "the queue declared last on this channel".
  */
+import { closeArguments } from '../amqp/close-reason.ts'
 import { commandOf, isNoWait, replyMethodOf } from '../amqp/commands.ts'
 import { ContentAssembler } from '../amqp/content-assembler.ts'
 import { DeliveryHead, methodHead } from '../amqp/content-heads.ts'
@@ -29,7 +30,6 @@ import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../model/command.ts'
 import { BrokerError, replyCodes } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
-import { closeText } from './close-text.ts'
 import { HeldFrames } from './held-frames.ts'
 import { LastQueue } from './last-queue.ts'
 
@@ -253,13 +253,7 @@ export class ChannelAdapter implements ChannelEvents {
   }
 
   private sendClose(error: BrokerError, method: number): void {
-    const args = {
-      replyCode: error.number,
-      replyText: closeText(error),
-      classId: method >>> 16,
-      methodId: method & 65535,
-    }
-    this.frames.method(this.number, 'channel.close', args)
+    this.frames.method(this.number, 'channel.close', closeArguments(error, method))
   }
 
   // What the broker says.

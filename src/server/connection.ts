@@ -9,8 +9,11 @@
  * in a turn as one write, and is the one place where an error becomes connection.close. Nothing a peer sends gets past it:
  * what is neither the peer's fault nor known is reported, costs that peer its connection, and no one else anything.
  */
+import { closeArguments } from '../amqp/close-reason.ts'
+import { ConnectionOutput, type OutputEvents } from '../amqp/connection-output.ts'
 import { FrameReader, type FrameSink, frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
 import type { BufferPool, FrameWriter } from '../amqp/frame-writer.ts'
+import { Heartbeat } from '../amqp/heartbeat.ts'
 import { type Arguments, decodeMethod, type Method, type MethodName } from '../amqp/methods.ts'
 import { PublishDecoder } from '../amqp/publish-decoder.ts'
 import type { ShortStringCache } from '../amqp/short-strings.ts'
@@ -21,10 +24,7 @@ import { limits } from '../model/limits.ts'
 import type { Connection, ConnectionEvents } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
 import { ChannelAdapter, type ChannelHost } from './channel-adapter.ts'
-import { closeText } from './close-text.ts'
-import { ConnectionOutput, type OutputEvents } from './connection-output.ts'
 import { Handshake, type HandshakeHost } from './handshake.ts'
-import { Heartbeat } from './heartbeat.ts'
 import { HeldFrames } from './held-frames.ts'
 import { ProtocolHeader } from './protocol-header.ts'
 import { pauseReasons, ReadGate } from './read-gate.ts'
@@ -429,13 +429,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private sayClose(error: BrokerError, methodId: number): void {
     this.state = 'closing'
     this.detachChannels()
-    const args = {
-      replyCode: error.number,
-      replyText: closeText(error),
-      classId: methodId >>> 16,
-      methodId: methodId & 65535,
-    }
-    this.send('connection.close', args)
+    this.send('connection.close', closeArguments(error, methodId))
     this.gate.openForGood()
     this.expireIn(this.heartbeatSeconds > 0 ? Math.min(this.heartbeatSeconds * 1000, closeMs) : closeMs)
     void this.endSession()

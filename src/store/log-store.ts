@@ -12,7 +12,7 @@ import { copyRange } from '../lib/copy-range.ts'
 import { LogError } from '../log/log-error.ts'
 import type { Segment } from '../log/segment.ts'
 import { type LogEvents, type LogOptions, SegmentedLog } from '../log/segmented-log.ts'
-import { LeveretError } from '../model/errors.ts'
+import { BrokerError, LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -47,6 +47,8 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   /** The frame whose durability ends the snapshot under way; 0 = none is. */
   private snapshotLsn = 0
   private closing = false
+  /** The log has failed and takes no more records. */
+  private isBroken = false
   private readonly writer = new ByteWriter(256)
   /** Exchange and routing key of the last publish as the record has them; publishers repeat themselves. */
   private readonly names = Buffer.alloc(2 + 2 * 255)
@@ -92,7 +94,8 @@ export class LogStore implements Store, SettlementListener, LogEvents {
       throw translate(error)
     }
     try {
-      const { messages } = replay.finish((queueId) => this.makeIndex(queueId), this.recovered)
+      const { epoch } = this.log.openSegment
+      const { messages } = replay.finish(epoch, (queueId) => this.makeIndex(queueId), this.recovered)
       for (const record of replay.topology) sink(record)
       // Whatever the topology does not know belongs to queues that were deleted.
       for (const index of this.recovered.values()) index.drop()
@@ -106,6 +109,8 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   }
 
   appendTopology(record: TopologyRecord): void {
+    // When the log has failed the sessions still end, and auto-delete queues with them. Nobody is told that it was stored.
+    if (this.isBroken) return
     this.writer.length = 0
     encodeTopology(this.writer, record)
     this.appendWritten(recordTypes.topology)
@@ -196,10 +201,13 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     this.closing = true
     this.ackTimer?.()
     this.ackTimer = null
-    this.writeSettlements()
-    this.writeDelivered()
-    this.writer.length = 0
-    this.appendWritten(recordTypes.clean)
+    if (!this.isBroken) {
+      this.writeSettlements()
+      this.writeDelivered()
+      this.writer.length = 0
+      this.writer.varint(this.log.openSegment.epoch)
+      this.appendWritten(recordTypes.clean)
+    }
     try {
       await this.log.close()
     } catch (error) {
@@ -225,6 +233,7 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   }
 
   failed(error: LogError): void {
+    this.isBroken = true
     this.events.failed(translate(error))
   }
 
@@ -340,7 +349,7 @@ function writeU32(buffer: Buffer, at: number, value: number): number {
 
 /** The log's errors in the words of the public API. */
 function translate(error: unknown): Error {
-  if (error instanceof ByteReaderError || error instanceof RangeError) {
+  if (error instanceof ByteReaderError || error instanceof RangeError || error instanceof BrokerError) {
     return new LeveretError('E_STORAGE_CORRUPT', `a record of the log cannot be read: ${error.message}`, error)
   }
   if (error instanceof LogError) return new LeveretError(error.code, error.message, error)

@@ -36,11 +36,6 @@ export class RangeList {
     this.closed.length = 0
   }
 
-  /** Bytes that `encode` writes at most. */
-  get encodedBytesMax(): number {
-    return 8 + (this.closed.length + 2) * 8
-  }
-
   encode(writer: ByteWriter): void {
     if (this.start === 0) {
       writer.varint(0)
@@ -74,7 +69,8 @@ export class RangeList {
     pairs.sort((left, right) => left[0] - right[0])
     const merged: number[] = []
     for (const [start, end] of pairs) {
-      if (merged.length > 0 && start <= (merged.at(-1) as number) + 1) merged[merged.length - 1] = end
+      const last = merged.at(-1)
+      if (last !== undefined && start <= last + 1) merged[merged.length - 1] = Math.max(last, end)
       else merged.push(start, end)
     }
     return merged

@@ -12,7 +12,7 @@
  *     6  DELIVERED  queue id u32 | ranges of live sequences that were handed out; written at a clean close
  *     12 SNAPSHOT   next queue id varint; the TOPOLOGY and LIVE records of its frame are then all there is
  *     13 LIVE       queue id u32 | next sequence varint | ranges of live sequences
- *     14 CLEAN      empty: what DELIVERED does not name was never handed out
+ *     14 CLEAN      epoch varint; what DELIVERED does not name was never handed out up to the end of that opening
  *
  * A snapshot makes every record before it unnecessary but the PUBLISH records that a LIVE range names: it is what allows
  * segments without live messages to be deleted anywhere in the log.

@@ -25,10 +25,14 @@ export class Replay implements RecoverySink {
   /** Every topology record since the last snapshot, that one's own first. */
   topology: TopologyRecord[] = []
   nextQueueId = 1
+  /** Whether the last run said that it ended; known after `finish`. */
   clean = true
   readonly notes: string[] = []
   private readonly queues = new Map<number, RecoveredQueue>()
   private readingSnapshot = false
+  private isEmpty = true
+  /** The opening that the last record ended; 0 if it is another record. */
+  private cleanEpoch = 0
 
   record(
     type: number,
@@ -39,7 +43,8 @@ export class Replay implements RecoverySink {
     payloadEnd: number,
     segment: Segment,
   ): void {
-    this.clean = false
+    this.isEmpty = false
+    this.cleanEpoch = 0
     const reader = new ByteReader(buffer, payloadStart, payloadEnd)
     switch (type) {
       case recordTypes.publish:
@@ -72,7 +77,7 @@ export class Replay implements RecoverySink {
         return
       }
       case recordTypes.clean:
-        this.clean = true
+        this.cleanEpoch = reader.varint()
         return
       default:
         if ((flags & criticalFlag) !== 0) {
@@ -90,8 +95,16 @@ export class Replay implements RecoverySink {
     for (const [queueId, queue] of this.queues) if (!queue.inSnapshot) this.queues.delete(queueId)
   }
 
-  /** Turns what lives into indexes; returns how many messages that are. */
-  finish(makeIndex: (queueId: number) => QueueIndex, into: Map<number, QueueIndex>): { messages: number } {
+  /**
+   * Turns what lives into indexes; returns how many messages that are. `epoch` is that of the present opening: one that
+   * ended without a record since then may have handed out anything.
+   */
+  finish(
+    epoch: number,
+    makeIndex: (queueId: number) => QueueIndex,
+    into: Map<number, QueueIndex>,
+  ): { messages: number } {
+    this.clean = this.isEmpty || this.cleanEpoch === epoch - 1
     let messages = 0
     for (const [queueId, queue] of this.queues) {
       const index = makeIndex(queueId)
@@ -159,7 +172,8 @@ export class Replay implements RecoverySink {
   private queue(queueId: number): RecoveredQueue {
     let queue = this.queues.get(queueId)
     if (queue === undefined) {
-      queue = { entries: new Map(), nextSequence: 1, inSnapshot: false }
+      // A frame that holds a snapshot may go on behind it: what is declared there is not in it, and lives.
+      queue = { entries: new Map(), nextSequence: 1, inSnapshot: this.readingSnapshot }
       this.queues.set(queueId, queue)
     }
     return queue

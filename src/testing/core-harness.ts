@@ -136,6 +136,11 @@ export interface Delivery {
   readonly message: Message
 }
 
+/** Whoever can bring the broker to rest. Where the disk takes time, that is nobody: then `give`, wait and look. */
+export interface Settling {
+  settle(): void
+}
+
 /** A channel and everything it was told. Commands settle the broker before they return, unless they say otherwise. */
 export class CoreChannel implements ChannelEvents {
   readonly port: Channel
@@ -147,11 +152,11 @@ export class CoreChannel implements ChannelEvents {
   flushes = 0
   /** Called inside `delivered`, as a handler of an embedded consumer is. */
   onDelivered: ((delivery: Delivery) => void) | null = null
-  private readonly core: Core
+  private readonly core: Settling
   private readonly session: Session
   private lastId = 0
 
-  constructor(core: Core, session: Session) {
+  constructor(core: Settling, session: Session) {
     this.core = core
     this.session = session
     this.port = session.openChannel(this)
@@ -352,9 +357,9 @@ export class CoreChannel implements ChannelEvents {
 export class CoreSession implements SessionEvents {
   readonly lines: string[] = []
   port!: Session
-  private readonly core: Core
+  private readonly core: Settling
 
-  constructor(core: Core) {
+  constructor(core: Settling) {
     this.core = core
   }
 

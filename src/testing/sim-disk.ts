@@ -432,12 +432,22 @@ export class SimDisk implements Disk {
       let to = Math.min(range.to, visible.length)
       if (fate === 'torn') to = range.from + prng.below(Math.max(1, to - range.from))
       if (fate === 'lost' || to <= range.from) continue
-      if (fate === 'garbage') prng.fill(image.subarray(range.from, to))
+      if (fate === 'garbage') this.garble(image.subarray(range.from, to), range.from)
       else visible.copy(image, range.from, range.from, to)
     }
     inode.durable = resized(image, inode.dirty.size === 0 ? durable.length : length)
     inode.visible = copyOf(inode.durable)
     inode.dirty.clear()
+  }
+
+  /** Noise, or what another file has in the same place: blocks are used again, and old frames look like new ones. */
+  private garble(target: Buffer, offset: number): void {
+    const { prng } = this
+    prng.fill(target)
+    if (prng.chance(0.5)) return
+    const files = [...this.durableNames.values()]
+    const other = files[prng.below(files.length)]
+    if (other !== undefined && other.durable.length > offset) other.durable.copy(target, 0, offset)
   }
 }
 

@@ -7,7 +7,7 @@ import { connect } from 'amqplib'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { LeveretProcess } from '../support/leveret-process.ts'
 import { realLines } from '../support/real-lines.ts'
-import { runLeveret } from '../support/run-leveret.ts'
+import { type Outcome, runLeveret } from '../support/run-leveret.ts'
 import { removeFolder, temporaryFolder } from '../support/temporary-folder.ts'
 
 const lineCount = 120_000
@@ -27,12 +27,18 @@ afterAll(async () => {
 })
 
 /** Resolves when the queue holds so many messages; each answer of the broker is followed by the next question. */
-async function untilQueued(count: number): Promise<void> {
+async function untilQueued(count: number, sending: Promise<Outcome>): Promise<void> {
+  let early: Outcome | null = null
+  void sending.then((outcome) => {
+    early = outcome
+  })
   const model = await connect(leveret.url)
   model.on('error', () => {})
   const channel = await model.createChannel()
   await channel.assertQueue(queue, { durable: true })
-  while ((await channel.checkQueue(queue)).messageCount < count);
+  while ((await channel.checkQueue(queue)).messageCount < count) {
+    if (early !== null) throw new Error(`leveret send ended early: ${JSON.stringify(early)}`)
+  }
   await model.close()
 }
 
@@ -52,7 +58,7 @@ it('takes 120,000 real lines through two kills without losing or mixing up one',
   let skip = 0
   for (const [round, killAt] of [lineCount / 3, (lineCount * 2) / 3].entries()) {
     const sending = runLeveret(['send', queue, '--to', leveret.url, '--skip', String(skip)], { input })
-    await untilQueued(killAt)
+    await untilQueued(killAt, sending)
     await leveret.kill()
     const sent = await sending
     expect(sent.code, sent.stderr).toBe(1)

@@ -12,7 +12,7 @@ export function realLines(count: number): string[] {
   const lines: string[] = []
   for (const file of files) {
     if (lines.length >= count) break
-    lines.push(...readFileSync(join(folder, file), 'latin1').split('\n'))
+    for (const line of readFileSync(join(folder, file), 'latin1').split('\n')) lines.push(line)
   }
   if (lines.length < count) throw new Error(`only ${lines.length} lines in ${folder}`)
   return lines.slice(0, count)

@@ -29,7 +29,7 @@ export function runLeveret(args: readonly string[], { input, output }: RunOption
   child.stdout?.on('data', (chunk: Buffer) => {
     stdout += chunk.toString()
   })
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     stderr += chunk.toString()
   })
   return new Promise((resolve, reject) => {

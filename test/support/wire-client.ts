@@ -90,7 +90,12 @@ export class WireClient implements FrameSink {
     return this.take().map(({ channel, name, args }) => {
       const where = `${channel} ${name}`
       if (name === 'connection.close' || name === 'channel.close') {
-        return `${where} ${args['replyCode']} ${args['replyText']} (${args['classId']},${args['methodId']})`
+        return [
+          where,
+          args['replyCode'],
+          args['replyText'],
+          `(${String(args['classId'])},${String(args['methodId'])})`,
+        ].join(' ')
       }
       return where
     })

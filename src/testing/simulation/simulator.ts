@@ -12,9 +12,10 @@ import { SimMachine } from '../sim-host.ts'
 import { SimNetwork } from '../sim-network.ts'
 import { Checker, type Match } from './checker.ts'
 import { Client } from './client.ts'
-import { crashDisk } from './crash.ts'
+import { crashDisk, cutPower, endProcess } from './crash.ts'
 import { DurableState } from './facts.ts'
 import { dataDirectory, openBroker, type OpenedBroker } from './found-state.ts'
+import { LastClient } from './last-client.ts'
 import { Ledger } from './ledger.ts'
 import { type Ending, makePlan, pick, type Plan } from './plan.ts'
 import { type Candidate, Reference } from './reference.ts'
@@ -41,4 +42,397 @@ export interface SimulationResult {
   readonly diskOperations: number
   readonly publishes: number
   readonly confirms: number
+}
+
+/** Runs the history of one seed to its end or to the first violation. */
+export async function simulate(seed: number, options: SimulationOptions): Promise<SimulationResult> {
+  const simulation = new Simulation(seed, options)
+  try {
+    await simulation.run()
+  } catch (error) {
+    simulation.trace.violated(error instanceof Violation ? error : unexpected(error))
+  }
+  return simulation.result()
+}
+
+/** A crash that is due at some operation of the disk. */
+interface CrashPlan {
+  readonly index: number
+  readonly isProcessOnly: boolean
+}
+
+class Simulation {
+  readonly trace: Trace
+  private readonly seed: number
+  private readonly options: SimulationOptions
+  private readonly prng: Prng
+  private readonly plan: Plan
+  private readonly clock = new SimClock()
+  private readonly disk: SimDisk
+  private readonly network: SimNetwork
+  private readonly machine = new SimMachine()
+  private readonly ledger: Ledger
+  private readonly reference = new Reference()
+  private readonly checker: Checker
+  private process: SimProcess | null = null
+  private opened: OpenedBroker | null = null
+  private witness: Witness | null = null
+  private clients: Client[] = []
+  private crashPlan: CrashPlan | null = null
+  private writeFaults: { from: number; to: number; code: string } | null = null
+  private syncFault: { from: number; model: 'clean' | 'reverted' } | null = null
+  /** Operations that failed in this life. */
+  private faults = 0
+  private wantsProbe = false
+  /** What the disk may hold while no broker is open on it. */
+  private candidates: readonly Candidate[] = [{ lsn: 0, state: new DurableState() }]
+  private openLsn = 1
+  private match: Match | null = null
+  private crashes = 0
+  private recoveries = 0
+  private probes = 0
+  private confirms = 0
+
+  constructor(seed: number, options: SimulationOptions) {
+    this.seed = seed
+    this.options = options
+    this.prng = new Prng(seed)
+    this.plan = makePlan(this.prng)
+    this.trace = new Trace(this.clock, options.print)
+    this.disk = new SimDisk(this.clock, this.prng.nextU32(), { latencyMsMax: this.plan.diskLatencyMs })
+    this.disk.fault = (operation) => this.faultOf(operation)
+    this.network = new SimNetwork(this.clock, new Prng(this.prng.nextU32()), {
+      latencyMsMax: this.plan.networkLatencyMs,
+    })
+    this.ledger = new Ledger(this.trace)
+    this.checker = new Checker(this.ledger, this.plan.segmentBytesMax)
+  }
+
+  result(): SimulationResult {
+    return {
+      seed: this.seed,
+      hash: this.trace.hash,
+      transport: this.plan.transport,
+      violation: this.trace.violation,
+      crashes: this.crashes,
+      recoveries: this.recoveries,
+      probes: this.probes,
+      diskOperations: this.disk.operations,
+      publishes: this.ledger.publications.length,
+      confirms: this.confirms,
+    }
+  }
+
+  async run(): Promise<void> {
+    this.trace.add(`seed ${this.seed}: ${JSON.stringify(this.plan)}`)
+    for (let life = 1; life <= this.plan.incarnations; life++) {
+      const ending = pick(this.prng, this.plan.endings)
+      this.trace.add(`-- life ${life}, to end with ${ending}`)
+      this.planTrouble(ending)
+      if (await this.open()) await this.live(ending)
+      this.calm()
+      await this.examine()
+    }
+    this.trace.add('-- the last life, without trouble')
+    await this.lastLife()
+  }
+
+  // ------------------------------------------------------------------------------------------------- trouble
+
+  private planTrouble(ending: Ending): void {
+    const { prng, disk } = this
+    // An opening takes about forty operations: some crashes must hit it.
+    const index = disk.operations + (prng.chance(0.3) ? prng.below(45) : 40 + prng.below(prng.chance(0.5) ? 60 : 400))
+    if (ending === 'power' || ending === 'process') this.planCrash(index, ending === 'process')
+    else if (ending === 'close' && prng.chance(0.3)) this.planCrash(index, prng.chance(0.3))
+    else if (ending === 'write-fault') {
+      const code = prng.chance(0.7) ? 'ENOSPC' : 'EIO'
+      this.writeFaults = { from: index, to: index + 1 + prng.below(12), code }
+    } else if (ending === 'sync-fault') this.syncFault = { from: index, model: prng.chance(0.7) ? 'clean' : 'reverted' }
+  }
+
+  private planCrash(index: number, isProcessOnly: boolean): void {
+    this.crashPlan = { index, isProcessOnly }
+    // Just before the operation, or while it is under way.
+    this.disk.stopAt = this.prng.chance(0.5) ? index : index + 1
+  }
+
+  private calm(): void {
+    this.crashPlan = null
+    this.writeFaults = null
+    this.syncFault = null
+    this.faults = 0
+    this.disk.stopAt = Number.POSITIVE_INFINITY
+  }
+
+  private faultOf({ index, kind, path, bytes }: SimOperation): SimFault | null {
+    const { writeFaults, syncFault, prng } = this
+    let fault: SimFault | null = null
+    const isWrite = kind === 'write' || kind === 'create'
+    if (writeFaults !== null && isWrite && index >= writeFaults.from && index < writeFaults.to) {
+      fault = { code: writeFaults.code, bytesWritten: prng.below(bytes + 1) }
+    } else if (syncFault !== null && index >= syncFault.from && (kind === 'sync' || kind === 'syncDirectory')) {
+      fault = { code: 'EIO', model: syncFault.model }
+      this.syncFault = null
+    }
+    if (fault !== null) this.faults++
+    const size = bytes > 0 ? ` ${bytes} bytes` : ''
+    this.trace.add(`    disk ${index} ${kind} ${path}${size}${fault === null ? '' : ` FAILS ${fault.code}`}`)
+    return fault
+  }
+
+  private get isCrashDue(): boolean {
+    return this.crashPlan !== null && this.disk.operations > this.crashPlan.index
+  }
+
+  // ------------------------------------------------------------------------------------------------- a life
+
+  /** Opens the broker on what is there; false if it did not get that far. */
+  private async open(): Promise<boolean> {
+    const { plan, clock, disk, network, machine, prng, reference, trace } = this
+    this.process ??= new SimProcess(clock, disk, network, machine, '127.0.0.1', prng.nextU32())
+    const outcome = await this.settled(openBroker(this.process, plan.segmentBytesMax, plan.memoryBytesMax))
+    if (outcome === 'crashed') {
+      this.crash()
+      return false
+    }
+    if (outcome instanceof Error) {
+      trace.add(`open failed: ${outcome.message}`)
+      if (this.faults === 0) throw unexpected(outcome)
+      this.endProcess()
+      return false
+    }
+    this.opened = outcome
+    this.recoveries++
+    const { broker, store } = outcome
+    if (this.match !== null) {
+      adoptFlags(this.match)
+      if (broker.report.clean !== this.match.found.isClean) throw new Violation('I14', 'two recoveries of one disk differ')
+      reference.restart(this.match.state)
+    }
+    trace.add(`opened at frame ${store.openLsn}${broker.report.clean ? '' : ', not clean'}: ${broker.report.messages} messages`)
+    for (const note of broker.report.notes) trace.add(`note: ${note}`)
+    const witness = new Witness(broker, {
+      ledger: this.ledger,
+      reference,
+      trace,
+      frames: store,
+      isOnPlatter: (content) => this.isOnPlatter(content),
+      promised: () => this.promised(),
+    })
+    broker.onFailure((error) => {
+      trace.add(`the broker failed: ${error.message}`)
+      witness.hasFailed = true
+    })
+    this.witness = witness
+    return true
+  }
+
+  private async live(ending: Ending): Promise<void> {
+    const { plan, prng } = this
+    this.startClients(plan.clients)
+    const isOver = (): boolean => this.isCrashDue || this.witness?.hasFailed === true || this.clients.every(isDone)
+    await this.stepWhile(() => !isOver(), this.clock.monotonicMs() + 120_000)
+    // What is under way gets some time, or none.
+    const endMs = this.clock.monotonicMs() + pick(prng, [0, 1, 10, 3000])
+    await this.stepWhile(() => !this.isCrashDue, endMs)
+    for (const client of this.clients) client.stop()
+    await this.end(ending)
+  }
+
+  private async end(ending: Ending): Promise<void> {
+    const { store } = this.opened as OpenedBroker
+    if (this.isCrashDue || ending === 'power' || ending === 'process') this.crash()
+    else if (this.witness?.hasFailed === true) await this.afterFailure()
+    else await this.close()
+    this.openLsn = store.openLsn
+    this.candidates = this.reference.candidates(store.durableLsn, store.openLsn)
+    this.opened = null
+    this.witness = null
+  }
+
+  private async close(): Promise<void> {
+    const outcome = await this.settled((this.witness as Witness).close())
+    if (outcome === 'crashed') return this.crash()
+    if (outcome instanceof Error) {
+      this.trace.add(`close failed: ${outcome.message}`)
+      if (this.faults === 0) throw unexpected(outcome)
+    }
+    this.endProcess()
+  }
+
+  /** Nothing may be said any more; the host process may open the folder again, or all may end. */
+  private async afterFailure(): Promise<void> {
+    if (this.prng.chance(0.4)) return this.crash()
+    const outcome = await this.settled((this.witness as Witness).close())
+    if (outcome === 'crashed') return this.crash()
+    if (!(outcome instanceof Error)) throw new Violation('I9', 'close says that all is stored after the storage had failed')
+    this.trace.add(`close failed: ${outcome.message}`)
+    if (this.prng.chance(0.5)) this.endProcess()
+    else this.bury()
+  }
+
+  private crash(): void {
+    const { prng, disk } = this
+    const isProcessOnly = this.crashPlan?.isProcessOnly ?? prng.chance(0.3)
+    this.crashes++
+    this.endProcess()
+    if (isProcessOnly) this.trace.add('CRASH process: the page cache survives')
+    else {
+      this.trace.add(`CRASH ${cutPower(disk, prng)}`)
+      this.machine.reboot()
+    }
+  }
+
+  private endProcess(): void {
+    this.process?.kill()
+    this.process = null
+    endProcess(this.disk)
+    this.bury()
+  }
+
+  /** What is left of the broker is heard no more. */
+  private bury(): void {
+    if (this.witness !== null) this.witness.isDead = true
+    for (const client of this.clients) client.stop()
+    this.clients = []
+  }
+
+  // ------------------------------------------------------------------------------------------------- steps
+
+  /** Lets things happen while `goesOn`, at most until `untilMs`. */
+  private async stepWhile(goesOn: () => boolean, untilMs: number): Promise<void> {
+    while (goesOn() && (await this.step(untilMs)));
+  }
+
+  private async step(untilMs: number): Promise<boolean> {
+    const happened = await this.clock.step(untilMs)
+    const uncaught = this.options.takeUncaught()
+    if (this.trace.violation !== null) throw this.trace.violation
+    if (uncaught != null) throw unexpected(uncaught)
+    if (this.wantsProbe) {
+      this.wantsProbe = false
+      if (!this.isCrashDue) await this.probe()
+    }
+    return happened
+  }
+
+  /** Steps until the promise is settled or a crash is due. */
+  private async settled<T>(promise: Promise<T>): Promise<T | Error | 'crashed'> {
+    let outcome: T | Error | null = null
+    let isSettled = false
+    promise.then(
+      (value) => {
+        outcome = value
+        isSettled = true
+      },
+      (error: unknown) => {
+        outcome = error as Error
+        isSettled = true
+      },
+    )
+    await this.stepWhile(() => !isSettled && !this.isCrashDue, this.clock.monotonicMs() + 600_000)
+    if (this.isCrashDue) return 'crashed'
+    if (!isSettled) throw new Violation('liveness', 'the broker does not open or close within ten minutes')
+    return outcome as T | Error
+  }
+
+  // ------------------------------------------------------------------------------------------------- checks
+
+  private promised(): void {
+    this.confirms++
+    if (this.prng.chance(this.plan.probeChance)) this.wantsProbe = true
+  }
+
+  /** What if the power went now? Tried on a copy; the history goes on. */
+  private async probe(): Promise<void> {
+    const { opened, prng, reference } = this
+    if (opened === null) return
+    this.probes++
+    const clock = new SimClock()
+    const copy = this.disk.clone(clock, prng.nextU32())
+    const how = crashDisk(copy, prng)
+    const { store } = opened
+    this.trace.add(`probe: ${how}`)
+    await this.checker.check(clock, copy, reference.candidates(store.durableLsn, store.openLsn), store.openLsn)
+  }
+
+  /** The broker is gone; is what it promised on the disk? */
+  private async examine(): Promise<void> {
+    const { prng, disk, trace, checker } = this
+    const clock = new SimClock()
+    this.match = await checker.check(clock, disk.clone(clock, prng.nextU32()), this.candidates, this.openLsn)
+    trace.add(`examined: the state after frame ${this.match.lsn}`)
+    if (!prng.chance(0.25)) return
+    const secondClock = new SimClock()
+    const second = disk.clone(secondClock, prng.nextU32())
+    await checker.checkTwice(secondClock, second, this.match.found, (copy) => void crashDisk(copy, prng))
+  }
+
+  private isOnPlatter(content: Buffer): boolean {
+    const paths = this.disk.paths().filter((path) => path.startsWith(`${dataDirectory}/log/`))
+    return paths.reverse().some((path) => this.disk.durableContents(path).includes(content))
+  }
+
+  // ------------------------------------------------------------------------------------------------- clients
+
+  private startClients(count: number): void {
+    const { plan, prng, ledger, trace } = this
+    const { clock } = this.process as SimProcess
+    this.clients = []
+    for (let number = 1; number <= count; number++) {
+      const driver = this.witness as Driver
+      const parts = { driver, clock, prng: new Prng(prng.nextU32()), plan, ledger, trace, credentials: null }
+      const client = new Client(`c${this.recoveries}${number}`, parts, plan.steps)
+      this.clients.push(client)
+      client.start()
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------- the end
+
+  /** No more trouble: everything drains, publishers are served, and the folder becomes small again. */
+  private async lastLife(): Promise<void> {
+    assert(await this.open(), 'without trouble the broker opens')
+    const drain = new LastClient(this.ledger, this.trace)
+    const { reference } = this
+    const session = await this.need(this.witness?.openSession(login, drain) as Promise<Session>)
+    drain.begin(session, new Prng(this.prng.nextU32()), [...reference.queues.keys()])
+    await this.stepWhile(() => !drain.isDone, this.clock.monotonicMs() + 60_000)
+    if (!drain.isDone) throw new Violation('liveness', 'a confirm or an answer does not come within a minute')
+    if (reference.messageCount > 0) throw new Violation('liveness', `${reference.messageCount} messages cannot be got`)
+    await this.stepWhile(() => true, this.clock.monotonicMs() + 10_000)
+    const segments = this.disk.paths().filter((path) => path.startsWith(`${dataDirectory}/log/`))
+    if (segments.length > 3) throw new Violation('liveness', `nothing lives, and ${segments.length} segments are there`)
+    await this.end('close')
+    await this.examine()
+    if (this.match?.found.isClean !== true) throw new Violation('I7', 'a clean close is not taken for one')
+  }
+
+  private async need<T>(promise: Promise<T>): Promise<T> {
+    const outcome = await this.settled(promise)
+    if (outcome instanceof Error) throw unexpected(outcome)
+    return outcome as T
+  }
+}
+
+const login: Login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
+
+function isDone(client: Client): boolean {
+  return client.stepsLeft <= 0
+}
+
+/** Recovery decides over redelivered flags; what it decided holds from then on. */
+function adoptFlags({ state, found }: Match): void {
+  for (const [name, queue] of state.queues) {
+    const messages = found.queues.get(name)?.messages ?? []
+    let at = 0
+    for (const entry of queue.entries.values()) entry.handedOut = messages[at++]?.redelivered === true
+  }
+}
+
+function unexpected(error: unknown): Violation {
+  return error instanceof Violation
+    ? error
+    : new Violation('exception', error instanceof Error ? (error.stack ?? error.message) : String(error))
 }

@@ -100,6 +100,8 @@ class AmqplibConnection implements TestConnection {
     const ended = deferred<Failure>()
     this.ended = ended.promise
     model.on('error', (error) => ended.resolve(failureOf(error)))
+    // What an operator does to a connection is no error to amqplib.
+    model.on('close', (error) => error !== undefined && ended.resolve(failureOf(error)))
   }
 
   async openChannel({ confirms = false }: { confirms?: boolean } = {}): Promise<TestChannel> {

@@ -1,16 +1,23 @@
 /**
  * What a connection sends: the frames of a turn, and what happens when the peer reads slower than we write.
  *
- * Above `connectionPendingBytesMax` its consumers get nothing more (`outputFull`); above four times that, which only
- * answers can reach, it is no longer read either (`outputOverfull`). At half the limit all goes on (`outputDrained`).
+ * Above `connectionPendingBytesMax` whoever sends messages should stop (`outputFull`); above four times that, which only
+ * answers can reach, the peer should be read no longer (`outputOverfull`). At half the limit all goes on
+ * (`outputDrained`).
  */
-import { type BufferPool, type ByteOutput, FrameWriter } from '../amqp/frame-writer.ts'
 import { limits } from '../model/limits.ts'
-import type { Connection } from '../platform/network.ts'
+import { type BufferPool, type ByteOutput, FrameWriter } from './frame-writer.ts'
 
 const fullBytes = limits.connectionPendingBytesMax
 const overfullBytes = 4 * fullBytes
 const drainedBytes = fullBytes / 2
+
+/** What it writes to; a connection of the platform's network is one. */
+export interface ByteSocket {
+  write(buffer: Buffer, length: number, written: (buffer: Buffer) => void): boolean
+  /** Bytes that the system has not taken yet. */
+  readonly pendingBytes: number
+}
 
 export interface OutputEvents {
   outputFull(): void
@@ -24,12 +31,12 @@ export class ConnectionOutput implements ByteOutput {
   hasSent = false
   isFull = false
   private isOverfull = false
-  private readonly connection: Connection
+  private readonly socket: ByteSocket
   private readonly events: OutputEvents
   private readonly written: (buffer: Buffer) => void
 
-  constructor(connection: Connection, pool: BufferPool, frameBytesMax: number, events: OutputEvents) {
-    this.connection = connection
+  constructor(socket: ByteSocket, pool: BufferPool, frameBytesMax: number, events: OutputEvents) {
+    this.socket = socket
     this.events = events
     this.frames = new FrameWriter(pool, this, frameBytesMax)
     // One closure per connection, not per write.
@@ -40,13 +47,13 @@ export class ConnectionOutput implements ByteOutput {
   }
 
   get pendingBytes(): number {
-    return this.connection.pendingBytes
+    return this.socket.pendingBytes
   }
 
   write(buffer: Buffer, length: number): void {
     this.hasSent = true
-    const wantsMore = this.connection.write(buffer, length, this.written)
-    const pending = this.connection.pendingBytes
+    const wantsMore = this.socket.write(buffer, length, this.written)
+    const pending = this.socket.pendingBytes
     if (wantsMore && pending <= fullBytes) return
     if (!this.isFull) {
       this.isFull = true
@@ -60,7 +67,7 @@ export class ConnectionOutput implements ByteOutput {
 
   /** The network has taken bytes. */
   relieve(): void {
-    if (!this.isFull || this.connection.pendingBytes > drainedBytes) return
+    if (!this.isFull || this.socket.pendingBytes > drainedBytes) return
     this.isFull = false
     this.isOverfull = false
     this.events.outputDrained()

@@ -1,0 +1,181 @@
+// Commits on a scripted channel: bursts, tx mode, and the search for the one the broker refuses.
+import { describe, expect, it } from 'vitest'
+import { openWorld, type World } from '../../test/support/client-world.ts'
+import { type ScriptedChannel, ScriptedDriver } from '../../test/support/scripted-driver.ts'
+import { BrokerError } from '../model/errors.ts'
+import { Message } from '../model/message.ts'
+import { encodeProperties } from '../model/properties.ts'
+import { clientLimits } from './client-limits.ts'
+import type { Handler, ProcessOptions, Worker } from './worker-options.ts'
+
+interface Stage {
+  readonly world: World
+  readonly driver: ScriptedDriver
+  readonly worker: Worker
+  /** The worker's present channel. */
+  channel(): ScriptedChannel
+  deliver(tag: number, id: string): void
+}
+
+/** A worker that answers every message, so that every acknowledgement needs a commit. */
+async function stage(
+  commits: 'native' | 'tx',
+  handler: Handler<unknown, unknown>,
+  options: ProcessOptions = {},
+): Promise<Stage> {
+  const driver = new ScriptedDriver()
+  const world = await openWorld({ driver, commits })
+  const creating = world.bus.createQueue('jobs', { retry: { attempts: 1 }, deadLetter: false })
+  await world.settle()
+  ;(driver.channels[0] as ScriptedChannel).answer('queue.declare')
+  const worker = (await world.run(creating)).process(handler, { concurrency: 10, ...options })
+  const channel = (): ScriptedChannel => driver.channels.at(-1) as ScriptedChannel
+  begin(channel())
+  await world.settle()
+  return { world, driver, worker, channel, deliver: (tag, id) => deliver(channel(), tag, id) }
+}
+
+function begin(channel: ScriptedChannel): void {
+  channel.answer('basic.qos')
+  const consume = channel.commands.find(({ command }) => command.type === 'basic.consume')
+  channel.events.replied(consume?.id ?? 0, { type: 'basic.consume-ok', consumerTag: 'tag' })
+  channel.events.flush()
+}
+
+function deliver(channel: ScriptedChannel, tag: number, id: string): void {
+  const properties = encodeProperties({ replyTo: 'answers', messageId: id, correlationId: id })
+  channel.events.delivered('tag', tag, false, Message.of('', 'jobs', properties, Buffer.from('1')))
+}
+
+function commitOf(channel: ScriptedChannel, at: number): { acks: readonly number[]; answers: number } | undefined {
+  const commit = channel.commits[at]
+  return commit === undefined ? undefined : { acks: commit.acks, answers: commit.publishes.length }
+}
+
+function answerCommit(channel: ScriptedChannel): void {
+  channel.events.replied(channel.commits.at(-1)?.id ?? 0, { type: 'ok' })
+  channel.events.flush()
+}
+
+describe('a worker’s commits', () => {
+  it('join what ended together, and wait for each other', async () => {
+    const { channel, deliver: give } = await stage('native', () => 'done')
+    for (const tag of [1, 2, 3]) give(tag, `m${tag}`)
+    channel().events.flush()
+    expect(commitOf(channel(), 0)).toEqual({ acks: [1, 2, 3], answers: 3 })
+    for (const tag of [4, 5]) give(tag, `m${tag}`)
+    channel().events.flush()
+    expect(channel().commits).toHaveLength(1)
+    answerCommit(channel())
+    expect(commitOf(channel(), 1)).toEqual({ acks: [4, 5], answers: 2 })
+    expect(channel().acked).toEqual([])
+  })
+
+  it('are bounded', async () => {
+    const { channel, deliver: give } = await stage('native', () => 'done', { concurrency: 1, prefetch: 5_000 })
+    for (let tag = 1; tag <= clientLimits.burstTasksMax + 5; tag++) give(tag, `m${tag}`)
+    channel().events.flush()
+    expect(commitOf(channel(), 0)?.acks).toHaveLength(clientLimits.burstTasksMax)
+    answerCommit(channel())
+    expect(commitOf(channel(), 1)?.acks).toHaveLength(5)
+  })
+
+  it('select tx mode when they first need it, and commit every acknowledgement from then on', async () => {
+    const { world, channel, deliver: give } = await stage('tx', () => 'done')
+    const plain = Message.of('', 'jobs', encodeProperties({}), Buffer.from('1'))
+    channel().events.delivered('tag', 1, false, plain)
+    channel().events.flush()
+    expect(channel().acked).toEqual([1])
+    give(2, 'm2')
+    channel().events.flush()
+    channel().events.delivered('tag', 3, false, plain)
+    channel().events.flush()
+    expect(channel().commits).toEqual([])
+    channel().answer('tx.select')
+    await world.settle()
+    expect(channel().acked).toEqual([1])
+    expect(commitOf(channel(), 0)).toEqual({ acks: [2, 3], answers: 1 })
+  })
+
+  it('find the one that the broker refuses, and go on with the others', async () => {
+    const calls: (string | undefined)[] = []
+    const {
+      world,
+      driver,
+      channel,
+      deliver: give,
+    } = await stage('native', (message) => {
+      calls.push(message.id)
+    })
+    for (const tag of [1, 2, 3]) give(tag, `m${tag}`)
+    channel().events.flush()
+    expect(commitOf(channel(), 0)?.acks).toEqual([1, 2, 3])
+    const refuse = async (): Promise<void> => {
+      channel().events.failed(channel().commits.at(-1)?.id ?? 0, new BrokerError('PRECONDITION_FAILED', 'no such'))
+      await world.settle()
+      begin(channel())
+      await world.settle()
+    }
+    await refuse()
+    expect(driver.channels).toHaveLength(3)
+    // They come again, and are committed one by one.
+    for (const tag of [1, 2, 3]) give(tag, `m${tag}`)
+    channel().events.flush()
+    expect(commitOf(channel(), 0)?.acks).toEqual([1])
+    answerCommit(channel())
+    expect(commitOf(channel(), 1)?.acks).toEqual([2])
+    await refuse()
+    expect(calls).toEqual(['m1', 'm2', 'm3', 'm1', 'm2', 'm3'])
+    // The second was to blame: it counts as failed without its handler being called; there is one attempt, so it ends.
+    for (const [tag, id] of [
+      [1, 'm2'],
+      [2, 'm3'],
+    ] as const)
+      give(tag, id)
+    channel().events.flush()
+    expect(calls.slice(6)).toEqual(['m3'])
+    const { publishes = [] } = channel().commits[0] ?? {}
+    expect(publishes.map((message) => message.body.toString())).toEqual([
+      '{"error":"its commit was refused: PRECONDITION_FAILED - no such"}',
+      '',
+    ])
+    expect(world.errors.every((error) => 'code' in error && error.code === 'E_CONNECTION_LOST')).toBe(true)
+  })
+
+  it('do not count when the channel is gone before the handler has ended', async () => {
+    const finish: (() => void)[] = []
+    const signals: AbortSignal[] = []
+    const {
+      world,
+      channel,
+      deliver: give,
+    } = await stage('native', (_message, context) => {
+      signals.push(context.signal)
+      return new Promise<void>((resolve) => finish.push(resolve))
+    })
+    give(1, 'm1')
+    channel().events.flush()
+    channel().events.failed(0, new BrokerError('PRECONDITION_FAILED', 'ack timeout'))
+    await world.settle()
+    expect(signals[0]?.aborted).toBe(true)
+    begin(channel())
+    finish[0]?.()
+    await world.settle()
+    expect(channel().commits).toEqual([])
+    expect(channel().acked).toEqual([])
+  })
+
+  it('give up when every new channel fails as well', async () => {
+    const { world, worker, channel, deliver: give } = await stage('native', () => 'done')
+    const closed = worker.closed()
+    closed.catch(() => {})
+    for (let count = 0; count <= clientLimits.restartsMax; count++) {
+      give(1, `m${count}`)
+      channel().events.flush()
+      channel().events.failed(channel().commits.at(-1)?.id ?? 0, new BrokerError('INTERNAL_ERROR', 'again'))
+      await world.settle()
+      if (count < clientLimits.restartsMax) begin(channel())
+    }
+    await expect(closed).rejects.toMatchObject({ code: 'INTERNAL_ERROR' })
+  })
+})

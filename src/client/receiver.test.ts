@@ -1,0 +1,128 @@
+// The explicit form of receiving: each message is settled by hand.
+import { describe, expect, it } from 'vitest'
+import { openWorld, PlainClient, type World } from '../../test/support/client-world.ts'
+import type { ReceivedMessage } from './incoming.ts'
+import type { Queue } from './queue.ts'
+
+async function withMessages(...data: unknown[]): Promise<{ world: World; queue: Queue }> {
+  const world = await openWorld()
+  const queue = await world.run(world.bus.createQueue('jobs'))
+  await world.run(queue.sendMany(data))
+  return { world, queue }
+}
+
+async function next(world: World, messages: AsyncIterator<ReceivedMessage>): Promise<ReceivedMessage> {
+  return (await world.run(messages.next())).value as ReceivedMessage
+}
+
+describe('queue.receive', () => {
+  it('gives messages in order and takes their acknowledgements', async () => {
+    const { world, queue } = await withMessages(1, 2, 3)
+    const seen: unknown[] = []
+    const all = (async () => {
+      for await (const message of queue.receive()) {
+        seen.push(message.data)
+        await message.ack()
+        if (seen.length === 3) break
+      }
+    })()
+    await world.run(all)
+    expect(seen).toEqual([1, 2, 3])
+    expect(await world.run(queue.stats())).toMatchObject({ length: 0, consumers: 0 })
+  })
+
+  it('takes no message before the first is asked for, and no more than its prefetch', async () => {
+    const { world, queue } = await withMessages(1, 2, 3, 4)
+    const messages = queue.receive({ prefetch: 2 })
+    await world.settle()
+    expect(await world.run(queue.stats())).toMatchObject({ unacked: 0, consumers: 0 })
+    await next(world, messages)
+    expect(await world.run(queue.stats())).toMatchObject({ ready: 2, unacked: 2 })
+  })
+
+  it('gives back what was not settled when it ends, to its place', async () => {
+    const { world, queue } = await withMessages(1, 2, 3)
+    const messages = queue.receive()
+    const first = await next(world, messages)
+    await world.run(messages.close())
+    await expect(first.ack()).rejects.toThrow('the iteration has ended, and it went back to the queue')
+    const again = await next(world, queue.receive())
+    expect([again.data, again.redelivered]).toEqual([1, true])
+  })
+
+  it('ends with its signal', async () => {
+    const { world, queue } = await withMessages()
+    const controller = new AbortController()
+    const messages = queue.receive({ signal: controller.signal })
+    const waiting = messages.next()
+    await world.settle()
+    controller.abort()
+    expect(await world.run(waiting)).toEqual({ done: true, value: undefined })
+    expect(await world.run(queue.receive({ signal: controller.signal }).next())).toMatchObject({ done: true })
+  })
+
+  it('puts a nacked message back and a rejected one into the dead-letter queue', async () => {
+    const { world, queue } = await withMessages('a', 'b')
+    const messages = queue.receive()
+    const first = await next(world, messages)
+    const second = await next(world, messages)
+    await world.run(first.nack())
+    await world.run(second.reject('no use'))
+    const again = await next(world, messages)
+    expect([again.data, again.redelivered]).toEqual(['a', true])
+    await world.run(again.ack())
+    const [dead] = await (await PlainClient.open(world)).drain('jobs.dead')
+    expect([dead?.body, dead?.headers['x-leveret-error']]).toEqual(['"b"', 'no use'])
+    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+  })
+
+  it('settles a message once', async () => {
+    const { world, queue } = await withMessages('a')
+    const message = await next(world, queue.receive())
+    await message.ack()
+    await expect(message.ack()).rejects.toThrow('it was settled before')
+    await expect(message.nack()).rejects.toMatchObject({ code: 'E_CLOSED' })
+  })
+
+  it('answers the sender', async () => {
+    const { world, queue } = await withMessages()
+    const one = await world.run(queue.send(1, { receipt: true }))
+    const two = await world.run(queue.send(2, { receipt: true }))
+    const messages = queue.receive()
+    const first = await next(world, messages)
+    await world.run(one.delivered())
+    await world.run(first.ack({ done: true }))
+    expect(await world.run(one.processed())).toEqual({ done: true })
+    await world.run((await next(world, messages)).reject('not two'))
+    await expect(world.run(two.processed())).rejects.toThrow('was dead-lettered: not two')
+  })
+
+  it('passes over what cannot be read, into the dead-letter queue, and says so', async () => {
+    const { world, queue } = await withMessages()
+    const plain = await PlainClient.open(world)
+    plain.publish('jobs', '{', { contentType: 'application/json' })
+    plain.publish('jobs', '"good"', { contentType: 'application/json' })
+    expect((await next(world, queue.receive())).data).toBe('good')
+    expect(await plain.drain('jobs.dead')).toHaveLength(1)
+    expect(world.errors).toHaveLength(1)
+  })
+
+  it('gives the bytes as they are if told to', async () => {
+    const { world, queue } = await withMessages()
+    const plain = await PlainClient.open(world)
+    plain.publish('jobs', '{', { contentType: 'application/json' })
+    const message = await next(world, queue.receive({ raw: true }))
+    expect(message.data).toEqual(Buffer.from('{'))
+    expect(message.body).toEqual(Buffer.from('{'))
+  })
+
+  it('ends with the queue', async () => {
+    const { world, queue } = await withMessages()
+    const waiting = queue.receive().next()
+    waiting.catch(() => {})
+    await world.settle()
+    await world.run(queue.delete())
+    await expect(world.run(waiting)).rejects.toThrow("E_CLOSED: queue 'jobs' was deleted")
+    await expect(world.run(queue.receive().next())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+})

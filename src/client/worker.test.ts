@@ -1,0 +1,419 @@
+// What becomes of a message: acknowledged, tried again, dead-lettered, returned. With the broker's own commit and with tx mode.
+import { describe, expect, it } from 'vitest'
+import { openWorld, PlainClient, type World, type WorldOptions } from '../../test/support/client-world.ts'
+import { toTable } from '../model/field-table.ts'
+import { defineQueue } from './contract.ts'
+import type { IncomingMessage } from './incoming.ts'
+import type { Queue } from './queue.ts'
+import type { QueueOptions } from './queue-options.ts'
+import type { StandardSchema } from './standard-schema.ts'
+
+const noJitter: QueueOptions = { retry: { attempts: 3, min: '1s', jitter: false } }
+
+function numbers(async = false): StandardSchema<{ n: number }, { n: number }> {
+  const check = (value: unknown) =>
+    typeof (value as { n?: unknown } | null)?.n === 'number'
+      ? { value: value as { n: number } }
+      : { issues: [{ message: 'no number', path: ['n'] }] }
+  const validate = (value: unknown) => (async ? Promise.resolve(check(value)) : check(value))
+  return { '~standard': { version: 1, vendor: 'test', validate } }
+}
+
+describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) => {
+  const open = (options: WorldOptions = {}): Promise<World> => openWorld({ commits, ...options })
+
+  async function withQueue(options: QueueOptions = noJitter): Promise<{ world: World; queue: Queue }> {
+    const world = await open()
+    return { world, queue: await world.run(world.bus.createQueue('jobs', options)) }
+  }
+
+  async function ready(world: World, name: string): Promise<number> {
+    const all = await world.run(world.bus.stats())
+    return all.find((queue) => queue.name === name)?.ready ?? 0
+  }
+
+  async function length(world: World, queue: Queue): Promise<number> {
+    return (await world.run(queue.stats())).length
+  }
+
+  it('acknowledges what the handler is done with, in the order it was sent', async () => {
+    const { world, queue } = await withQueue()
+    const seen: unknown[] = []
+    queue.process((message) => {
+      seen.push(message.data)
+    })
+    await world.run(queue.sendMany([1, 'two', { three: 3 }, null, [5]]))
+    await world.settle()
+    expect(seen).toEqual([1, 'two', { three: 3 }, null, [5]])
+    expect(await length(world, queue)).toBe(0)
+  })
+
+  it('runs as many handlers at once as it is told, and no more', async () => {
+    const { world, queue } = await withQueue()
+    const waiting: (() => void)[] = []
+    const worker = queue.process(() => new Promise<void>((resolve) => waiting.push(resolve)), { concurrency: 3 })
+    await world.run(queue.sendMany([1, 2, 3, 4, 5, 6, 7, 8]))
+    await world.settle()
+    expect(waiting).toHaveLength(3)
+    expect(worker.stats()).toMatchObject({ running: 3, waiting: 3 })
+    waiting.shift()?.()
+    await world.settle()
+    expect(worker.stats()).toMatchObject({ running: 3, processed: 1 })
+    while (waiting.length > 0) {
+      waiting.shift()?.()
+      await world.settle()
+    }
+    expect(worker.stats()).toMatchObject({ running: 0, waiting: 0, processed: 8 })
+    expect(await length(world, queue)).toBe(0)
+  })
+
+  it('calls no handler inside the call that sends', async () => {
+    const { world, queue } = await withQueue()
+    let called = false
+    const worker = queue.process(() => {
+      called = true
+    })
+    await world.run(worker.ready())
+    const sent = queue.send(1)
+    expect(called).toBe(false)
+    await world.run(sent)
+    await world.settle()
+    expect(called).toBe(true)
+  })
+
+  it('tries again what threw, after its backoff, with the attempt counted', async () => {
+    const { world, queue } = await withQueue()
+    const attempts: { attempt: number; atMs: number; first: unknown }[] = []
+    queue.process((message, context) => {
+      attempts.push({
+        attempt: context.attempt,
+        atMs: world.clock.monotonicMs(),
+        first: message.headers['x-leveret-first-time'],
+      })
+      if (context.attempt < 3) throw new Error('not yet')
+    })
+    await world.run(queue.send('x'))
+    await world.clock.advance(10_000)
+    const firstTime = Date.UTC(2026, 0, 1)
+    expect(attempts).toEqual([
+      { attempt: 1, atMs: 0, first: undefined },
+      { attempt: 2, atMs: 1_000, first: firstTime },
+      { attempt: 3, atMs: 3_000, first: firstTime },
+    ])
+    expect(await length(world, queue)).toBe(0)
+    expect(world.errors.map((error) => error.message)).toEqual(['not yet', 'not yet'])
+  })
+
+  it('keeps the message while it backs off', async () => {
+    const { world, queue } = await withQueue()
+    const worker = queue.process(() => Promise.reject(new Error('no')))
+    await world.run(queue.send('x'))
+    await world.settle()
+    expect(worker.stats()).toMatchObject({ running: 0, waiting: 1 })
+    expect(await world.run(queue.stats())).toMatchObject({ ready: 0, unacked: 1, length: 1 })
+  })
+
+  it('puts what failed for good into the dead-letter queue, with the reason', async () => {
+    const { world, queue } = await withQueue()
+    const plain = await PlainClient.open(world)
+    const worker = queue.process(() => {
+      throw new TypeError('broken file')
+    })
+    const { id } = await world.run(queue.send({ file: 'a' }, { headers: { tenant: 7 } }))
+    await world.clock.advance(10_000)
+    expect(await length(world, queue)).toBe(0)
+    const [dead, ...more] = await plain.drain('jobs.dead')
+    expect(more).toEqual([])
+    expect(dead?.body).toBe('{"file":"a"}')
+    expect(dead?.properties).toMatchObject({ messageId: id, contentType: 'application/json', deliveryMode: 2 })
+    expect(dead?.headers).toEqual({
+      tenant: 7,
+      'x-leveret-attempts': 3,
+      'x-leveret-error': 'TypeError: broken file',
+      'x-leveret-first-time': Date.UTC(2026, 0, 1),
+      'x-leveret-queue': 'jobs',
+    })
+    expect(worker.stats()).toMatchObject({ retried: 2, deadLettered: 1, processed: 0 })
+  })
+
+  it('starts counting afresh for a worker of the dead-letter queue', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    queue.process(() => Promise.reject(new Error('no')))
+    await world.run(queue.send('x'))
+    await world.settle()
+    const dead = await world.run(world.bus.createQueue('jobs.dead'))
+    const attempts: number[] = []
+    dead.process((_message, context) => {
+      attempts.push(context.attempt)
+    })
+    await world.settle()
+    expect(attempts).toEqual([1])
+  })
+
+  it('drops what failed for good if there is to be no dead-letter queue', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: false })
+    queue.process(() => Promise.reject(new Error('no')))
+    await world.run(queue.send('x'))
+    await world.settle()
+    expect((await world.run(world.bus.stats())).map(({ name, length }) => [name, length])).toEqual([['jobs', 0]])
+  })
+
+  it('puts dead letters into a queue that somebody has made otherwise', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: 'morgue' })
+    await world.run(world.bus.createQueue('morgue', { storage: 'memory' }))
+    queue.process(() => Promise.reject(new Error('no')))
+    await world.run(queue.send('x'))
+    await world.settle()
+    expect(await ready(world, 'morgue')).toBe(1)
+  })
+
+  it('makes the dead-letter queue again if somebody has deleted it', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    queue.process(() => Promise.reject(new Error('no')))
+    await world.run(queue.send(1))
+    await world.settle()
+    await world.run((await world.run(world.bus.openQueue('jobs.dead'))).delete())
+    await world.run(queue.send(2))
+    await world.settle()
+    expect(await ready(world, 'jobs.dead')).toBe(1)
+  })
+
+  it('does what the handler returns instead of a result', async () => {
+    const { world, queue } = await withQueue()
+    const seen: string[] = []
+    queue.process((message, context) => {
+      seen.push(`${String(message.data)} ${context.attempt} ${world.clock.monotonicMs()}`)
+      if (message.data === 'bad') return context.deadLetter('corrupt')
+      return context.attempt === 1 ? context.retry({ after: '5s' }) : undefined
+    })
+    await world.run(queue.sendMany(['busy', 'bad']))
+    await world.clock.advance(60_000)
+    expect(seen).toEqual(['busy 1 0', 'bad 1 0', 'busy 2 5000'])
+    expect(await ready(world, 'jobs.dead')).toBe(1)
+    expect(await length(world, queue)).toBe(0)
+  })
+
+  it('ends a message that asks for another attempt for ever', async () => {
+    const { world, queue } = await withQueue()
+    let calls = 0
+    queue.process((_message, context) => {
+      calls++
+      return context.retry({ after: 0 })
+    })
+    await world.run(queue.send('x'))
+    await world.clock.advance(1_000)
+    expect(calls).toBe(3)
+    expect(await ready(world, 'jobs.dead')).toBe(1)
+  })
+
+  it('dead-letters what is not the JSON it says it is, once and for all', async () => {
+    const { world, queue } = await withQueue()
+    const plain = await PlainClient.open(world)
+    const seen: unknown[] = []
+    queue.process((message) => {
+      seen.push(message.data)
+    })
+    plain.publish('jobs', '{"a":', { contentType: 'application/json' })
+    plain.publish('jobs', '{"a":1}', { contentType: 'application/json' })
+    await world.clock.advance(60_000)
+    expect(seen).toEqual([{ a: 1 }])
+    const [dead] = await plain.drain('jobs.dead')
+    expect(dead?.headers['x-leveret-error']).toMatch(/^E_BAD_DATA: a message of queue 'jobs' is not the JSON/)
+    expect(dead?.headers['x-leveret-attempts']).toBe(1)
+  })
+
+  it.each([false, true])('dead-letters what its schema refuses (asynchronous: %s)', async (async) => {
+    const world = await open()
+    const plain = await PlainClient.open(world)
+    const queue = await world.run(world.bus.createQueue(defineQueue('jobs', { input: numbers(async) })))
+    const seen: number[] = []
+    queue.process((message) => {
+      seen.push(message.data.n)
+    })
+    plain.publish('jobs', '{"n":"1"}')
+    await world.run(queue.send({ n: 2 }))
+    await world.settle()
+    expect(seen).toEqual([2])
+    const [dead] = await plain.drain('jobs.dead')
+    expect(dead?.headers['x-leveret-error']).toContain(
+      "the data of a message of queue 'jobs' does not match its schema",
+    )
+  })
+
+  it('gives a handler text as text and bytes as bytes', async () => {
+    const { world, queue } = await withQueue()
+    const plain = await PlainClient.open(world)
+    const seen: unknown[] = []
+    queue.process((message) => {
+      seen.push(message.data)
+    })
+    plain.publish('jobs', 'a,b', { contentType: 'text/csv' })
+    plain.publish('jobs', '{"a":1}', { contentType: 'application/octet-stream' })
+    plain.publish('jobs', '{"a":1}')
+    plain.publish('jobs', 'no json')
+    await world.run(queue.send(Buffer.from('bytes')))
+    await world.settle()
+    expect(seen).toEqual(['a,b', Buffer.from('{"a":1}'), { a: 1 }, Buffer.from('no json'), Buffer.from('bytes')])
+  })
+
+  it('hands the worker of a queue what a schema makes of the data', async () => {
+    const world = await open()
+    const dates: StandardSchema<string, Date> = {
+      '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value: new Date(String(value)) }) },
+    }
+    const queue = await world.run(world.bus.createQueue(defineQueue('days', { input: dates })))
+    const seen: Date[] = []
+    queue.process((message) => {
+      seen.push(message.data)
+    })
+    await world.run(queue.send('2026-01-02'))
+    await world.settle()
+    expect(seen).toEqual([new Date('2026-01-02')])
+  })
+
+  it('sends from a handler together with its acknowledgement, or not at all', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 2, min: '1s', jitter: false } })
+    const next = await world.run(world.bus.createQueue<{ from: number }>('next'))
+    queue.process(async (message, context) => {
+      const sent = context.send(next, { from: context.attempt })
+      expect(sent.id).toMatch(/^[0-9a-f-]{36}$/)
+      context.send(defineQueue<{ from: number }>('next'), { from: 10 })
+      await Promise.resolve()
+      if (message.data === 'fails once' && context.attempt === 1) throw new Error('after sending')
+    })
+    await world.run(queue.send('fails once'))
+    await world.settle()
+    expect(await ready(world, 'next')).toBe(0)
+    await world.clock.advance(5_000)
+    const plain = await PlainClient.open(world)
+    expect((await plain.drain('next')).map(({ body }) => body)).toEqual(['{"from":2}', '{"from":10}'])
+    expect(await length(world, queue)).toBe(0)
+  })
+
+  it('says what is wrong with a send inside a handler', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    let kept: { send: (to: Queue, data: unknown) => unknown } | null = null
+    queue.process((_message, context) => {
+      kept = context as never
+      context.send(defineQueue('never opened'), 1)
+    })
+    await world.run(queue.send('x'))
+    await world.settle()
+    expect(world.errors[0]?.message).toContain("this bus has not opened queue 'never opened'")
+    expect(() => (kept as never as { send: (to: Queue, data: unknown) => unknown }).send(queue, 1)).toThrow('has ended')
+  })
+
+  it('waits for running handlers when it is closed, and gives the rest back at once', async () => {
+    const { world, queue } = await withQueue()
+    let finish = (): void => {}
+    const worker = queue.process(() => new Promise<void>((resolve) => (finish = resolve)), { prefetch: 10 })
+    await world.run(queue.sendMany([1, 2, 3]))
+    await world.settle()
+    const closed = worker.close()
+    await world.settle()
+    if (commits === 'native') expect(await world.run(queue.stats())).toMatchObject({ ready: 2, unacked: 1 })
+    finish()
+    await world.run(closed)
+    expect(await world.run(queue.stats())).toMatchObject({ ready: 2, unacked: 0, consumers: 0 })
+    expect(worker.stats().processed).toBe(1)
+    await world.run(worker.closed())
+  })
+
+  it('gives a message back whose handler takes longer than the deadline, and tells the handler', async () => {
+    const { world, queue } = await withQueue()
+    let signal: AbortSignal | null = null
+    let finish = (): void => {}
+    const worker = queue.process((_message, context) => {
+      ;({ signal } = context)
+      return new Promise<void>((resolve) => (finish = resolve))
+    })
+    await world.run(queue.send(1))
+    await world.settle()
+    const closed = worker.close({ timeout: '5s' })
+    await world.clock.advance(4_999)
+    expect(signal).toMatchObject({ aborted: false })
+    await world.clock.advance(1)
+    await closed
+    expect(signal).toMatchObject({ aborted: true })
+    finish()
+    await world.settle()
+    expect(await world.run(queue.stats())).toMatchObject({ ready: 1, unacked: 0 })
+  })
+
+  it('cuts a backoff short when it is closed, and keeps the count of attempts', async () => {
+    const { world, queue } = await withQueue()
+    const worker = queue.process(() => Promise.reject(new Error('no')))
+    await world.run(queue.send('x'))
+    await world.settle()
+    await world.run(worker.close())
+    expect(world.clock.monotonicMs()).toBe(0)
+    const plain = await PlainClient.open(world)
+    expect((await plain.drain('jobs')).map(({ headers }) => headers['x-leveret-attempt'])).toEqual([2])
+  })
+
+  it('returns messages with the bus, too', async () => {
+    const { world, queue } = await withQueue()
+    queue.process(() => new Promise<void>(() => {}), { concurrency: 2 })
+    await world.run(queue.sendMany([1, 2, 3, 4]))
+    await world.settle()
+    const closing = world.bus.close({ timeout: '1s' })
+    await world.clock.advance(1_000)
+    await world.run(closing)
+  })
+
+  it('ends when its queue is deleted, and says so', async () => {
+    const { world, queue } = await withQueue()
+    const worker = queue.process(() => {})
+    await world.run(worker.ready())
+    expect(await world.run(queue.delete())).toBe(0)
+    await expect(world.run(worker.closed())).rejects.toThrow("E_CLOSED: queue 'jobs' was deleted")
+    expect(world.errors).toHaveLength(1)
+  })
+
+  it('says that it could not begin', async () => {
+    const { world, queue } = await withQueue()
+    await world.run(queue.delete())
+    const worker = queue.process(() => {})
+    await expect(world.run(worker.ready())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(world.run(worker.closed())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await world.run(worker.close())
+  })
+
+  it('tells a failed attempt to its own onError, and survives what that throws', async () => {
+    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    const told: [string, unknown, number][] = []
+    const onError = (error: unknown, message: IncomingMessage, attempt: number): void => {
+      told.push([(error as Error).message, message.data, attempt])
+      throw new Error('in onError')
+    }
+    queue.process(() => Promise.reject(new Error('no')), { onError })
+    await world.run(queue.send('x'))
+    await world.settle()
+    expect(told).toEqual([['no', 'x', 1]])
+    expect(world.errors.map((error) => error.message)).toEqual(['in onError'])
+    expect(await ready(world, 'jobs.dead')).toBe(1)
+  })
+
+  it('copies a plain client’s properties for another attempt, but not what would route or refuse the copy', async () => {
+    const { world, queue } = await withQueue()
+    const plain = await PlainClient.open(world)
+    const worker = queue.process(() => Promise.reject(new Error('no')))
+    const headers = toTable({ CC: ['elsewhere'], BCC: ['elsewhere'], kept: 1 })
+    plain.publish('jobs', '1', { headers, userId: 'guest', correlationId: 'c', type: 't', priority: 3, timestamp: 9 })
+    await world.settle()
+    await world.run(worker.close())
+    const [copy] = await plain.drain('jobs')
+    expect(copy?.properties).toMatchObject({ correlationId: 'c', type: 't', priority: 3, timestamp: 9 })
+    expect(copy?.properties.userId).toBeUndefined()
+    expect(copy?.headers).toMatchObject({ kept: 1, 'x-leveret-user': 'guest', 'x-leveret-attempt': 2 })
+    expect(copy?.headers).not.toHaveProperty('CC')
+    expect(copy?.headers).not.toHaveProperty('BCC')
+  })
+
+  it('checks its options', async () => {
+    const { queue } = await withQueue()
+    expect(() => queue.process(() => {}, { concurrency: 0 })).toThrow('concurrency is 0')
+    expect(() => queue.process(() => {}, { rate: '1/s' } as never)).toThrow('not built yet')
+    expect(() => queue.process(() => {}, { parallel: 1 } as never)).toThrow("there is no option 'parallel'")
+  })
+})

@@ -1,0 +1,43 @@
+/** The ways a machine can die, as far as its disk is concerned. */
+import type { Prng } from '../../lib/prng.ts'
+import type { SectorFate, SimDisk } from '../sim-disk.ts'
+
+/** The power goes; what becomes of unsynced sectors is chosen by the seed. Returns how, in words. */
+export function cutPower(disk: SimDisk, prng: Prng): string {
+  const way = prng.below(6)
+  switch (way) {
+    case 0:
+      disk.crash(() => 'lost')
+      return 'power: nothing unsynced survives'
+    case 1:
+      disk.crash(() => 'kept')
+      return 'power: every unsynced sector survives'
+    case 2: {
+      disk.crash(() => (prng.chance(0.9) ? 'kept' : otherFate(prng)))
+      return 'power: most unsynced sectors survive'
+    }
+    case 3: {
+      // The end of a write is there and its beginning is not.
+      const sectors = 1 + prng.below(6)
+      disk.crash((_path, sector) => (sector % (sectors + 1) === 0 ? 'lost' : 'kept'))
+      return `power: one in ${sectors + 1} unsynced sectors is lost`
+    }
+    default:
+      disk.crash()
+      return 'power: unsynced sectors survive, vanish, tear or rot'
+  }
+}
+
+function otherFate(prng: Prng): SectorFate {
+  return (['lost', 'torn', 'garbage'] as const)[prng.below(3)] as SectorFate
+}
+
+/** Only the process goes: what it wrote is in the page cache, synced or not. */
+export function endProcess(disk: SimDisk): string {
+  disk.crash(undefined, true)
+  return 'process: the page cache survives'
+}
+
+export function crashDisk(disk: SimDisk, prng: Prng): string {
+  return prng.chance(0.25) ? endProcess(disk) : cutPower(disk, prng)
+}
