@@ -1,8 +1,8 @@
 // The whole: who may open a session, what its end takes with it, alarms, throttling, and a disk that fails.
 import { describe, expect, test } from 'vitest'
 import { limits } from '../model/limits.ts'
-import { type Core, declareQueue, hostLogin, makeMessage, openCore } from '../testing/core-harness.ts'
 import { ControlledStore } from '../testing/controlled-store.ts'
+import { type Core, declareQueue, hostLogin, makeMessage, openCore } from '../testing/core-harness.ts'
 import { entryOverheadBytes } from './resident-memory.ts'
 
 const nobody = { blocked() {}, unblocked() {}, throttled() {}, resumed() {}, closed() {} }
@@ -133,7 +133,8 @@ describe('the memory alarm', () => {
     other.get('q', false)
     expect(publisher.lines).toHaveLength(1)
     other.ack(2)
-    for (const session of [publisher, reader, late]) expect(session.lines).toEqual(['blocked low on memory', 'unblocked'])
+    for (const session of [publisher, reader, late])
+      expect(session.lines).toEqual(['blocked low on memory', 'unblocked'])
     expect(core.broker.residentBytes).toBe(9 * messageBytes)
   })
 

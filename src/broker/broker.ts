@@ -84,7 +84,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     authenticate(login)
     const host = this.state.virtualHosts.get(login.virtualHost)
     if (host === undefined) throw new BrokerError('NOT_ALLOWED', `vhost ${login.virtualHost} not found`)
-    const session = new Session(this.parts, host, events)
+    const session = new Session(this.parts, host, login.credentials?.user ?? null, events)
     this.sessions.add(session)
     if (this.blockedReason !== null) events.blocked(this.blockedReason)
     return session

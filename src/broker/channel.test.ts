@@ -1,8 +1,8 @@
 // One conversation with the broker: settling by tag, what closes a channel, and the one order in which it is told things.
 import { describe, expect, test } from 'vitest'
 import { limits } from '../model/limits.ts'
-import { consume, type CoreChannel, declareQueue, makeMessage, openCore } from '../testing/core-harness.ts'
 import { ControlledStore } from '../testing/controlled-store.ts'
+import { type CoreChannel, consume, declareQueue, makeMessage, openCore } from '../testing/core-harness.ts'
 
 async function open(count = 0): Promise<CoreChannel> {
   const core = await openCore()
@@ -272,7 +272,10 @@ describe('a channel that fails', () => {
     channel.give(declareQueue('b'))
     channel.port.ack(99, false)
     channel.publish('missing', '', 'x')
-    expect(channel.takeLines()).toEqual(['2 queue.declare-ok a 0 0', "3 failed: NOT_FOUND - no queue 'missing' in vhost '/'"])
+    expect(channel.takeLines()).toEqual([
+      '2 queue.declare-ok a 0 0',
+      "3 failed: NOT_FOUND - no queue 'missing' in vhost '/'",
+    ])
     expect(channel.sibling().has('b')).toBe(false)
   })
 
@@ -483,6 +486,7 @@ describe('the order of what a channel is told', () => {
 
 test('a channel has a bounded number of consumers', async () => {
   const channel = await open()
-  for (let number = 0; number < limits.consumersPerChannelMax; number++) channel.give(consume('q', { tag: `${number}` }))
+  for (let number = 0; number < limits.consumersPerChannelMax; number++)
+    channel.give(consume('q', { tag: `${number}` }))
   expect(channel.refusal(consume('q', { tag: 'one more' }))).toContain('NOT_ALLOWED - reached maximum (65535)')
 })

@@ -23,6 +23,8 @@ import type { VirtualHost } from './virtual-host.ts'
 /** A session, as its channels see it. */
 export interface ChannelOwner extends QueueOwner, PublishingSession {
   readonly virtualHost: VirtualHost
+  /** Who logged in; null for the host process, which may speak for anybody. */
+  readonly user: string | null
   readonly channels: Set<Channel>
 }
 
@@ -286,6 +288,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   private exchangeFor(message: Message): Exchange {
     // No character takes more than three bytes, so most keys need not be measured.
     if (message.routingKey.length * 3 > limits.nameBytesMax) checkName('routing key', message.routingKey)
+    if (message.namesUser) this.checkUser(message)
     if (message.expires) {
       throw new BrokerError('PRECONDITION_FAILED', `message expiration is not supported by Leveret yet`)
     }
@@ -303,6 +306,16 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     this.lastExchange = exchange
     this.lastExchangeVersion = this.host.topologyVersion
     return exchange
+  }
+
+  private checkUser(message: Message): void {
+    const { user } = this.session
+    const named = message.decodeProperties().userId
+    if (user === null || named === user) return
+    throw new BrokerError(
+      'PRECONDITION_FAILED',
+      `user_id property set to '${named}' but authenticated user was '${user}'`,
+    )
   }
 
   private settle(deliveryTag: number, multiple: boolean, requeue: boolean): void {

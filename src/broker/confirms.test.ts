@@ -1,8 +1,8 @@
 // Confirms: cumulative, in order, and never for what is not on disk.
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Core, type CoreChannel, declareQueue, openCore } from '../testing/core-harness.ts'
 import { ControlledStore } from '../testing/controlled-store.ts'
+import { type Core, type CoreChannel, declareQueue, openCore } from '../testing/core-harness.ts'
 import { Confirms } from './confirms.ts'
 
 async function open(): Promise<[CoreChannel, ControlledStore, Core]> {

@@ -76,7 +76,12 @@ describe('a queue', () => {
     expect(channel.deliveries.map((delivery) => delivery.consumerTag)).toEqual(['slow', 'fast', 'fast', 'fast', 'fast'])
     channel.ack(1)
     fill(channel, 2, 6)
-    expect(channel.deliveries.slice(5).map((delivery) => delivery.consumerTag).sort()).toEqual(['fast', 'slow'])
+    expect(
+      channel.deliveries
+        .slice(5)
+        .map((delivery) => delivery.consumerTag)
+        .sort(),
+    ).toEqual(['fast', 'slow'])
   })
 
   test('tells, when asked, what is ready, what is out and what was done', async () => {

@@ -8,6 +8,7 @@ import type { VirtualHost } from './virtual-host.ts'
 
 export class Session implements SessionPort, ChannelOwner {
   readonly virtualHost: VirtualHost
+  readonly user: string | null
   readonly events: SessionEvents
   readonly exclusiveQueues: Set<Queue> = new Set()
   readonly channels: Set<Channel> = new Set()
@@ -16,9 +17,10 @@ export class Session implements SessionPort, ChannelOwner {
   private readonly parts: BrokerParts<Session>
   private closed = false
 
-  constructor(parts: BrokerParts<Session>, virtualHost: VirtualHost, events: SessionEvents) {
+  constructor(parts: BrokerParts<Session>, virtualHost: VirtualHost, user: string | null, events: SessionEvents) {
     this.parts = parts
     this.virtualHost = virtualHost
+    this.user = user
     this.events = events
   }
 

@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
-import { type Core, type CoreChannel, declareQueue, makeMessage, openCore } from '../testing/core-harness.ts'
 import { ControlledStore } from '../testing/controlled-store.ts'
+import { type Core, type CoreChannel, declareQueue, makeMessage, openCore } from '../testing/core-harness.ts'
 
 const select = { type: 'tx.select' as const }
 const commit = { type: 'tx.commit' as const }
@@ -251,7 +251,10 @@ describe('commit(id, acks, publishes)', () => {
     channel.consume('q', { tag: 'c' })
     channel.takeLines()
     const before = store.frames.length
-    channel.commit([1], [makeMessage('', 'r', 'a', { persistent: true }), makeMessage('', 'r', 'b', { persistent: true })])
+    channel.commit(
+      [1],
+      [makeMessage('', 'r', 'a', { persistent: true }), makeMessage('', 'r', 'b', { persistent: true })],
+    )
     expect(store.frames.slice(before)).toEqual([['publish a to 2:1', 'publish b to 2:2', 'settled 1 1 1']])
     expect(channel.takeLines()).toEqual([])
     store.sync()

@@ -19,6 +19,8 @@ export class Message {
   readonly persistent: boolean
   /** Whether it carries an expiration. */
   readonly expires: boolean
+  /** Whether it says which user sent it. */
+  readonly namesUser: boolean
   source: Buffer
   propertiesStart: number
   propertiesEnd: number
@@ -44,6 +46,7 @@ export class Message {
     const traits = scanProperties(source, propertiesStart, propertiesEnd)
     this.persistent = (traits & 1) !== 0
     this.expires = (traits & 2) !== 0
+    this.namesUser = (traits & 4) !== 0
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd

@@ -62,6 +62,7 @@ const PRIORITY = 0x0800
 const CORRELATION_ID = 0x0400
 const EXPIRATION = 0x0100
 const TIMESTAMP = 0x0040
+const USER_ID = 0x0010
 const CLUSTER_ID = 0x0004
 /** All properties behind priority. */
 const AFTER_PRIORITY = 0x07fc
@@ -71,7 +72,7 @@ export const emptyProperties: Buffer = Buffer.from([0, 0])
 
 /**
  * Checks that `buffer[start, end)` is a whole property list and says what the broker must know of every message: bit 0,
- * it asks for persistence; bit 1, it has an expiration. It runs for each publish, so it skips what it need not read.
+ * it asks for persistence; bit 1, it has an expiration; bit 2, it names a user. It runs for each publish, so it skips what it need not read.
  */
 export function scanProperties(buffer: Buffer, start: number, end: number): number {
   if (end - start < 2) throw malformed()
@@ -99,7 +100,7 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
     }
   }
   if (at !== end) throw malformed()
-  return (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0)
+  return (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0) | (flags & USER_ID ? 4 : 0)
 }
 
 function malformed(): BrokerError {

@@ -175,7 +175,7 @@ export class LogStore implements Store, SettlementListener, LogEvents {
 
   commit(): void {
     const { log } = this
-    if (log.busy) return
+    if (log.busy || this.isBroken) return
     if (this.unwritten.length > 0 && log.openRecords === 0 && !this.wanted) {
       this.ackTimer ??= this.platform.clock.setTimer(limits.ackDelayMs, () => {
         this.ackTimer = null

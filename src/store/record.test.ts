@@ -12,7 +12,9 @@ const field: fc.Arbitrary<Field> = fc.oneof(
   fc.record({ tag: fc.constant('S' as const), value: text }),
   fc.record({ tag: fc.constant('t' as const), value: fc.boolean() }),
 )
-const table: fc.Arbitrary<FieldTable> = fc.dictionary(text, field, { maxKeys: 4 }).map((o) => new Map(Object.entries(o)))
+const table: fc.Arbitrary<FieldTable> = fc
+  .dictionary(text, field, { maxKeys: 4 })
+  .map((o) => new Map(Object.entries(o)))
 const boolean = fc.boolean()
 const binding = {
   virtualHost: text,

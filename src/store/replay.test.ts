@@ -184,7 +184,12 @@ describe('replaying a log', () => {
   })
 
   test('knows after a clean end which of the messages were handed out', () => {
-    const tape = new Tape().publish('a', [1, 1]).publish('b', [1, 2]).publish('c', [1, 3]).delivered(1, 1, 3, 9).clean(1)
+    const tape = new Tape()
+      .publish('a', [1, 1])
+      .publish('b', [1, 2])
+      .publish('c', [1, 3])
+      .delivered(1, 1, 3, 9)
+      .clean(1)
     expect(tape.finish().queues).toEqual({ 1: 'a! b c!' })
     expect(tape.replay.clean).toBe(true)
   })
@@ -197,7 +202,12 @@ describe('replaying a log', () => {
   })
 
   test('is ended by a snapshot: only what it names lives on, and only its topology counts', () => {
-    const tape = new Tape().declare('old', 1).declare('q', 2).publish('a', [1, 1]).publish('b', [2, 1]).publish('c', [2, 2])
+    const tape = new Tape()
+      .declare('old', 1)
+      .declare('q', 2)
+      .publish('a', [1, 1])
+      .publish('b', [2, 1])
+      .publish('c', [2, 2])
     tape.frameEnd().snapshot(12).declare('q', 2).live(2, 40, 2).frameEnd()
     const { queues, indexes } = tape.finish()
     expect(queues).toEqual({ 2: 'c!' })

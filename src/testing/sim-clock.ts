@@ -114,7 +114,9 @@ export class SimClock implements Clock {
   }
 
   private schedule(delayMs: number, callback: () => void): Event {
-    const event: Event = { atMs: this.nowMs + delayMs, order: this.order++, callback, isCancelled: false }
+    // In steps of 1/1024 ms sums are exact: a timer that finds itself early by a rounding error would be set for ever.
+    const atMs = this.nowMs + Math.ceil(delayMs * 1024) / 1024
+    const event: Event = { atMs, order: this.order++, callback, isCancelled: false }
     this.events.push(event)
     return event
   }

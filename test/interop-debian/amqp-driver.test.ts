@@ -54,7 +54,7 @@ class Listener implements ChannelEvents {
 
   delivered(_tag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
     this.messages.push(message)
-    this.heard.push(`delivered ${deliveryTag} ${redelivered} ${message.body}`)
+    this.heard.push(`delivered ${deliveryTag} ${redelivered} ${message.body.toString()}`)
   }
 
   confirmed(sequence: number, _multiple: boolean, accepted: boolean): void {
@@ -62,7 +62,7 @@ class Listener implements ChannelEvents {
   }
 
   returned(message: Message, reason: string): void {
-    this.heard.push(`returned ${reason} ${message.body}`)
+    this.heard.push(`returned ${reason} ${message.body.toString()}`)
   }
 
   cancelled(consumerTag: string): void {

@@ -8,7 +8,14 @@ import { exchangeCases } from './cases/exchanges.ts'
 import { publishingCases } from './cases/publishing.ts'
 import { queueCases } from './cases/queues.ts'
 import { transactionCases } from './cases/transactions.ts'
-import { type Delivery, Failure, type Feature, type TestChannel, type TestClient, type TestConnection } from './clients/client.ts'
+import {
+  type Delivery,
+  Failure,
+  type Feature,
+  type TestChannel,
+  type TestClient,
+  type TestConnection,
+} from './clients/client.ts'
 
 export interface TestBroker {
   readonly url: string

@@ -33,7 +33,9 @@ export class FakeChannel implements Channel {
 
   publish(message: Message, mandatory: boolean): number {
     this.messages.push(message)
-    this.log.push(`publish ${message.exchange}/${message.routingKey}${mandatory ? ' mandatory' : ''} ${message.body}`)
+    this.log.push(
+      `publish ${message.exchange}/${message.routingKey}${mandatory ? ' mandatory' : ''} ${message.body.toString()}`,
+    )
     return ++this.sequence
   }
 

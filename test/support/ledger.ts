@@ -151,7 +151,8 @@ export class Ledger {
     for (const [id, sent] of this.sent) {
       const copies = (from.get(id) ?? 0) + (to.get(id) ?? 0)
       if (copies > sent) yield `${nameOf(id)} is ${copies} times in ${source} and ${target}, sent ${sent} times`
-      if (copies === 0 && this.confirmed.has(id)) yield `${nameOf(id)} was confirmed and is lost between ${source} and ${target}`
+      if (copies === 0 && this.confirmed.has(id))
+        yield `${nameOf(id)} was confirmed and is lost between ${source} and ${target}`
     }
     for (const id of to.keys()) if (!this.sent.has(id)) yield `${nameOf(id)} is in ${target} and was never sent`
   }

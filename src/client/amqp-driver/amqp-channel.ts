@@ -32,6 +32,9 @@ export interface ChannelLine {
   readonly frames: FrameWriter
   readonly deliveries: DeliveryDecoder
   flushSoon(): void
+  /** The channel's events were told something; their flush comes when the chunk is read. */
+  said(channel: AmqpChannel): void
+  /** The same, outside of the call in which it was found out. */
   tellSoon(channel: AmqpChannel): void
   /** The number is free again. */
   forget(number: number): void
@@ -184,7 +187,7 @@ export class AmqpChannel implements Channel {
     const oldest = this.pending.peek()
     if (oldest === undefined || methodId(oldest.name) !== method || this.isSilent) return
     this.state = 'failing'
-    this.events.failed(oldest.id, error)
+    this.failure = { id: oldest.id, error }
   }
 
   flush(): void {
@@ -220,8 +223,7 @@ export class AmqpChannel implements Channel {
       case 'channel.flow':
         return this.frames.method(this.number, 'channel.flow-ok', { active: method.args.active })
       case 'basic.cancel':
-        if (this.state === 'open') this.events.cancelled(method.args.consumerTag)
-        return
+        return this.cancelled(method.args.consumerTag)
       default:
         this.answered(method)
     }
@@ -261,13 +263,22 @@ export class AmqpChannel implements Channel {
   private content(message: Message | null): void {
     if (message === null || this.state !== 'open') return
     const { deliveryTag, redelivered, messageCount } = this
+    this.line.said(this)
     if (this.incoming === 'deliver') this.events.delivered(this.consumerTag, deliveryTag, redelivered, message)
     else if (this.incoming === 'return') this.events.returned(message, this.reason)
     else this.reply('basic.get', { type: 'basic.get-ok', deliveryTag, redelivered, message, messageCount })
   }
 
   private confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
-    if (this.state === 'open') this.events.confirmed(sequence, multiple, accepted)
+    if (this.state !== 'open') return
+    this.line.said(this)
+    this.events.confirmed(sequence, multiple, accepted)
+  }
+
+  private cancelled(consumerTag: string): void {
+    if (this.state !== 'open') return
+    this.line.said(this)
+    this.events.cancelled(consumerTag)
   }
 
   private answered(method: Method): void {
@@ -283,6 +294,7 @@ export class AmqpChannel implements Channel {
     if (pending?.name !== request) {
       throw new BrokerError('COMMAND_INVALID', `an answer to ${request} came, expected was ${pending?.name ?? 'none'}`)
     }
+    this.line.said(this)
     this.events.replied(pending.id, reply)
     if (request === 'tx.commit') this.committed()
   }
@@ -303,6 +315,7 @@ export class AmqpChannel implements Channel {
     this.line.forget(this.number)
     this.held.clear()
     this.failure = { id, error }
+    this.line.said(this)
   }
 
   /** Which command the broker means; 0 for those that have no answer. */

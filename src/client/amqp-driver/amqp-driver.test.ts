@@ -44,7 +44,7 @@ class Listener implements ChannelEvents {
 
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
     this.messages.push(message)
-    this.heard.push(`delivered ${consumerTag} ${deliveryTag} ${redelivered} ${message.body}`)
+    this.heard.push(`delivered ${consumerTag} ${deliveryTag} ${redelivered} ${message.body.toString()}`)
   }
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
@@ -53,7 +53,7 @@ class Listener implements ChannelEvents {
 
   returned(message: Message, reason: string): void {
     this.messages.push(message)
-    this.heard.push(`returned ${reason} ${message.body}`)
+    this.heard.push(`returned ${reason} ${message.body.toString()}`)
   }
 
   cancelled(consumerTag: string): void {
@@ -320,6 +320,17 @@ describe('what is said on one side is heard on the other', () => {
     })
   })
 
+  test('content that comes in pieces ends in a flush', async () => {
+    network.chunkBytesMax = 7
+    const { listener } = await channelPair()
+    await settle()
+    listener.take()
+    fake.channel.events.delivered('c', 1, false, Message.of('', 'q', emptyProperties, Buffer.alloc(50, 'x')))
+    fake.channel.events.flush()
+    await settle()
+    expect(listener.heard).toEqual([`delivered c 1 false ${'x'.repeat(50)}`, 'flush'])
+  })
+
   test('all of a turn is one write', async () => {
     const { channel } = await channelPair()
     const client = network.accepted[0]?.peer
@@ -403,6 +414,7 @@ describe('what goes wrong', () => {
     fake.channel.events.failed(1, new BrokerError('NOT_ALLOWED', "attempt to reuse consumer tag 'c'"))
     await settle()
     const text = "NOT_ALLOWED - attempt to reuse consumer tag 'c'"
+    expect(listener.heard.at(-1)).toBe('flush')
     expect(listener.take()).toEqual([`failed 1 ${text}`])
     expect(events.heard).toEqual([text])
     expect(() => session.openChannel(listener)).toThrow('CONNECTION_FORCED')

@@ -182,7 +182,6 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
   method(number: number, buffer: Buffer, start: number, end: number): void {
     const channel = this.channels.get(number)
     if (channel !== undefined) {
-      this.hear(channel)
       channel.method(buffer, start, end)
     } else if (number === 0) this.methodOnZero(decodeMethod(buffer, start, end))
     else if (this.state === 'open')
@@ -190,24 +189,11 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
   }
 
   header(number: number, buffer: Buffer, start: number, end: number): void {
-    const channel = this.channels.get(number)
-    if (channel === undefined) return
-    this.hear(channel)
-    channel.header(buffer, start, end)
+    this.channels.get(number)?.header(buffer, start, end)
   }
 
   body(number: number, buffer: Buffer, start: number, end: number, last: boolean): void {
-    const channel = this.channels.get(number)
-    if (channel === undefined) return
-    // Content may have begun in a chunk before this one.
-    this.hear(channel)
-    channel.body(buffer, start, end, last)
-  }
-
-  private hear(channel: AmqpChannel): void {
-    if (channel === this.lastTold) return
-    this.lastTold = channel
-    this.told.add(channel)
+    this.channels.get(number)?.body(buffer, start, end, last)
   }
 
   heartbeat(): void {
@@ -238,9 +224,14 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
     this.connection.end()
     if (this.state === 'login') return this.finishLogin(error)
     const method = args.classId * 65536 + args.methodId
-    if (this.state === 'open') for (const channel of this.channels.values()) channel.blame(method, error)
+    if (this.state === 'open') for (const channel of this.channels.values()) this.blame(channel, method, error)
     this.tell()
     this.end(this.state === 'open' ? error : null)
+  }
+
+  private blame(channel: AmqpChannel, method: number, error: BrokerError): void {
+    channel.blame(method, error)
+    this.said(channel)
   }
 
   // The login asks for these.
@@ -286,9 +277,14 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
     this.clock.defer(() => this.flush())
   }
 
-  /** Told at the end of a turn that it has failed, outside of the call that made it fail. */
-  tellSoon(channel: AmqpChannel): void {
+  said(channel: AmqpChannel): void {
+    if (channel === this.lastTold) return
+    this.lastTold = channel
     this.told.add(channel)
+  }
+
+  tellSoon(channel: AmqpChannel): void {
+    this.said(channel)
     this.clock.defer(() => this.tell())
   }
 

@@ -2,8 +2,9 @@
  * A seeded client: it opens a session, does random things on its channels, thinks a while, and goes on. It neither knows
  * nor cares whether the broker is in the same process or behind a network.
  */
-import type { Driver, Login, Session, SessionEvents } from '../../model/channel.ts'
+import type { Driver, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command } from '../../model/command.ts'
+import { BrokerError } from '../../model/errors.ts'
 import { emptyTable, type FieldTable } from '../../model/field-table.ts'
 import type { Prng } from '../../lib/prng.ts'
 import type { Clock } from '../../platform/clock.ts'
@@ -19,7 +20,8 @@ export interface ClientParts {
   readonly plan: Plan
   readonly ledger: Ledger
   readonly trace: Trace
-  readonly credentials: Login['credentials']
+  /** Called at each step: what may go wrong outside of broker and client. */
+  readonly disturb: () => void
 }
 
 const channelsMax = 3
@@ -73,8 +75,13 @@ export class Client {
       void this.openSession()
       return
     }
-    for (let actions = prng.chance(0.3) ? 1 + prng.below(5) : 1; actions > 0 && this.session === session; actions--) {
-      this.act(session)
+    this.parts.disturb()
+    const actions = prng.chance(0.3) ? 1 + prng.below(5) : 1
+    try {
+      for (let done = 0; done < actions && this.session === session; done++) this.act(session)
+    } catch (error) {
+      // The session has ended, and the event that says so is on its way.
+      if (!(error instanceof BrokerError) || error.code !== 'CONNECTION_FORCED') throw error
     }
     this.later(prng.chance(plan.idleChance) ? 100 + prng.below(3000) : this.thinkMs())
   }
@@ -87,8 +94,8 @@ export class Client {
 
   private async openSession(): Promise<void> {
     const number = ++this.sessionNumber
-    const { driver, credentials } = this.parts
-    const login = { credentials, virtualHost: '/', remoteAddress: '127.0.0.1', clientProperties: emptyTable }
+    const { driver } = this.parts
+    const login = { credentials: null, virtualHost: '/', remoteAddress: '127.0.0.1', clientProperties: emptyTable }
     try {
       const session = await driver.openSession(login, this.sessionEvents(number))
       if (number !== this.sessionNumber) return

@@ -6,6 +6,8 @@ import { Prng } from '../../lib/prng.ts'
 import { assert } from '../../lib/assert.ts'
 import type { Driver, Login, Session } from '../../model/channel.ts'
 import { emptyTable } from '../../model/field-table.ts'
+import { AmqpDriver } from '../../client/amqp-driver/amqp-driver.ts'
+import { AmqpServer } from '../../server/amqp-server.ts'
 import { SimClock } from '../sim-clock.ts'
 import { SimDisk, type SimFault, type SimOperation } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'
@@ -77,6 +79,8 @@ class Simulation {
   private process: SimProcess | null = null
   private opened: OpenedBroker | null = null
   private witness: Witness | null = null
+  private server: AmqpServer | null = null
+  private clientProcess: SimProcess | null = null
   private clients: Client[] = []
   private crashPlan: CrashPlan | null = null
   private writeFaults: { from: number; to: number; code: string } | null = null
@@ -130,6 +134,7 @@ class Simulation {
       this.trace.add(`-- life ${life}, to end with ${ending}`)
       this.planTrouble(ending)
       if (await this.open()) await this.live(ending)
+      else this.forgetCleanEnd()
       this.calm()
       await this.examine()
     }
@@ -225,7 +230,31 @@ class Simulation {
       witness.hasFailed = true
     })
     this.witness = witness
-    return true
+    return plan.transport === 'direct' || (await this.serve(this.process, witness))
+  }
+
+  /** Clients are on another machine, which does not die with this one. */
+  private async serve(process: SimProcess, driver: Driver): Promise<boolean> {
+    const { prng, clock, disk, network, trace } = this
+    const server = new AmqpServer(process, driver, {
+      heartbeatSeconds: pick(prng, [0, 1, 10]),
+      frameBytesMax: pick(prng, [4096, 4096, 131_072]),
+      onError: (error) => trace.violated(unexpected(error)),
+    })
+    this.server = server
+    this.clientProcess = new SimProcess(clock, disk, network, new SimMachine(), '127.0.0.1', prng.nextU32())
+    const outcome = await this.settled(server.listen('127.0.0.1', 5672))
+    if (outcome instanceof Error) throw unexpected(outcome)
+    return outcome !== 'crashed'
+  }
+
+  /** An opening that was cut off may count as a run of which nobody knows what it handed out. */
+  private forgetCleanEnd(): void {
+    this.candidates = this.candidates.map(({ lsn, state }) => {
+      const copy = state.copy()
+      copy.isClean = false
+      return { lsn, state: copy }
+    })
   }
 
   private async live(ending: Ending): Promise<void> {
@@ -252,6 +281,9 @@ class Simulation {
   }
 
   private async close(): Promise<void> {
+    if (this.server !== null && this.prng.chance(0.8)) {
+      if ((await this.settled(this.server.close())) === 'crashed') return this.crash()
+    }
     const outcome = await this.settled((this.witness as Witness).close())
     if (outcome === 'crashed') return this.crash()
     if (outcome instanceof Error) {
@@ -296,6 +328,9 @@ class Simulation {
     if (this.witness !== null) this.witness.isDead = true
     for (const client of this.clients) client.stop()
     this.clients = []
+    this.server = null
+    this.clientProcess?.kill()
+    this.clientProcess = null
   }
 
   // ------------------------------------------------------------------------------------------------- steps
@@ -378,15 +413,25 @@ class Simulation {
 
   private startClients(count: number): void {
     const { plan, prng, ledger, trace } = this
-    const { clock } = this.process as SimProcess
+    const process = this.clientProcess ?? (this.process as SimProcess)
+    const { clock } = process
+    const disturb = (): void => this.disturb()
     this.clients = []
     for (let number = 1; number <= count; number++) {
-      const driver = this.witness as Driver
-      const parts = { driver, clock, prng: new Prng(prng.nextU32()), plan, ledger, trace, credentials: null }
+      const driver = this.server === null ? (this.witness as Driver) : new AmqpDriver(process, address)
+      const parts = { driver, clock, prng: new Prng(prng.nextU32()), plan, ledger, trace, disturb }
       const client = new Client(`c${this.recoveries}${number}`, parts, plan.steps)
       this.clients.push(client)
       client.start()
     }
+  }
+
+  private disturb(): void {
+    const { prng, network, plan } = this
+    if (plan.transport === 'direct' || !prng.chance(plan.networkTrouble)) return
+    if (prng.chance(0.7)) {
+      if (network.resetOne()) this.trace.add('a connection is reset')
+    } else if (network.silenceOne()) this.trace.add('a connection falls silent')
   }
 
   // ------------------------------------------------------------------------------------------------- the end
@@ -416,6 +461,7 @@ class Simulation {
   }
 }
 
+const address = 'amqp://guest:guest@127.0.0.1:5672/'
 const login: Login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
 
 function isDone(client: Client): boolean {

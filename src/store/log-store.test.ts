@@ -1,0 +1,667 @@
+// The broker on a simulated disk: what is there after it was closed, killed, filled, or let down by its disk.
+import { describe, expect, test } from 'vitest'
+import { Broker } from '../broker/broker.ts'
+import type { Command, Reply } from '../model/command.ts'
+import { limits } from '../model/limits.ts'
+import type { Platform } from '../platform/platform.ts'
+import {
+  bindCommand,
+  CoreChannel,
+  CoreSession,
+  consume,
+  declareExchange,
+  declareQueue,
+  hostLogin,
+  makeMessage,
+} from '../testing/core-harness.ts'
+import { SimClock } from '../testing/sim-clock.ts'
+import { SimDisk, type SimOperation } from '../testing/sim-disk.ts'
+import { SimMachine } from '../testing/sim-host.ts'
+import { SimRandom } from '../testing/sim-random.ts'
+import { LogStore } from './log-store.ts'
+
+/** Longer than a write and a sync, shorter than acknowledgements wait for company. */
+const commitMs = 40
+const persistent = { persistent: true }
+const get: Command = { type: 'basic.get', queue: 'q', noAck: true }
+const durableQueue = (name: string): Command => declareQueue(name, { durable: true })
+
+/** One opening of the folder. */
+class Run {
+  readonly broker: Broker
+  readonly session: CoreSession
+  readonly channel: CoreChannel
+  private readonly world: World
+
+  constructor(world: World, broker: Broker, session: CoreSession) {
+    this.world = world
+    this.broker = broker
+    this.session = session
+    this.channel = new CoreChannel({ settle() {} }, session.port)
+  }
+
+  async settle(ms: number = commitMs): Promise<void> {
+    await this.world.clock.advance(ms)
+  }
+
+  async ask(command: Command): Promise<Reply> {
+    const id = this.channel.give(command)
+    await this.settle()
+    if (this.channel.error !== null) throw this.channel.error
+    return this.channel.replies.get(id) as Reply
+  }
+
+  async declare(...names: string[]): Promise<void> {
+    for (const name of names) this.channel.give(durableQueue(name))
+    await this.settle()
+  }
+
+  async publish(queue: string, ...bodies: string[]): Promise<void> {
+    for (const body of bodies) this.channel.post('', queue, body, persistent)
+    await this.settle()
+  }
+
+  /** Every body that is ready, `!` behind the redelivered, taken out without acknowledgement. */
+  async drain(queue: string): Promise<string[]> {
+    const bodies: string[] = []
+    for (;;) {
+      const id = this.channel.give({ ...get, queue } as Command)
+      await this.settle(0)
+      const reply = this.channel.replies.get(id)
+      if (reply?.type !== 'basic.get-ok') return bodies
+      bodies.push(reply.message.body.toString() + (reply.redelivered ? '!' : ''))
+    }
+  }
+
+  /** Names of the durable queues there are, with how many messages are ready. */
+  async queues(): Promise<string[]> {
+    const reply = await this.ask({ type: 'leveret.queues' })
+    return reply.type === 'leveret.queues-ok' ? reply.queues.map(({ name, ready }) => `${name} ${ready}`) : []
+  }
+
+  close(): Promise<void> {
+    return this.world.clock.run(this.broker.close())
+  }
+}
+
+class World {
+  readonly clock = new SimClock()
+  readonly disk: SimDisk
+  private readonly machine = new SimMachine()
+  private readonly random: SimRandom
+  private readonly segmentBytesMax: number
+
+  constructor(segmentBytesMax: number = limits.segmentBytesMax, seed = 1) {
+    this.segmentBytesMax = segmentBytesMax
+    this.disk = new SimDisk(this.clock, seed)
+    this.random = new SimRandom(seed)
+  }
+
+  async open(): Promise<Run> {
+    const { clock, disk, random } = this
+    const host = this.machine.startProcess()
+    const platform = { clock, disk, random, host, network: null } as unknown as Platform
+    const store = new LogStore(platform, '/data', { segmentBytesMax: this.segmentBytesMax, salvage: false })
+    const broker = await clock.run(Broker.open(platform, store, { memoryBytesMax: 1_000_000_000 }))
+    const session = new CoreSession({ settle() {} })
+    session.port = await broker.openSession(hostLogin, session)
+    return new Run(this, broker, session)
+  }
+
+  /** The process dies; what it wrote is in the page cache or on disk. */
+  kill(): void {
+    this.disk.crash(undefined, true)
+    this.clock.clear()
+    this.machine.reboot()
+  }
+
+  /** The power goes: what was not synced may be anything. */
+  cutPower(): void {
+    this.disk.crash()
+    this.clock.clear()
+    this.machine.reboot()
+  }
+
+  get segments(): string[] {
+    return this.disk.paths().filter((path) => path.endsWith('.log'))
+  }
+}
+
+describe('after a clean close', () => {
+  test('queues and their messages are there, in order, and what no consumer saw is not redelivered', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q', 'empty')
+    await first.publish('q', '1', '2', '3', '4', '5')
+    const { channel } = first
+    channel.give({ ...get, noAck: false } as Command)
+    channel.give({ ...get, noAck: false } as Command)
+    channel.give({ ...get, noAck: false } as Command)
+    channel.port.ack(2, false)
+    channel.port.reject(3, false, true)
+    await first.close()
+
+    const second = await world.open()
+    expect(second.broker.report).toMatchObject({ messages: 4, clean: true, notes: [] })
+    expect(await second.queues()).toEqual(['q 4', 'empty 0'])
+    await second.publish('q', '6')
+    expect(await second.drain('q')).toEqual(['1!', '3!', '4', '5', '6'])
+    await second.close()
+
+    const third = await world.open()
+    expect(await third.queues()).toEqual(['q 0', 'empty 0'])
+  })
+
+  test('what was acknowledged just before it does not come back', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1', '2')
+    first.channel.give(consume('q', { tag: 'c' }))
+    await first.settle()
+    first.channel.port.ack(1, false)
+    await first.close()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual(['2!'])
+  })
+
+  test('transient messages, transient queues and exclusive queues are gone', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    first.channel.give(declareQueue('transient'))
+    first.channel.give(declareQueue('exclusive', { durable: true, exclusive: true }))
+    await first.settle()
+    first.channel.post('', 'q', 'transient')
+    await first.publish('q', 'kept')
+    await first.publish('transient', 'x')
+    await first.close()
+    const second = await world.open()
+    expect(await second.queues()).toEqual(['q 1'])
+    expect(await second.drain('q')).toEqual(['kept'])
+  })
+
+  test('a sequence is never given again, not even of messages that are gone, nor one above 2^32', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1', '2')
+    const index = indexOf(first, 'q')
+    index.nextSequence = 2 ** 33 + 5
+    await first.publish('q', '3', '4')
+    await first.drain('q')
+    await first.close()
+    const second = await world.open()
+    expect(indexOf(second, 'q').nextSequence).toBe(2 ** 33 + 7)
+    await second.publish('q', '5')
+    await second.close()
+    const third = await world.open()
+    expect(await third.drain('q')).toEqual(['5'])
+  })
+
+  test('messages sorted by a requeue above 2^32 are still in order', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    indexOf(first, 'q').nextSequence = 2 ** 32 - 2
+    await first.publish('q', '1', '2', '3', '4', '5')
+    first.channel.give({ ...get, noAck: false } as Command)
+    await first.settle()
+    await first.close()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual(['1!', '2', '3', '4', '5'])
+  })
+
+  test('exchanges and bindings are there with all their properties, and what was deleted is not', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('a', 'b', 'gone')
+    for (const command of [
+      declareExchange('topic', 'topic', { durable: true, arguments: { 'x-own': 1 } }),
+      declareExchange('inside', 'fanout', { durable: true, internal: true, autoDelete: true }),
+      declareExchange('gone', 'fanout', { durable: true }),
+      declareExchange('transient', 'fanout'),
+      bindCommand('exchange.bind', 'inside', 'topic', 'order.#'),
+      bindCommand('queue.bind', 'a', 'inside', ''),
+      bindCommand('queue.bind', 'b', 'amq.headers', '', { kind: 'b', n: 1 }),
+      bindCommand('queue.bind', 'a', 'topic', 'gone'),
+      bindCommand('queue.unbind', 'a', 'topic', 'gone'),
+      bindCommand('queue.bind', 'gone', 'topic', '#'),
+      bindCommand('queue.bind', 'a', 'transient', ''),
+    ]) {
+      first.channel.give(command)
+    }
+    await first.settle()
+    await first.ask({ type: 'queue.delete', queue: 'gone', ifUnused: false, ifEmpty: false })
+    await first.ask({ type: 'exchange.delete', exchange: 'gone', ifUnused: false })
+    await first.close()
+
+    for (let round = 0; round < 2; round++) {
+      const run = await world.open()
+      expect((await run.queues()).map((line) => line.split(' ')[0])).toEqual(['a', 'b'])
+      const { channel } = run
+      channel.post('topic', 'order.new', '1')
+      channel.post('topic', 'gone', '2')
+      channel.post('amq.headers', '', '3', { headers: { kind: 'b', n: 1 } })
+      await run.settle()
+      expect([await run.drain('a'), await run.drain('b')]).toEqual([['1'], ['3']])
+      await run.ask(declareExchange('inside', 'fanout', { durable: true, internal: true, autoDelete: true }))
+      for (const missing of ['gone', 'transient']) {
+        const probe = new CoreChannel({ settle() {} }, run.session.port)
+        probe.give(declareExchange(missing, 'fanout', { passive: true }))
+        await run.settle()
+        expect(probe.error?.code).toBe('NOT_FOUND')
+      }
+      await run.close()
+    }
+  })
+
+  test('a queue that was deleted and declared again has only what it got since', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', 'old')
+    first.channel.give({ type: 'queue.delete', queue: 'q', ifUnused: false, ifEmpty: false })
+    first.channel.give(durableQueue('q'))
+    await first.publish('q', 'new')
+    await first.close()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual(['new'])
+  })
+})
+
+describe('after a kill', () => {
+  test('everything that was confirmed is there, in order, and counts as redelivered', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.ask({ type: 'confirm.select' })
+    await first.publish('q', '1', '2', '3')
+    expect(first.channel.takeLines()).toContain('confirm up to 3')
+    world.kill()
+    const second = await world.open()
+    expect(second.broker.report).toMatchObject({ messages: 3, clean: false })
+    expect(await second.drain('q')).toEqual(['1!', '2!', '3!'])
+  })
+
+  test('an acknowledgement that had time to be stored does not come back', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1', '2', '3')
+    first.channel.give(consume('q', { tag: 'c' }))
+    await first.settle()
+    first.channel.port.ack(2, true)
+    await first.settle(limits.ackDelayMs + commitMs)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual(['3!'])
+  })
+
+  test('a run that only opened the folder and handed messages out leaves them redelivered', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1', '2')
+    await first.close()
+    const second = await world.open()
+    second.channel.give(consume('q', { tag: 'c' }))
+    await second.settle()
+    expect(second.channel.takeBodies()).toEqual(['1', '2'])
+    world.cutPower()
+    const third = await world.open()
+    expect(third.broker.report.clean).toBe(false)
+    expect(await third.drain('q')).toEqual(['1!', '2!'])
+    await third.close()
+  })
+
+  test('messages that were redelivered once stay so through clean closes', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1')
+    world.kill()
+    for (let round = 0; round < 2; round++) {
+      const run = await world.open()
+      await run.publish('q', `new ${round}`)
+      await run.close()
+    }
+    const last = await world.open()
+    expect(await last.drain('q')).toEqual(['1!', 'new 0', 'new 1'])
+  })
+
+  test.each([1, 2, 3, 4])(
+    'a commit is there as a whole or not at all, whenever the power goes (seed %d)',
+    async (seed) => {
+      const outcomes = new Set<string>()
+      for (let operation = 0; operation < 12; operation++) {
+        const world = new World(limits.segmentBytesMax, seed * 100 + operation)
+        const first = await world.open()
+        await first.declare('q', 'r')
+        await first.publish('q', '1')
+        first.channel.give({ ...get, noAck: false } as Command)
+        await first.settle()
+        first.channel.takeLines()
+        world.disk.stopAt = world.disk.operations + operation
+        first.channel.commit([1], [makeMessage('', 'r', '2', persistent), makeMessage('', 'r', '3', persistent)])
+        await first.settle()
+        const isAnswered = first.channel.takeLines().some((line) => line.endsWith(' ok'))
+        world.cutPower()
+        const second = await world.open()
+        const found = `${(await second.drain('q')).join(' ')} | ${(await second.drain('r')).join(' ')}`
+        expect(['1! | ', ' | 2! 3!']).toContain(found)
+        if (isAnswered) expect(found).toBe(' | 2! 3!')
+        outcomes.add(found)
+      }
+      expect(outcomes.size).toBe(2)
+    },
+  )
+})
+
+describe('segments', () => {
+  const small = 4_096
+  const body = 'x'.repeat(200)
+
+  test('are deleted when nothing in them lives, while queues, exchanges and bindings stay', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    await first.declare('q', 'other')
+    await first.ask(declareExchange('x', 'fanout', { durable: true }))
+    await first.ask(bindCommand('queue.bind', 'q', 'x', ''))
+    first.channel.give(consume('q', { tag: 'c' }))
+    let most = 0
+    for (let round = 0; round < 100; round++) {
+      for (let number = 0; number < 5; number++) first.channel.post('x', '', body, persistent)
+      await first.settle()
+      first.channel.port.ack(0, true)
+      most = Math.max(most, world.segments.length)
+    }
+    await first.settle(limits.ackDelayMs + commitMs)
+    expect(most).toBeLessThan(6)
+    expect(world.segments.length).toBeLessThan(4)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.queues()).toEqual(['q 0', 'other 0'])
+    second.channel.post('x', '', 'still bound', persistent)
+    await second.settle()
+    expect(await second.drain('q')).toEqual(['still bound'])
+    await second.close()
+  })
+
+  test('stay as long as one message in them does, also while a consumer holds it', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    await first.declare('q', 'stuck')
+    await first.publish('stuck', 'held', 'ready')
+    first.channel.give({ ...get, queue: 'stuck', noAck: false } as Command)
+    for (let round = 0; round < 40; round++) {
+      await first.publish('q', body, body, body, body)
+      await first.drain('q')
+    }
+    await first.settle(limits.ackDelayMs + commitMs)
+    expect(world.segments.length).toBeLessThan(6)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.drain('stuck')).toEqual(['held!', 'ready!'])
+    expect(await second.drain('q')).toEqual([])
+  })
+
+  test('may go in the middle: what lies before and behind survives, and no acknowledgement is forgotten', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    await first.declare('early', 'middle', 'late')
+    await first.publish('early', ...Array.from({ length: 10 }, (_, number) => `early ${number}`))
+    // Two of the first segment's messages are acknowledged in what will be the middle.
+    for (let round = 0; round < 40; round++) {
+      await first.publish('middle', `${round} ${body}`)
+      if (round === 5) first.channel.give({ ...get, queue: 'early' } as Command)
+      if (round === 15) first.channel.give({ ...get, queue: 'early' } as Command)
+    }
+    for (let number = 0; number < 30; number++) await first.publish('late', `late ${number} ${body}`)
+    const before = world.segments
+    await first.drain('middle')
+    await first.settle(limits.ackDelayMs + commitMs)
+    await first.publish('late', 'last')
+    const after = world.segments
+    expect(after.length).toBeLessThan(before.length)
+    expect(after[0]).toBe(before[0])
+    world.cutPower()
+
+    const second = await world.open()
+    expect(await second.drain('early')).toEqual(Array.from({ length: 8 }, (_, number) => `early ${number + 2}!`))
+    expect(await second.drain('middle')).toEqual([])
+    const late = await second.drain('late')
+    expect(late).toHaveLength(31)
+    expect(late.map((line) => line.split(' ')[1]).slice(0, 30)).toEqual(
+      Array.from({ length: 30 }, (_, number) => String(number)),
+    )
+    await second.close()
+  })
+
+  test('take a queue with them into the next life that is declared and filled while they go', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    await first.declare('q')
+    await first.ask({ type: 'confirm.select' })
+    // Publishes and drains without a pause, so that snapshots are written into frames that are already being filled.
+    let expected: string[] = []
+    for (let round = 0; round < 60; round++) {
+      const name = `made ${round}`
+      first.channel.give(durableQueue(name))
+      first.channel.post('', name, 'content', persistent)
+      for (let number = 0; number < 3; number++) first.channel.post('', 'q', body, persistent)
+      for (let number = 0; number < 3; number++) first.channel.give(get)
+      await first.settle(1)
+      expected = [...expected, name]
+    }
+    await first.settle()
+    expect(world.segments.length).toBeLessThan(15)
+    world.cutPower()
+    const second = await world.open()
+    expect(second.broker.report.notes).toEqual([])
+    const lost: string[] = []
+    for (const name of expected) if ((await second.drain(name)).join() !== 'content!') lost.push(name)
+    expect(lost).toEqual([])
+  })
+
+  test('go when their queue is deleted or purged', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    await first.declare('q', 'r', 'keep')
+    for (let round = 0; round < 20; round++) {
+      await first.publish('q', body, body)
+      await first.publish('r', body, body)
+    }
+    const before = world.segments.length
+    await first.ask({ type: 'queue.delete', queue: 'q', ifUnused: false, ifEmpty: false })
+    await first.ask({ type: 'queue.purge', queue: 'r' })
+    await first.publish('keep', 'x')
+    await first.publish('keep', 'y')
+    expect(world.segments.length).toBeLessThan(before / 2)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.queues()).toEqual(['r 0', 'keep 2'])
+  })
+})
+
+describe('large things survive a reopen', () => {
+  test('a fan-out to 10,000 durable queues', async () => {
+    const world = new World()
+    const first = await world.open()
+    const names = Array.from({ length: 10_000 }, (_, number) => `q${number}`)
+    for (const name of names) {
+      first.channel.give(durableQueue(name))
+      first.channel.give(bindCommand('queue.bind', name, 'amq.fanout', ''))
+    }
+    await first.settle()
+    await first.ask({ type: 'confirm.select' })
+    first.channel.post('amq.fanout', '', 'to all', persistent)
+    await first.settle()
+    expect(first.channel.takeLines().at(-1)).toBe('confirm 1')
+    world.cutPower()
+    const second = await world.open()
+    expect(second.broker.report.messages).toBe(10_000)
+    for (const name of names) second.channel.give({ ...get, queue: name } as Command)
+    await second.settle()
+    const found = second.channel.takeLines().filter((line) => line.includes('to all redelivered 0'))
+    expect(found).toHaveLength(10_000)
+    await second.close()
+  })
+
+  test('a header table of 100 KiB', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    const headers = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`header ${n}`, `${n}`.repeat(1_024 / 2)]))
+    first.channel.post('', 'q', 'x', { persistent: true, headers })
+    await first.settle()
+    await first.close()
+    const second = await world.open()
+    const reply = await second.ask(get)
+    const message = reply.type === 'basic.get-ok' ? reply.message : null
+    expect(message?.propertyBytes.length).toBeGreaterThan(90_000)
+    expect(message?.decodeProperties().headers?.get('header 42')?.value).toBe('42'.repeat(512))
+  })
+
+  test('a body of 16 MiB, among small ones', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    const body = 'abcdefgh'.repeat(2 * 1_024 * 1_024)
+    for (const each of ['before', body, 'after']) first.channel.post('', 'q', each, persistent)
+    await first.settle(200)
+    await first.close()
+    const second = await world.open()
+    const found = await second.drain('q')
+    expect(found.map((each) => each.length)).toEqual([6, 16_777_216, 5])
+    expect(found[1] === body).toBe(true)
+  })
+
+  test('names of 255 bytes', async () => {
+    const world = new World()
+    const first = await world.open()
+    const name = `${'ä'.repeat(127)}a`
+    await first.declare('q', name)
+    await first.ask(declareExchange(name, 'direct', { durable: true }))
+    await first.ask(bindCommand('queue.bind', name, name, name))
+    first.channel.post(name, name, 'x', persistent)
+    first.channel.post('', 'q', 'y', persistent)
+    first.channel.post(name, name, 'z', persistent)
+    await first.close()
+    const second = await world.open()
+    const reply = await second.ask({ ...get, queue: name } as Command)
+    const message = reply.type === 'basic.get-ok' ? reply.message : null
+    expect([message?.exchange, message?.routingKey, message?.body.toString()]).toEqual([name, name, 'x'])
+    expect([await second.drain('q'), await second.drain(name)]).toEqual([['y'], ['z']])
+  })
+})
+
+describe('acknowledgements', () => {
+  test('alone are written a tenth of a second later, all as one frame', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', ...Array.from({ length: 50 }, String))
+    first.channel.give(consume('q', { tag: 'c' }))
+    await first.settle()
+    const writes: number[] = []
+    world.disk.fault = (operation: SimOperation) => {
+      if (operation.kind === 'write') writes.push(operation.bytes)
+      return null
+    }
+    for (let tag = 1; tag <= 50; tag++) {
+      first.channel.port.ack(tag, false)
+      await first.settle(1)
+    }
+    expect(writes).toEqual([])
+    await first.settle(limits.ackDelayMs)
+    expect(writes).toHaveLength(1)
+    expect(writes[0]).toBeLessThan(120)
+  })
+
+  test('share the frame of a publish that comes meanwhile', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q', 'r')
+    await first.publish('q', '1')
+    await first.drain('q')
+    await first.publish('r', 'x')
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.queues()).toEqual(['q 0', 'r 1'])
+  })
+})
+
+describe('a disk that fails', () => {
+  test('to sync, ends every session, confirms nothing, and lets the folder go when the broker is closed', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    first.channel.give(declareQueue('auto', { durable: true, autoDelete: true }))
+    await first.settle()
+    await first.ask({ type: 'confirm.select' })
+    await first.ask(consume('auto', { tag: 'c' }))
+    const failures: string[] = []
+    first.broker.onFailure((error) => failures.push(error.code))
+    world.disk.fault = ({ kind }) => (kind === 'sync' ? { code: 'EIO' } : null)
+    first.channel.takeLines()
+    await first.publish('q', '1')
+    first.channel.post('', 'q', '2', persistent)
+    await first.settle(1_000)
+    expect(failures).toEqual(['E_STORAGE_FAILED'])
+    expect(first.session.lines).toEqual([
+      'closed: INTERNAL_ERROR - the storage failed; outcomes not yet confirmed are unknown',
+    ])
+    expect(first.channel.takeLines()).toEqual([])
+    await expect(first.close()).rejects.toThrow('E_STORAGE_FAILED')
+    world.disk.fault = null
+    const second = await world.open()
+    expect(await second.queues()).toEqual(expect.arrayContaining([expect.stringMatching(/^q [01]$/), 'auto 0']))
+    await second.close()
+  })
+
+  test('to take writes, blocks publishers and goes on when it takes them again, with nothing lost', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.ask({ type: 'confirm.select' })
+    first.channel.takeLines()
+    world.disk.fault = ({ kind }) => (kind === 'write' ? { code: 'ENOSPC', bytesWritten: 10 } : null)
+    await first.publish('q', '1', '2')
+    first.channel.give(consume('q', { tag: 'c' }))
+    await first.settle(2_000)
+    expect(first.session.lines).toEqual(['blocked low on disk'])
+    expect(first.channel.takeLines()).toEqual(['3 basic.consume-ok c', 'deliver c 1 1', 'deliver c 2 2'])
+    first.channel.port.ack(1, false)
+    world.disk.fault = null
+    await first.settle(2_000)
+    expect(first.session.lines).toEqual(['blocked low on disk', 'unblocked'])
+    expect(first.channel.takeLines()).toEqual(['confirm up to 2'])
+    await first.settle(limits.ackDelayMs)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual(['2!'])
+  })
+
+  test('is told in the words of the public API, as is a folder in use', async () => {
+    const world = new World()
+    const first = await world.open()
+    await expect(world.open()).rejects.toMatchObject({ name: 'LeveretError', code: 'E_FOLDER_IN_USE' })
+    await first.declare('q')
+    for (let round = 0; round < 3; round++) await first.publish('q', `${round}`)
+    await first.close()
+    const path = world.segments[0] as string
+    // In the first frame, behind the segment's two headers.
+    world.disk.flipBit(path, 1_024 + 100, 3)
+    await expect(world.open()).rejects.toMatchObject({ name: 'LeveretError', code: 'E_STORAGE_CORRUPT' })
+  })
+})
+
+function indexOf(run: Run, name: string): { nextSequence: number } {
+  const { state } = run.broker as unknown as {
+    state: { virtualHosts: Map<string, { queues: Map<string, { index: { nextSequence: number } }> }> }
+  }
+  const queue = state.virtualHosts.get('/')?.queues.get(name)
+  if (queue === undefined) throw new Error(`no queue ${name}`)
+  return queue.index
+}
