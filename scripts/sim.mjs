@@ -1,4 +1,5 @@
-// Runs simulated histories: `npm run sim -- --seeds 1000 --seed 1 --workers 2`, or one of them to read: `--seed 7 --verbose`.
+// Runs simulated histories: `npm run sim -- --seeds 1000 --seed 1 --workers 2`; to read one: `--seed 7 --verbose`.
+// Needs a build. Exits with 1 if an invariant was broken; the output names the seeds.
 import { fork } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -9,28 +10,137 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '1' },
     workers: { type: 'string', default: '1' },
     verbose: { type: 'boolean', default: false },
+    // For the test of planted bugs: another build, the end at the first violation, and one line of JSON.
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
+    stop: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    // A part of the work, in a process that tells its parent.
+    step: { type: 'string', default: '0' },
   },
 })
 
-const { simulate } = await import(pathToFileURL(`${values.dist}/testing/simulation/simulator.js`).href)
+const firstSeed = Number(values.seed)
+const seedCount = Number(values.seeds)
+// One seed in so many is run twice, to see that a seed is a history.
+const repeatEvery = 25
+// A history takes a tenth of a second; one that takes this long never ends.
+const hangMs = 60_000
+const counted = ['crashes', 'recoveries', 'probes', 'damages', 'diskOperations', 'publishes', 'confirms']
+
+/** @type {unknown} */
 let uncaught = null
-process.on('unhandledRejection', (error) => {
+const keep = (/** @type {unknown} */ error) => {
   uncaught ??= error
-})
-const first = Number(values.seed)
-const started = Date.now()
-for (let seed = first; seed < first + Number(values.seeds); seed++) {
-  const print = values.verbose ? (line) => console.log(line) : null
-  const result = await simulate(seed, {
-    print,
-    takeUncaught: () => {
-      const taken = uncaught
-      uncaught = null
-      return taken
-    },
-  })
-  if (result.violation) console.log(`seed ${seed} ${result.transport}: ${result.violation.message}`)
-  if (values.verbose) console.log(result)
 }
-console.log(`${Date.now() - started} ms`)
+
+/** @param {number} seed @param {((line: string) => void) | null} print */
+async function runSeed(simulate, seed, print) {
+  const takeUncaught = () => {
+    const taken = uncaught
+    uncaught = null
+    return taken
+  }
+  const result = await simulate(seed, { print, takeUncaught })
+  let violation = result.violation?.message ?? null
+  if (violation === null && seed % repeatEvery === 0) {
+    const again = await simulate(seed, { print: null, takeUncaught })
+    if (again.hash !== result.hash) violation = `determinism: the second run is another history, ${again.hash}`
+  }
+  return { ...result, violation }
+}
+
+async function loadSimulate() {
+  process.on('unhandledRejection', keep)
+  process.on('uncaughtException', keep)
+  return (await import(pathToFileURL(`${values.dist}/testing/simulation/simulator.js`).href)).simulate
+}
+
+/** Every `step`-th seed, told one by one to the parent. */
+async function work(step) {
+  const simulate = await loadSimulate()
+  for (let seed = firstSeed; seed < firstSeed + seedCount; seed += step) {
+    process.send?.({ begun: seed })
+    const result = await runSeed(simulate, seed, null)
+    await new Promise((resolve) => process.send?.({ result }, resolve))
+  }
+  process.disconnect()
+}
+
+async function readOne() {
+  const simulate = await loadSimulate()
+  const { violation, ...result } = await runSeed(simulate, firstSeed, (line) => console.log(line))
+  console.log(result)
+  if (violation !== null) {
+    console.log(violation)
+    process.exitCode = 1
+  }
+}
+
+const sum = { seeds: 0, ...Object.fromEntries(counted.map((name) => [name, 0])) }
+/** @type {{ seed: number, violation: string }[]} */
+const violations = []
+const children = new Set()
+const startedMs = performance.now()
+
+function note(result) {
+  sum.seeds++
+  for (const name of counted) sum[name] += result[name] ?? 0
+  if (result.violation !== null) violated(result.seed, result.violation)
+  if (process.stdout.isTTY && !values.json) {
+    process.stdout.write(`\r${sum.seeds} seeds, ${sum.crashes} crashes, ${violations.length} violations `)
+  }
+}
+
+function violated(seed, violation) {
+  violations.push({ seed, violation })
+  if (!values.json) {
+    console.log(`\nseed ${seed}: ${violation}`)
+    console.log(`  to see it: npm run sim -- --seed ${seed} --verbose`)
+  }
+  if (values.stop) for (const child of children) child.kill('SIGKILL')
+}
+
+/** @param {number} number @param {number} workers */
+function startWorker(number, workers) {
+  const share = seedCount - number
+  const parameters = ['--seed', `${firstSeed + number}`, '--seeds', `${share}`, '--step', `${workers}`]
+  const child = fork(fileURLToPath(import.meta.url), [...parameters, '--dist', values.dist])
+  children.add(child)
+  let current = firstSeed + number
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer
+  child.on('message', (message) => {
+    clearTimeout(timer)
+    if (message.begun === undefined) return note(message.result)
+    current = message.begun
+    timer = setTimeout(() => {
+      violated(current, 'liveness: the history does not end')
+      child.kill('SIGKILL')
+    }, hangMs)
+  })
+  return new Promise((resolve) => {
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer)
+      children.delete(child)
+      if (code !== 0 && signal === null) violated(current, `exception: the worker ended with code ${code}`)
+      resolve(undefined)
+    })
+  })
+}
+
+async function runAll() {
+  const workers = Math.min(Number(values.workers), seedCount)
+  await Promise.all(Array.from({ length: workers }, (_, number) => startWorker(number, workers)))
+  const seconds = (performance.now() - startedMs) / 1000
+  if (values.json) console.log(JSON.stringify({ ...sum, seconds, violations }))
+  else {
+    const parts = [`seeds ${firstSeed} to ${firstSeed + seedCount - 1}`, `${seconds.toFixed(1)} s`]
+    console.log(`\n${parts.join(', ')}: ${Object.entries(sum).map(([name, count]) => `${count} ${name}`).join(', ')}`)
+    console.log(`${violations.length} violations${violations.map(({ seed }) => ` ${seed}`).join('')}`)
+  }
+  if (violations.length > 0) process.exitCode = 1
+}
+
+if (Number(values.step) > 0) await work(Number(values.step))
+else if (values.verbose) await readOne()
+else await runAll()

@@ -73,7 +73,16 @@ export { result }
   )
   const types = join(root, 'node_modules/@types')
   const compiler = join(root, 'node_modules/typescript/bin/tsc')
-  const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,esnext.disposable']
+  const flags = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2023',
+    '--lib',
+    'es2023,esnext.disposable',
+  ]
   run(process.execPath, [compiler, ...flags, '--types', 'node', '--typeRoots', types, 'typed.mts'], installed)
 })
 

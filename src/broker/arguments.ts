@@ -71,8 +71,8 @@ function unsupported(argument: string, where: string): BrokerError {
 /** `the value '2000' of type 'signedint'`, or none. */
 function describe(field: Field | undefined): string {
   if (field === undefined) return 'none'
-  const value = field.tag === 'A' || field.tag === 'F' ? '…' : String(field.value)
-  return `the value '${value}' of type '${typeName(field)}'`
+  const { value } = field
+  return `the value '${typeof value === 'object' ? '…' : String(value)}' of type '${typeName(field)}'`
 }
 
 function typeName(field: Field): string {

@@ -105,6 +105,28 @@ describe('closing the broker', () => {
   })
 })
 
+test('a broker that is being closed is closed once, and who asks again waits with the first', async () => {
+  let release = (): void => {}
+  const store = new ControlledStore()
+  let closes = 0
+  store.close = () => {
+    closes++
+    return new Promise((resolve) => {
+      release = resolve
+    })
+  }
+  const core = await openCore({ store })
+  const order: string[] = []
+  const first = core.broker.close().then(() => order.push('first'))
+  const second = core.broker.close().then(() => order.push('second'))
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve()
+  order.push('released')
+  release()
+  await Promise.all([first, second])
+  expect(order).toEqual(['released', 'first', 'second'])
+  expect(closes).toBe(1)
+})
+
 describe('the memory alarm', () => {
   const messageBytes = 100 + 2 + entryOverheadBytes
   const body = 'x'.repeat(100)

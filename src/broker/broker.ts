@@ -39,7 +39,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private blockedReason: string | null = null
   private diskStalled = false
   private failure: LeveretError | null = null
-  private closed = false
+  private closing: Promise<void> | null = null
   private readonly failureListeners: ((error: LeveretError) => void)[] = []
 
   /** Use `Broker.open`: a broker is not one before it has read what it must remember. */
@@ -91,18 +91,9 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   }
 
   /** Ends all sessions, stores everything and lets the folder go. */
-  async close(): Promise<void> {
-    if (this.closed) return
-    this.closed = true
-    const error = new BrokerError('CONNECTION_FORCED', `broker forced connection closure with reason 'shutdown'`)
-    for (const session of this.sessions) session.abort(error)
-    this.tick.stop()
-    try {
-      await this.store.close()
-    } catch (error) {
-      throw this.failure ?? error
-    }
-    if (this.failure !== null) throw this.failure
+  close(): Promise<void> {
+    this.closing ??= this.end()
+    return this.closing
   }
 
   /** Called once if the storage fails for good; every session has been closed by then. */
@@ -172,6 +163,18 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     for (const session of this.sessions) for (const channel of session.channels) channel.forEachUnacked(visit)
   }
 
+  private async end(): Promise<void> {
+    const error = new BrokerError('CONNECTION_FORCED', `broker forced connection closure with reason 'shutdown'`)
+    for (const session of this.sessions) session.abort(error)
+    this.tick.stop()
+    try {
+      await this.store.close()
+    } catch (cause) {
+      throw this.failure ?? cause
+    }
+    if (this.failure !== null) throw this.failure
+  }
+
   private turnEnded(): void {
     if (this.throttledSessions.size > 0 && this.store.unsyncedBytes <= limits.unsyncedBytesResume) this.unthrottle()
     if (this.blockedReason !== null) this.updateAlarms()
@@ -179,7 +182,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
 
   private needOpen(): void {
     if (this.failure !== null) throw new BrokerError('INTERNAL_ERROR', this.failure.message)
-    if (this.closed) throw new BrokerError('CONNECTION_FORCED', 'the broker is closed')
+    if (this.closing !== null) throw new BrokerError('CONNECTION_FORCED', 'the broker is closed')
   }
 
   private throttle(session: Session): void {

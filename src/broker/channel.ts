@@ -289,6 +289,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     // No character takes more than three bytes, so most keys need not be measured.
     if (message.routingKey.length * 3 > limits.nameBytesMax) checkName('routing key', message.routingKey)
     if (message.namesUser) this.checkUser(message)
+    const key = message.routingKey
+    // A code unit is at most three bytes, so short keys need no counting. In process nobody else has looked at it.
+    if (key.length * 3 > limits.nameBytesMax && Buffer.byteLength(key) > limits.nameBytesMax) {
+      throw new BrokerError('PRECONDITION_FAILED', `the routing key has more than ${limits.nameBytesMax} bytes`)
+    }
     if (message.expires) {
       throw new BrokerError('PRECONDITION_FAILED', `message expiration is not supported by Leveret yet`)
     }
@@ -395,7 +400,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   private deleteQueue(name: string, ifUnused: boolean, ifEmpty: boolean): Reply {
     const { host, session, parts } = this
     const existing = host.queues.get(name)
-    if (existing === undefined) return { type: 'queue.delete-ok', messageCount: 0 }
+    if (existing === undefined) {
+      // Whoever deleted it may still be waiting for the disk.
+      this.mustBeDurable = true
+      return { type: 'queue.delete-ok', messageCount: 0 }
+    }
     const queue = findQueue(host, session, name)
     const where = `queue '${name}' in vhost '${host.name}'`
     if (ifEmpty && queue.readyCount > 0) throw new BrokerError('PRECONDITION_FAILED', `${where} not empty`)

@@ -121,6 +121,15 @@ describe('publisher confirms', () => {
     expect(channel.takeLines()).toEqual(['return NO_ROUTE x', 'confirm 1', 'return NO_ROUTE y', 'confirm 2'])
   })
 
+  test('come after a return that is held back by an answer which waits for the disk', async () => {
+    const [channel, store] = await open()
+    channel.give(declareQueue('another', { durable: true }))
+    channel.publish('', 'missing', 'x', { mandatory: true })
+    expect(channel.takeLines()).toEqual([])
+    store.sync()
+    expect(channel.takeLines()).toEqual(['5 queue.declare-ok another 0 0', 'return NO_ROUTE x', 'confirm 1'])
+  })
+
   test('come for a message whose queue is deleted meanwhile', async () => {
     const [channel, store] = await open()
     channel.publish('', 'durable', 'x', { persistent: true })

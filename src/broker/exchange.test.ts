@@ -2,7 +2,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Message } from '../model/message.ts'
-import { type CoreChannel, openCore } from '../testing/core-harness.ts'
+import { bindCommand, type CoreChannel, openCore } from '../testing/core-harness.ts'
 
 /** A channel with queues of these names. */
 async function withQueues(...names: string[]): Promise<CoreChannel> {
@@ -210,8 +210,8 @@ describe('bindings between exchanges', () => {
         const present = new Set<string>()
         for (const [from, to, isBound] of edges) {
           const toQueue = to.startsWith('q')
-          if (isBound) toQueue ? channel.bind(to, from, 'k') : channel.bindExchange(to, from, 'k')
-          else toQueue ? channel.unbind(to, from, 'k') : channel.unbindExchange(to, from, 'k')
+          const kind = `${toQueue ? 'queue' : 'exchange'}.${isBound ? 'bind' : 'unbind'}` as const
+          channel.ask(bindCommand(kind, to, from, 'k'))
           if (isBound) present.add(`${from} ${to}`)
           else present.delete(`${from} ${to}`)
           const seen = new Set<string>([from])

@@ -27,10 +27,11 @@ export function checkHeaderCriteria(criteria: FieldTable): void {
   if (field.tag !== 'S') {
     throw new BrokerError('PRECONDITION_FAILED', `Invalid x-match field type ${field.tag}; expected longstr`)
   }
-  if (!['all', 'any', 'all-with-x', 'any-with-x'].includes(field.value as string)) {
+  const mode = field.value as string
+  if (!['all', 'any', 'all-with-x', 'any-with-x'].includes(mode)) {
     throw new BrokerError(
       'PRECONDITION_FAILED',
-      `Invalid x-match field value <<"${String(field.value)}">>; expected all, any, all-with-x, or any-with-x`,
+      `Invalid x-match field value <<"${mode}">>; expected all, any, all-with-x, or any-with-x`,
     )
   }
 }

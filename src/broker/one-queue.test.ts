@@ -180,7 +180,7 @@ class Actor {
     const tag = multiple && value % 7 === 0 ? 0 : chosen
     if (name.startsWith('ack')) this.channel.port.ack(tag, multiple)
     else this.channel.port.reject(tag, multiple, requeue)
-    for (const each of [...this.out.keys()]) {
+    for (const each of this.out.keys()) {
       if (each === chosen || (multiple && (tag === 0 || each < chosen))) this.letGo(each, requeue)
     }
   }

@@ -3,7 +3,7 @@
  * fact, appends it if it must survive, and applies it. Texts are RabbitMQ's, because clients match on them.
  *
  * What is not durable is only applied. Each answers whether the reply must wait for the disk: if anything was appended, or
- * if what was asked for is there already but whoever made it may still be waiting.
+ * if all is already as it was asked for, because whoever did that may still be waiting.
  */
 
 import type { BindCommand, ExchangeDeclare, QueueDeclare, QueueInfo } from '../model/command.ts'
@@ -85,7 +85,7 @@ export class Topology {
       )
     }
     const exchange = host.exchanges.get(name)
-    if (exchange === undefined) return false
+    if (exchange === undefined) return true
     if (ifUnused && exchange.bindings.size > 0) {
       throw new BrokerError('PRECONDITION_FAILED', `exchange '${name}' in vhost '${host.name}' in use`)
     }
@@ -180,7 +180,7 @@ export class Topology {
     }
     const identity = bindingIdentity(kind, command.destination, command.routingKey, command.arguments)
     const binding = source?.bindings.get(identity)
-    if (source === undefined || binding === undefined) return false
+    if (source === undefined || binding === undefined) return true
     this.record(bindingRecord(host, 'unbound', kind, command), binding.durable)
     this.removeIfUnused(host, source)
     return this.changed

@@ -93,6 +93,17 @@ describe('a transaction', () => {
     expect(other.drain('q')).toEqual(['2!'])
   })
 
+  test('keeps to itself what it has settled when the rest is recovered', async () => {
+    const [channel, other] = await open(3)
+    channel.ask(select)
+    for (let number = 0; number < 3; number++) channel.get('q')
+    channel.ack(2)
+    channel.ask({ type: 'basic.recover', requeue: true })
+    expect(other.counts('q')).toEqual({ ready: 2, unacked: 1, consumers: 0 })
+    channel.ask(commit)
+    expect(other.drain('q')).toEqual(['1!', '3!'])
+  })
+
   test('rolled back, forgets publishes, and its deliveries can be settled again without being handed out again', async () => {
     const [channel, other] = await open(2)
     channel.ask(select)
@@ -271,6 +282,14 @@ describe('commit(id, acks, publishes)', () => {
     expect(store.frames).toHaveLength(1)
     channel.commit([], [])
     expect(channel.takeLines()).toEqual(['5 ok'])
+  })
+
+  test('waits for the disk for publishes alone', async () => {
+    const [channel, store] = await durable()
+    channel.commit([], [makeMessage('', 'r', 'a', { persistent: true }), makeMessage('', 'missing', 'b')])
+    expect(channel.takeLines()).toEqual([])
+    store.sync()
+    expect(channel.takeLines()).toEqual(['3 ok'])
   })
 
   test('waits for the disk for an acknowledgement alone', async () => {

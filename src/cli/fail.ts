@@ -17,10 +17,8 @@ export function fail(error: unknown, reporting: Reporting): number {
 
 function describe(error: unknown): { code: string; text: string } {
   if (error instanceof CommanderError) {
-    return {
-      code: 'E_BAD_OPTION',
-      text: `${error.message.replace(/^error: /, '')} (leveret --help shows what there is)`,
-    }
+    const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
+    return { code: 'E_BAD_OPTION', text: `${text} (leveret --help shows what there is)` }
   }
   if (!(error instanceof Error)) return { code: 'E_INTERNAL', text: String(error) }
   const { code } = error as { code?: unknown }

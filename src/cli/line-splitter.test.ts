@@ -5,7 +5,7 @@ import { LineSplitter } from './line-splitter.ts'
 
 function split(chunks: readonly Buffer[], bytesMax = 1_000): Buffer[] {
   const splitter = new LineSplitter(bytesMax)
-  const lines = chunks.flatMap((chunk) => [...splitter.push(chunk)].map((line) => Buffer.from(line)))
+  const lines: Buffer[] = chunks.flatMap((chunk) => [...splitter.push(chunk)].map((line) => Buffer.from(line)))
   const last = splitter.end()
   if (last !== null) lines.push(last)
   expect(splitter.count).toBe(lines.length)
@@ -14,9 +14,9 @@ function split(chunks: readonly Buffer[], bytesMax = 1_000): Buffer[] {
 
 describe('LineSplitter', () => {
   it('cuts at line feeds, wherever the chunks end', () => {
-    const bytes = fc.uint8Array({ maxLength: 20 }).map((array) => Buffer.from(array.map((byte) => byte % 12)))
+    const bytes = fc.uint8Array({ maxLength: 20 }).map((array): Buffer => Buffer.from(array.map((byte) => byte % 12)))
     fc.assert(
-      fc.property(fc.array(bytes), (chunks) => {
+      fc.property(fc.array(bytes), (chunks: Buffer[]) => {
         const whole = Buffer.concat(chunks)
         const lines = whole.toString('latin1').split('\n')
         // The text behind the last line feed is a line only if there is some.

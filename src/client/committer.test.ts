@@ -13,8 +13,8 @@ interface Stage {
   readonly driver: ScriptedDriver
   readonly worker: Worker
   /** The worker's present channel. */
-  channel(): ScriptedChannel
-  deliver(tag: number, id: string): void
+  readonly channel: () => ScriptedChannel
+  readonly deliver: (tag: number, id: string) => void
 }
 
 /** A worker that answers every message, so that every acknowledgement needs a commit. */

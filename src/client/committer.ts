@@ -81,7 +81,7 @@ export class Committer {
       if (task === undefined) break
       this.flying.push(task)
       acks.push(task.tag)
-      for (const message of task.publishes) {
+      for (const message of task.publishes ?? []) {
         publishes.push(message)
         bytes += message.contentBytes
       }

@@ -12,7 +12,7 @@ interface Stage {
   readonly driver: ScriptedDriver
   readonly queue: Queue
   /** The channel for sending; it opens with the first send. */
-  line(): ScriptedChannel
+  readonly line: () => ScriptedChannel
 }
 
 async function stage(highWater = 1_000): Promise<Stage> {

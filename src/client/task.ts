@@ -57,10 +57,10 @@ export class Task implements HandlerContext {
   /** Null for the many messages that need none looked at. */
   properties: Properties | null = null
   attempt = 1
-  /** When its handler began, for those that take longer than a turn. */
-  startedMs = 0
-  /** What its commit publishes. */
-  publishes: Message[] = []
+  /** When its handler began; null for one that has ended as soon as it was called. */
+  startedMs: number | null = null
+  /** What its commit publishes; null for the many that publish nothing. */
+  publishes: Message[] | null = null
   private readonly owner: TaskOwner
   private outgoing: Outgoing[] | null = null
   private controller: AbortController | null = null
@@ -135,7 +135,9 @@ export class Task implements HandlerContext {
 
   /** What the handler sent belongs to an attempt that failed. */
   dropSends(): void {
-    for (const { receipt } of this.outgoing ?? []) receipt?.forget()
+    this.publishes = null
+    if (this.outgoing === null) return
+    for (const { receipt } of this.outgoing) receipt?.forget()
     this.outgoing = null
   }
 
@@ -144,16 +146,22 @@ export class Task implements HandlerContext {
     return this.outgoing?.some(({ receipt }) => receipt !== null) ?? false
   }
 
+  /** Makes the message part of its commit. */
+  publish(message: Message): void {
+    if (this.publishes === null) this.publishes = [message]
+    else this.publishes.push(message)
+  }
+
   /** Makes the messages of context.send part of the commit. */
   makeSends(): void {
-    for (const { message } of this.outgoing ?? []) {
-      this.publishes.push(typeof message === 'function' ? message() : message)
-    }
+    if (this.outgoing === null) return
+    for (const { message } of this.outgoing) this.publish(typeof message === 'function' ? message() : message)
   }
 
   /** The commit is stored. */
   committed(): void {
-    for (const { receipt } of this.outgoing ?? []) receipt?.stored()
+    if (this.outgoing === null) return
+    for (const { receipt } of this.outgoing) receipt?.stored()
     this.outgoing = null
   }
 

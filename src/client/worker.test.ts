@@ -67,6 +67,21 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
     expect(await length(world, queue)).toBe(0)
   })
 
+  it('knows how fast one handler is: messages over the time spent in handlers', async () => {
+    const { world, queue } = await withQueue()
+    const pause = (): Promise<void> => new Promise((resolve) => world.clock.setTimer(500, resolve))
+    const worker = queue.process(pause, { concurrency: 2 })
+    await world.run(queue.sendMany([1, 2, 3, 4]))
+    await world.clock.advance(10_000)
+    expect(worker.stats()).toMatchObject({ processed: 4, operationSeconds: 2, operationRate: 2 })
+    await world.run(worker.close())
+    const quick = queue.process(() => world.clock.pause(250))
+    expect(quick.stats().operationRate).toBe(0)
+    await world.run(queue.sendMany([1, 2]))
+    await world.settle()
+    expect(quick.stats()).toMatchObject({ processed: 2, operationSeconds: 0.5, operationRate: 4 })
+  })
+
   it('calls no handler inside the call that sends', async () => {
     const { world, queue } = await withQueue()
     let called = false

@@ -68,6 +68,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private readonly prefetch: number
   private readonly onError: ProcessOptions['onError']
   private readonly what: string
+  private readonly whatMessage: string
   private readonly forget: (worker: QueueWorker) => void
 
   private channel: Channel | null = null
@@ -92,6 +93,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private retried = 0
   private deadLettered = 0
   private operationMs = 0
+  private roundStartedMs = 0
+  private endedInRound = 0
 
   constructor(
     parts: BusParts,
@@ -117,6 +120,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.committer = new Committer(parts.platform.clock, this.replies, parts.commits === 'tx')
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
+    this.whatMessage = `a message of ${this.what}`
   }
 
   /** Begins to consume. */
@@ -171,7 +175,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     else task.lose(this.lossOf(this.failure))
   }
 
-  // What the channel tells. Nothing of a user's runs in here.
+  // What the channel tells. Handlers start from flush() alone, at the end of the broker's turn.
 
   replied(id: number, reply: Reply): void {
     if (this.committer.replied(id)) {
@@ -220,14 +224,22 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   /** Starts handlers as long as there are messages and room. Those that end at once make room at once. */
   private startNext(): void {
-    if (this.starting) return
+    if (this.starting || this.arrived.length === 0) return
     this.starting = true
+    const { clock } = this.parts.platform
+    // The clock is read once for the whole round: handlers that end within it share its time.
+    this.roundStartedMs = clock.monotonicMs()
+    this.endedInRound = 0
+    let started = 0
     while (this.running < this.concurrency && this.state === 'open') {
       const task = this.arrived.shift()
       if (task === undefined) break
       this.running++
+      started++
       this.run(task)
     }
+    const share = started === 0 ? 0 : this.endedInRound / started
+    this.operationMs += (clock.monotonicMs() - this.roundStartedMs) * share
     this.starting = false
   }
 
@@ -249,10 +261,10 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   /** The data as the handler gets them. Throws or rejects with E_BAD_DATA. */
   private read(task: Task): unknown {
     const { message, properties } = task
-    const what = `a message of ${this.what}`
-    const value = properties === null ? parseJson(message, what) : decodeBody(message, properties, what)
+    const { whatMessage } = this
+    const value = properties === null ? parseJson(message, whatMessage) : decodeBody(message, properties, whatMessage)
     const schema = this.contract.input as StandardSchema | undefined
-    return schema === undefined ? value : validate(schema, value, `the data of ${what}`)
+    return schema === undefined ? value : validate(schema, value, `the data of ${whatMessage}`)
   }
 
   private handle(task: Task, data: unknown): void {
@@ -260,7 +272,6 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     const incoming = new Incoming(task.message, task.redelivered, data, task.properties)
     const { properties } = task
     if (properties !== null && wantsAnswer(properties, 'delivered')) this.sayDelivered(properties)
-    task.startedMs = this.parts.platform.clock.monotonicMs()
     let returned: unknown
     try {
       returned = this.handler(incoming, task)
@@ -268,6 +279,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
       return this.threw(task, incoming, error)
     }
     if (!isThenable(returned)) return this.ended(task, returned)
+    task.startedMs = this.starting ? this.roundStartedMs : this.parts.platform.clock.monotonicMs()
     returned.then(
       (value) => this.ended(task, value),
       (error: unknown) => this.threw(task, incoming, error),
@@ -349,7 +361,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   // How a task goes on.
 
   private succeed(task: Task, value: unknown): void {
-    this.operationMs += this.parts.platform.clock.monotonicMs() - task.startedMs
+    this.countTime(task)
     const { properties } = task
     const schema = this.contract.result as StandardSchema | undefined
     if (schema === undefined && (properties === null || !wantsAnswer(properties, 'processed'))) {
@@ -363,6 +375,11 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     } catch (error) {
       this.attemptFailed(task, errorText(error), null)
     }
+  }
+
+  private countTime(task: Task): void {
+    if (task.startedMs === null) this.endedInRound++
+    else this.operationMs += this.parts.platform.clock.monotonicMs() - task.startedMs
   }
 
   private answerWhen(task: Task, value: unknown, checked: Promise<unknown>): void {
@@ -386,7 +403,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     const { properties } = task
     if (properties !== null && wantsAnswer(properties, 'processed')) {
       const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
-      task.publishes.push(resultAnswer(properties, body))
+      task.publish(resultAnswer(properties, body))
     }
     this.processed++
     this.settle(task)
@@ -399,14 +416,13 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   private attemptFailed(task: Task, text: string, afterMs: number | null): void {
     task.dropSends()
-    task.publishes = []
     const { retry } = this.settings
     if (task.attempt >= retry.attempts) return this.giveUp(task, text)
     const waitMs = afterMs ?? pauseMs(retry, task.attempt, this.parts.platform.random.next())
     const failure = this.failureOf(task, text)
     const next = (): void => {
       this.retried++
-      task.publishes.push(retryCopy(task.message, task.allProperties(), this.queueName, failure))
+      task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure))
       this.settle(task)
     }
     this.holdFor(task, waitMs, next)
@@ -415,13 +431,12 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   /** To the dead-letter queue, or away if there is to be none. */
   private giveUp(task: Task, text: string): void {
     task.dropSends()
-    task.publishes = []
     const { deadLetter: target } = this.settings
     if (target === null) return this.finishLost(task, text, 'failed')
     this.hold(task, nothingToCancel, 'wait')
     const failure = this.failureOf(task, text)
     const bury = (): void => {
-      task.publishes.push(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
+      task.publish(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
       this.finishLost(task, text, 'dead-lettered')
     }
     makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
@@ -433,7 +448,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private finishLost(task: Task, text: string, word: 'failed' | 'dead-lettered'): void {
     this.deadLettered++
     const properties = propertiesForCopy(task)
-    if (wantsAnswer(properties, 'processed')) task.publishes.push(failureAnswer(properties, word, text))
+    if (wantsAnswer(properties, 'processed')) task.publish(failureAnswer(properties, word, text))
     this.settle(task)
   }
 
@@ -478,7 +493,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     } catch (error) {
       return this.attemptFailed(task, errorText(error), null)
     }
-    if (task.publishes.length > 0 || this.committer.isTransactional) this.committer.add(task)
+    if (task.publishes !== null || this.committer.isTransactional) this.committer.add(task)
     else {
       this.restarts = 0
       this.channel.ack(task.tag, false)

@@ -42,7 +42,8 @@ test('any properties come back, and the scan knows whether the message is persis
       const bytes = encodeProperties(value)
       const padded = Buffer.concat([Buffer.from('abc'), bytes, Buffer.from([0xce, 1, 2])])
       expect(decodeProperties(padded, 3, 3 + bytes.length)).toEqual(value)
-      const traits = (value.deliveryMode === 2 ? 1 : 0) | (value.expiration === undefined ? 0 : 2)
+      const isNamed = value.userId === undefined ? 0 : 4
+      const traits = (value.deliveryMode === 2 ? 1 : 0) | (value.expiration === undefined ? 0 : 2) | isNamed
       expect(scanProperties(padded, 3, 3 + bytes.length)).toBe(traits)
     }),
     { numRuns: 500 },
@@ -93,14 +94,15 @@ test('every single property is skipped at its size', () => {
     appId: 'a',
     clusterId: '',
   }
+  const traits: { readonly [key: string]: number } = { deliveryMode: 1, expiration: 2, userId: 4 }
   for (const key of Object.keys(all) as (keyof Properties)[]) {
     const bytes = encodeProperties({ [key]: all[key] })
-    expect(scanProperties(bytes, 0, bytes.length), key).toBe(key === 'deliveryMode' ? 1 : key === 'expiration' ? 2 : 0)
+    expect(scanProperties(bytes, 0, bytes.length), key).toBe(traits[key] ?? 0)
     expect(decodeProperties(bytes)).toEqual({ [key]: all[key] })
   }
   const bytes = encodeProperties(all)
   expect(bytes.readUInt16BE(0)).toBe(0xfffc)
-  expect(scanProperties(bytes, 0, bytes.length)).toBe(3)
+  expect(scanProperties(bytes, 0, bytes.length)).toBe(7)
 })
 
 describe('refused', () => {

@@ -80,7 +80,7 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
   if ((flags & 1) !== 0) throw malformed()
   let at = start + 2
   let persistent = false
-  if (flags & CONTENT_TYPE) at += 1 + (buffer[at] as number)
+  if (flags & CONTENT_TYPE) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & CONTENT_ENCODING) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & HEADERS) {
     if (at + 4 > end) throw malformed()

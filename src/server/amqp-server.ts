@@ -35,7 +35,13 @@ export class AmqpServer {
       serverProperties: serverProperties(platform.host.name, options),
       pool: new BufferPool(),
       strings: new ShortStringCache(),
-      reportError: options.onError ?? (() => {}),
+      reportError: (error) => {
+        try {
+          options.onError?.(error)
+        } catch {
+          // Whoever listens for errors and throws one has nobody left to tell.
+        }
+      },
       forget: (connection) => this.forget(connection),
     }
   }

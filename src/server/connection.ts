@@ -253,10 +253,12 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.state = 'ending'
     this.detachChannels()
     this.expireIn(closeMs)
-    void this.endSession().then(() => {
-      this.send('connection.close-ok', {})
-      this.hangUp()
-    })
+    this.endSession()
+      .then(() => {
+        this.send('connection.close-ok', {})
+        this.hangUp()
+      })
+      .catch(this.shared.reportError)
   }
 
   // The handshake asks for these.

@@ -464,6 +464,32 @@ describe('segments', () => {
     expect(lost).toEqual([])
   })
 
+  test('do not cost a snapshot each when there is more to remember than fits into one', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    const names = Array.from({ length: 300 }, (_, number) => `queue number ${number}`)
+    await first.declare('q', ...names)
+    await first.publish('q', 'x')
+    await first.settle(1_000)
+    let written = 0
+    world.disk.fault = (operation: SimOperation) => {
+      if (operation.kind === 'write') written += operation.bytes
+      return null
+    }
+    for (let round = 0; round < 200; round++) {
+      await first.publish('q', body)
+      await first.drain('q')
+    }
+    // 200 frames of about 400 bytes; one snapshot alone is about 30 KB.
+    expect(written).toBeLessThan(400_000)
+    await first.settle(1_000)
+    const size = world.segments.reduce((sum, path) => sum + world.disk.contents(path).length, 0)
+    expect(size).toBeLessThan(200_000)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.queues()).toEqual(['q 0', ...names.map((name) => `${name} 0`)])
+  })
+
   test('go when their queue is deleted or purged', async () => {
     const world = new World(small)
     const first = await world.open()

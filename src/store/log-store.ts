@@ -46,6 +46,8 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   private wanted = false
   /** The frame whose durability ends the snapshot under way; 0 = none is. */
   private snapshotLsn = 0
+  /** What the last snapshot took. */
+  private snapshotBytes = 0
   private closing = false
   /** The log has failed and takes no more records. */
   private isBroken = false
@@ -276,12 +278,21 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     }
   }
 
-  /** Deletes sealed segments in which nothing lives, after a snapshot that makes the rest of them unnecessary. */
+  /**
+   * Deletes sealed segments in which nothing lives, after a snapshot that makes the rest of them unnecessary. The snapshot
+   * is dead itself when its segment is sealed, so there must be more to gain than it costs: where a million queues are to
+   * be remembered, every frame would bring another.
+   */
   private dropDeadSegments(): void {
     if (this.snapshotLsn !== 0) return
     const dead: Segment[] = []
-    for (const segment of this.log.segments) if (segment.isRetirable) dead.push(segment)
-    if (dead.length === 0) return
+    let bytes = 0
+    for (const segment of this.log.segments) {
+      if (!segment.isRetirable) continue
+      dead.push(segment)
+      bytes += segment.bytes
+    }
+    if (dead.length === 0 || bytes < 2 * this.snapshotBytes) return
     this.writeSnapshot()
     this.log.retire(dead)
     this.snapshotLsn = this.log.openLsn
@@ -290,7 +301,8 @@ export class LogStore implements Store, SettlementListener, LogEvents {
 
   /** Everything that lives, in one frame: what is settled and not yet written needs no record of its own any more. */
   private writeSnapshot(): void {
-    const { writer } = this
+    const { log, writer } = this
+    const start = log.openOffset
     writer.length = 0
     writer.varint(this.source.nextQueueId())
     this.appendWritten(recordTypes.snapshot)
@@ -314,6 +326,7 @@ export class LogStore implements Store, SettlementListener, LogEvents {
       ranges.encode(writer)
       this.appendWritten(recordTypes.live)
     }
+    this.snapshotBytes = log.openOffset - start
   }
 
   private appendWritten(type: number): void {

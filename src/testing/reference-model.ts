@@ -63,7 +63,7 @@ export class ReferenceQueue {
 
   /** Everybody who held something is gone, and after an end that nobody announced everything may have been seen. */
   restart(wasClean: boolean): void {
-    for (const holder of [...this.unacked.keys()]) this.requeue(holder)
+    for (const holder of this.unacked.keys()) this.requeue(holder)
     if (!wasClean) for (const entry of this.ready) entry.deliveries++
   }
 

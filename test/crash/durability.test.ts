@@ -1,5 +1,5 @@
 // What must not be too large or too much to survive: each is put in over AMQP, confirmed, and looked for after SIGKILL.
-import { type Channel, connect, type ConfirmChannel, type ChannelModel } from 'amqplib'
+import { type Channel, type ChannelModel, type ConfirmChannel, connect } from 'amqplib'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { cloudamqpClient } from '../support/clients/cloudamqp.ts'
 import { LeveretProcess } from '../support/leveret-process.ts'
@@ -27,7 +27,10 @@ async function open(): Promise<ChannelModel> {
 }
 
 /** Does it for all items, on several channels at once: a channel has one request on its way at a time. */
-async function onChannels<Item>(items: readonly Item[], work: (channel: Channel, item: Item) => Promise<void>): Promise<void> {
+async function onChannels<Item>(
+  items: readonly Item[],
+  work: (channel: Channel, item: Item) => Promise<void>,
+): Promise<void> {
   const model = await open()
   let next = 0
   const lane = async (): Promise<void> => {

@@ -3,8 +3,8 @@
 //
 // LEVERET_KILLS=200 LEVERET_SEED=7 npx vitest run test/crash/kill-loop.test.ts
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AMQPMessage, AMQPClient } from '@cloudamqp/amqp-client'
-import { type ChannelModel, type ConsumeMessage, type GetMessage, connect } from 'amqplib'
+import { AMQPClient, type AMQPMessage } from '@cloudamqp/amqp-client'
+import { type ChannelModel, type ConsumeMessage, connect, type GetMessage } from 'amqplib'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Ledger, messageId } from '../support/ledger.ts'
 import { LeveretProcess } from '../support/leveret-process.ts'
@@ -40,7 +40,8 @@ function bodyOf(id: number): Buffer {
 
 function idOf(body: Buffer): number {
   const id = Number.parseInt(body.toString('latin1', 0, 20), 10)
-  if (!body.equals(bodyOf(id))) corrupt.push(`what came as ${id} has ${body.length} bytes: ${body.toString('latin1', 0, 40)}`)
+  if (!body.equals(bodyOf(id)))
+    corrupt.push(`what came as ${id} has ${body.length} bytes: ${body.toString('latin1', 0, 40)}`)
   return id
 }
 
@@ -77,7 +78,10 @@ afterAll(async () => {
 })
 
 /** Connects again and again until `goesOn` says no; a session ends when its connection does. */
-async function sessions(goesOn: () => boolean, session: (model: ChannelModel, lost: Promise<void>) => Promise<void>): Promise<void> {
+async function sessions(
+  goesOn: () => boolean,
+  session: (model: ChannelModel, lost: Promise<void>) => Promise<void>,
+): Promise<void> {
   while (goesOn()) {
     await available()
     try {

@@ -1,5 +1,5 @@
 // @cloudamqp/amqp-client against the real binary: the common table, and its sessions that reconnect.
-import { AMQPSession, type AMQPMessage } from '@cloudamqp/amqp-client'
+import { type AMQPMessage, AMQPSession } from '@cloudamqp/amqp-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cloudamqpClient } from '../support/clients/cloudamqp.ts'
 import { describeConformance } from '../support/conformance.ts'

@@ -1,5 +1,5 @@
 // amqplib against the real binary: the common table, and what only amqplib has.
-import { connect, type ChannelModel, type ConfirmChannel } from 'amqplib'
+import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { amqplibClient } from '../support/clients/amqplib.ts'
 import { describeConformance, Inbox, textOf } from '../support/conformance.ts'

@@ -39,11 +39,17 @@ describe('rabbitmq-client and a Leveret that comes and goes', () => {
       },
     )
     consumer.on('error', () => {})
-    const publisher = connection.createPublisher({ confirm: true, maxAttempts: 50, queues: [{ queue: 'jobs', durable: true }] })
+    const publisher = connection.createPublisher({
+      confirm: true,
+      maxAttempts: 50,
+      queues: [{ queue: 'jobs', durable: true }],
+    })
     const sent: Promise<void>[] = []
     const send = (from: number, to: number): void => {
       for (let id = from; id < to; id++) {
-        sent.push(publisher.send({ routingKey: 'jobs', messageId: String(id), durable: true }, Buffer.from(`job ${id}`)))
+        sent.push(
+          publisher.send({ routingKey: 'jobs', messageId: String(id), durable: true }, Buffer.from(`job ${id}`)),
+        )
       }
     }
     send(0, 100)

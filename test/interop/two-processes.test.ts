@@ -1,6 +1,6 @@
 // The five steps – create, send, receive, process, acknowledge and tell the sender – with sender and worker in two
 // processes, one of them a plain AMQP client that knows nothing but reply_to and correlation_id.
-import { type Channel, connect, type ConsumeMessage, type ChannelModel, type ConfirmChannel } from 'amqplib'
+import { type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { LeveretProcess } from '../support/leveret-process.ts'
 import { NodeProgram } from '../support/node-program.ts'

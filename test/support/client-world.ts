@@ -21,9 +21,9 @@ export interface World {
   /** What the bus's onError heard. */
   readonly errors: Error[]
   /** Lets things happen until the promise has settled. */
-  run<T>(promise: Promise<T>): Promise<T>
+  readonly run: <T>(promise: Promise<T>) => Promise<T>
   /** Lets happen what can happen without time going by. */
-  settle(): Promise<void>
+  readonly settle: () => Promise<void>
 }
 
 export interface WorldOptions extends ConnectOptions {

@@ -5,12 +5,15 @@
  */
 
 import { SimClock } from '../sim-clock.ts'
+import { LeveretError } from '../../model/errors.ts'
 import type { SimDisk } from '../sim-disk.ts'
 import type { DurableState, ModelEntry } from './facts.ts'
 import { exchangeText, type FoundQueue, type FoundState, openOnly, readState } from './found-state.ts'
 import type { Ledger } from './ledger.ts'
 import type { Candidate } from './reference.ts'
 import { Violation } from './trace.ts'
+
+const honestRefusals: readonly string[] = ['E_STORAGE_CORRUPT', 'E_FORMAT_UNSUPPORTED']
 
 interface Difference {
   readonly invariant: string
@@ -47,6 +50,23 @@ export class Checker {
       throw new Violation('I12', `recovery goes on with frame ${found.openLsn}, but ${openLsn - 1} was begun already`)
     }
     return { ...nearest.candidate, found }
+  }
+
+  /**
+   * Bits have rotted. The folder may refuse to open, or open with all that was in it; never with less, and never with
+   * something else. True if it refused.
+   */
+  async checkDamaged(clock: SimClock, disk: SimDisk, state: DurableState, damage: string): Promise<boolean> {
+    let found: FoundState
+    try {
+      found = await readState(clock, disk, this.segmentBytesMax)
+    } catch (error) {
+      if (error instanceof LeveretError && honestRefusals.includes(error.code)) return true
+      throw new Violation('I13', `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`)
+    }
+    const [difference] = compare(state, found, this.ledger)
+    if (difference !== undefined) throw new Violation('I13', `after ${damage} the folder opens, but ${difference.text}`)
+    return false
   }
 
   /** Recovers, is cut off, and recovers again: that must find the same. */

@@ -187,8 +187,8 @@ export class ClientChannel implements ChannelEvents {
       this.violate('I3', `queue ${queue} gave a message that nobody sent`)
       return undefined
     }
-    const isNew = this.ledger.noteSeen(publication, queue)
-    if (!isNew && !redelivered) this.violate('I7', `#${publication.id} came from ${queue} before; redelivered=false`)
+    const isRepeated = this.ledger.noteSeen(publication, queue, this.name)
+    if (isRepeated && !redelivered) this.violate('I7', `#${publication.id} came from ${queue} before; redelivered=false`)
     return publication
   }
 

@@ -17,8 +17,10 @@ export interface Made {
 
 export class Ledger {
   readonly publications: Publication[] = []
+  /** Lives of the broker, counted. */
+  life = 0
   private readonly byFingerprint = new Map<string, Publication>()
-  private readonly seen = new Set<string>()
+  private readonly seen = new Map<string, { channel: string; life: number }>()
   private readonly trace: Trace
 
   constructor(trace: Trace) {
@@ -72,12 +74,15 @@ export class Ledger {
     return publication
   }
 
-  /** A client has got it from that queue; true the first time. */
-  noteSeen(publication: Publication, queue: string): boolean {
+  /**
+   * A client got it from that queue on that channel. True if it must have been told that this was not the first time: of
+   * two channels of one life nobody knows whose message came first.
+   */
+  noteSeen(publication: Publication, queue: string, channel: string): boolean {
     const key = `${publication.id}@${queue}`
-    const isNew = !this.seen.has(key)
-    this.seen.add(key)
-    return isNew
+    const before = this.seen.get(key)
+    this.seen.set(key, { channel, life: this.life })
+    return before !== undefined && (before.channel === channel || before.life !== this.life)
   }
 
   is(message: Message, publication: Publication): boolean {

@@ -41,6 +41,8 @@ export interface SimulationResult {
   readonly recoveries: number
   /** Crashes that were only tried on a copy of the disk. */
   readonly probes: number
+  /** Copies of a disk that were damaged. */
+  readonly damages: number
   readonly diskOperations: number
   readonly publishes: number
   readonly confirms: number
@@ -95,6 +97,7 @@ class Simulation {
   private crashes = 0
   private recoveries = 0
   private probes = 0
+  private damages = 0
   private confirms = 0
 
   constructor(seed: number, options: SimulationOptions) {
@@ -121,6 +124,7 @@ class Simulation {
       crashes: this.crashes,
       recoveries: this.recoveries,
       probes: this.probes,
+      damages: this.damages,
       diskOperations: this.disk.operations,
       publishes: this.ledger.publications.length,
       confirms: this.confirms,
@@ -209,6 +213,7 @@ class Simulation {
     }
     this.opened = outcome
     this.recoveries++
+    this.ledger.life++
     const { broker, store } = outcome
     if (this.match !== null) {
       adoptFlags(this.match)
@@ -296,6 +301,7 @@ class Simulation {
   /** Nothing may be said any more; the host process may open the folder again, or all may end. */
   private async afterFailure(): Promise<void> {
     if (this.prng.chance(0.4)) return this.crash()
+    if (this.server !== null && (await this.settled(this.server.close())) === 'crashed') return this.crash()
     const outcome = await this.settled((this.witness as Witness).close())
     if (outcome === 'crashed') return this.crash()
     if (!(outcome instanceof Error)) throw new Violation('I9', 'close says that all is stored after the storage had failed')
@@ -398,14 +404,31 @@ class Simulation {
     const clock = new SimClock()
     this.match = await checker.check(clock, disk.clone(clock, prng.nextU32()), this.candidates, this.openLsn)
     trace.add(`examined: the state after frame ${this.match.lsn}`)
+    if (this.match.found.isClean && this.match.lsn > 0) await this.tryDamage(this.match)
     if (!prng.chance(0.25)) return
     const secondClock = new SimClock()
     const second = disk.clone(secondClock, prng.nextU32())
     await checker.checkTwice(secondClock, second, this.match.found, (copy) => void crashDisk(copy, prng))
   }
 
+  /** After a clean end every frame is proven by the one behind it, so one bad byte anywhere must not go unnoticed. */
+  private async tryDamage(match: Match): Promise<void> {
+    const { prng, disk, checker, trace } = this
+    for (let tries = 0; tries < 2; tries++) {
+      const clock = new SimClock()
+      const copy = disk.clone(clock, prng.nextU32())
+      const path = pick(prng, copy.paths().filter(isSegment))
+      const offset = prng.below(copy.contents(path).length)
+      copy.flipBit(path, offset, prng.below(8))
+      this.damages++
+      const damage = `a bit at ${offset} of ${path} turned over`
+      const isRefused = await checker.checkDamaged(clock, copy, match.state, damage)
+      trace.add(`${damage}: ${isRefused ? 'refused' : 'no matter'}`)
+    }
+  }
+
   private isOnPlatter(content: Buffer): boolean {
-    const paths = this.disk.paths().filter((path) => path.startsWith(`${dataDirectory}/log/`))
+    const paths = this.disk.paths().filter(isInLog)
     return paths.reverse().some((path) => this.disk.durableContents(path).includes(content))
   }
 
@@ -447,7 +470,7 @@ class Simulation {
     if (!drain.isDone) throw new Violation('liveness', 'a confirm or an answer does not come within a minute')
     if (reference.messageCount > 0) throw new Violation('liveness', `${reference.messageCount} messages cannot be got`)
     await this.stepWhile(() => true, this.clock.monotonicMs() + 10_000)
-    const segments = this.disk.paths().filter((path) => path.startsWith(`${dataDirectory}/log/`))
+    const segments = this.disk.paths().filter(isInLog)
     if (segments.length > 3) throw new Violation('liveness', `nothing lives, and ${segments.length} segments are there`)
     await this.end('close')
     await this.examine()
@@ -463,6 +486,14 @@ class Simulation {
 
 const address = 'amqp://guest:guest@127.0.0.1:5672/'
 const login: Login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
+
+function isInLog(path: string): boolean {
+  return path.startsWith(`${dataDirectory}/log/`)
+}
+
+function isSegment(path: string): boolean {
+  return isInLog(path) && path.endsWith('.log')
+}
 
 function isDone(client: Client): boolean {
   return client.stepsLeft <= 0

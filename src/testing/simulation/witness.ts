@@ -235,7 +235,8 @@ class WitnessChannel implements Channel, ChannelEvents {
   replied(id: number, reply: Reply): void {
     const expected = this.next('replied', `the reply ${id} (${reply.type})`)
     if (expected === null) return
-    this.note(`${id} replied ${describeReply(reply)}`)
+    const content = reply.type === 'basic.get-ok' ? ` ${this.ledger.name(reply.message)}` : ''
+    this.note(`${id} replied ${describeReply(reply)}${content}`)
     if (expected.id !== id) throw this.violation('order', `the reply ${id} came where ${expected.id} was due`)
     for (const [name, value] of Object.entries(expected.reply)) {
       const actual = (reply as unknown as Readonly<Record<string, unknown>>)[name]

@@ -7,7 +7,11 @@ export const connectionCases: readonly Case[] = [
     name: 'refuses a wrong password',
     async run({ broker, client }) {
       const url = broker.url.replace('guest:guest', 'guest:wrong')
-      await refused(client.connect(url), 403, /403 ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN/)
+      await refused(
+        client.connect(url),
+        403,
+        /403 ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN/,
+      )
     },
   },
   {

@@ -1,7 +1,7 @@
 // Receiving: order, credit, settling, and who gets what comes back.
 import { expect } from 'vitest'
-import { type Case, drain, Inbox, numbered, publishAll, refused, textOf } from '../conformance.ts'
 import type { Delivery } from '../clients/client.ts'
+import { type Case, drain, Inbox, numbered, publishAll, refused, textOf } from '../conformance.ts'
 
 const texts = (deliveries: readonly Delivery[]): (string | null)[] => deliveries.map(textOf)
 const marks = (deliveries: readonly Delivery[]): string[] =>
@@ -114,7 +114,12 @@ export const consumingCases: readonly Case[] = [
       const channel = await scene.open({ confirms: true })
       const { queue } = await channel.declareQueue('', { exclusive: true })
       await publishAll(channel, queue, numbered(6))
-      const got = [await channel.get(queue), await channel.get(queue), await channel.get(queue), await channel.get(queue)]
+      const got = [
+        await channel.get(queue),
+        await channel.get(queue),
+        await channel.get(queue),
+        await channel.get(queue),
+      ]
       channel.nack(got[1]!.deliveryTag, { requeue: false })
       channel.nack(got[2]!.deliveryTag, { multiple: true })
       expect(marks(await drain(channel, queue))).toEqual(['1 again', '3 again', '5', '6'])
@@ -253,10 +258,18 @@ export const consumingCases: readonly Case[] = [
       const channel = await scene.open()
       const { queue } = await channel.declareQueue('', { exclusive: true })
       const consumerTag = await channel.consume(queue, () => {}, { exclusive: true })
-      await refused((await scene.open()).consume(queue, () => {}), 403, text(queue))
+      await refused(
+        (await scene.open()).consume(queue, () => {}),
+        403,
+        text(queue),
+      )
       await channel.cancel(consumerTag)
       await channel.consume(queue, () => {})
-      await refused((await scene.open()).consume(queue, () => {}, { exclusive: true }), 403, text(queue))
+      await refused(
+        (await scene.open()).consume(queue, () => {}, { exclusive: true }),
+        403,
+        text(queue),
+      )
     },
   },
   {

@@ -50,7 +50,8 @@ export const exchangeCases: readonly Case[] = [
     async run(scene) {
       const channel = await scene.open({ confirms: true })
       const { exchange, queues } = await bound(scene, channel, 'direct', [['red'], ['blue'], ['red']])
-      for (const key of ['red', 'blue', 'green', 'Red', 're', '']) await channel.publish(exchange, key, Buffer.from(key))
+      for (const key of ['red', 'blue', 'green', 'Red', 're', ''])
+        await channel.publish(exchange, key, Buffer.from(key))
       expect(await Promise.all(queues.map((queue) => texts(channel, queue)))).toEqual([['red'], ['blue'], ['red']])
     },
   },
@@ -133,7 +134,11 @@ export const exchangeCases: readonly Case[] = [
     async run(scene) {
       const channel = await scene.open()
       const { queue } = await channel.declareQueue('', { exclusive: true })
-      await refused(channel.bindQueue(queue, 'amq.headers', '', { 'x-match': 'some' }), 406, /PRECONDITION_FAILED.*x-match/)
+      await refused(
+        channel.bindQueue(queue, 'amq.headers', '', { 'x-match': 'some' }),
+        406,
+        /PRECONDITION_FAILED.*x-match/,
+      )
     },
   },
   {
@@ -235,7 +240,11 @@ export const exchangeCases: readonly Case[] = [
     name: 'an unknown kind is refused',
     unlike310: 'RabbitMQ before 4.0 closes the connection with 503 COMMAND_INVALID',
     async run(scene) {
-      await refused((await scene.open()).declareExchange(scene.name('odd'), 'odd'), 406, /PRECONDITION_FAILED - .*'odd'/)
+      await refused(
+        (await scene.open()).declareExchange(scene.name('odd'), 'odd'),
+        406,
+        /PRECONDITION_FAILED - .*'odd'/,
+      )
     },
   },
   {
@@ -299,8 +308,16 @@ export const exchangeCases: readonly Case[] = [
     name: 'binding something that is not there is refused',
     async run(scene) {
       const { queue } = await (await scene.open()).declareQueue('', { exclusive: true })
-      await refused((await scene.open()).bindQueue(queue, 'nowhere', ''), 404, "NOT_FOUND - no exchange 'nowhere' in vhost '/'")
-      await refused((await scene.open()).bindQueue('none', 'amq.direct', ''), 404, "NOT_FOUND - no queue 'none' in vhost '/'")
+      await refused(
+        (await scene.open()).bindQueue(queue, 'nowhere', ''),
+        404,
+        "NOT_FOUND - no exchange 'nowhere' in vhost '/'",
+      )
+      await refused(
+        (await scene.open()).bindQueue('none', 'amq.direct', ''),
+        404,
+        "NOT_FOUND - no queue 'none' in vhost '/'",
+      )
     },
   },
 ]

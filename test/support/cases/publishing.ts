@@ -1,7 +1,7 @@
 // Publishing: confirms, returns, what a message carries, and how large it may be.
 import { expect } from 'vitest'
-import { type Case, Inbox, numbered, publishAll, refused, textOf } from '../conformance.ts'
 import type { Properties, Returned } from '../clients/client.ts'
+import { type Case, Inbox, numbered, publishAll, refused, textOf } from '../conformance.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -43,7 +43,13 @@ export const publishingCases: readonly Case[] = [
       await channel.publish('amq.direct', 'no-such-key', Buffer.from('come back'), { mandatory: true })
       await back
       expect(returned).toEqual([
-        { code: 312, text: 'NO_ROUTE', exchange: 'amq.direct', routingKey: 'no-such-key', body: Buffer.from('come back') },
+        {
+          code: 312,
+          text: 'NO_ROUTE',
+          exchange: 'amq.direct',
+          routingKey: 'no-such-key',
+          body: Buffer.from('come back'),
+        },
       ])
       await channel.publish('', queue, Buffer.from('arrives'), { mandatory: true })
       expect(textOf(await channel.get(queue))).toBe('arrives')

@@ -14,7 +14,10 @@ export const queueCases: readonly Case[] = [
         consumerCount: 0,
       })
       await publishAll(channel, queue, numbered(3))
-      expect(await channel.declareQueue(queue, { exclusive: true })).toMatchObject({ messageCount: 3, consumerCount: 0 })
+      expect(await channel.declareQueue(queue, { exclusive: true })).toMatchObject({
+        messageCount: 3,
+        consumerCount: 0,
+      })
       const inbox = new Inbox()
       await channel.consume(queue, inbox.listener)
       await inbox.take(3)
@@ -77,7 +80,11 @@ export const queueCases: readonly Case[] = [
       const missing = `NOT_FOUND - no queue '${queue}' in vhost '/'`
       await refused((await scene.open()).checkQueue(queue), 404, missing)
       await refused((await scene.open()).get(queue), 404, missing)
-      await refused((await scene.open()).consume(queue, () => {}), 404, missing)
+      await refused(
+        (await scene.open()).consume(queue, () => {}),
+        404,
+        missing,
+      )
       await refused((await scene.open()).purgeQueue(queue), 404, missing)
     },
   },
@@ -95,7 +102,11 @@ export const queueCases: readonly Case[] = [
       await refused((await other.openChannel()).declareQueue(queue), 405, locked)
       await refused((await other.openChannel()).declareQueue(queue, { exclusive: true }), 405, locked)
       await refused((await other.openChannel()).get(queue), 405, locked)
-      await refused((await other.openChannel()).consume(queue, () => {}), 405, locked)
+      await refused(
+        (await other.openChannel()).consume(queue, () => {}),
+        405,
+        locked,
+      )
       await refused((await other.openChannel()).bindQueue(queue, 'amq.direct', ''), 405, locked)
       await refused((await other.openChannel()).purgeQueue(queue), 405, locked)
       await refused((await other.openChannel()).deleteQueue(queue), 405, locked)

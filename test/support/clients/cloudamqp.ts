@@ -75,7 +75,8 @@ export const cloudamqpClient: TestClient = {
 
 function failureOf(error: unknown): Failure {
   const { message } = error as Error
-  const [, text = message, code = '0'] = /(?:channel \d+|connection) closed: ([A-Z][\s\S]*) \((\d+)\)$/.exec(message) ?? []
+  const [, text = message, code = '0'] =
+    /(?:channel \d+|connection) closed: ([A-Z][\s\S]*) \((\d+)\)$/.exec(message) ?? []
   return new Failure(Number(code), text)
 }
 

@@ -269,7 +269,7 @@ class RabbitmqChannel implements TestChannel {
 }
 
 function deliveryOf(message: AsyncMessage | SyncMessage): Delivery {
-  const { exchange, routingKey, deliveryTag, redelivered = false, body, durable: _, ...rest } = message
+  const { exchange, routingKey, deliveryTag, redelivered, body, durable: _, ...rest } = message
   const { consumerTag: _tag, messageCount, ...properties } = { messageCount: undefined, consumerTag: '', ...rest }
   return {
     exchange,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Channel, connect as connectPlain } from 'amqplib'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Bus, type ConnectOptions, connect, LeveretError, type Queue, version } from './index.ts'
+import { type Bus, type ConnectOptions, connect, LeveretError, type Queue, version } from '../index.ts'
 
 const cleanups: (() => unknown)[] = []
 
@@ -168,7 +168,7 @@ describe('connect', () => {
   })
 
   it('has the version of its package', () => {
-    const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+    const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
     expect((JSON.parse(text) as { version: string }).version).toBe(version)
   })
 })

@@ -1,0 +1,69 @@
+/**
+ * Frames at the end of the last segment that are valid but not known to be durable: held back until a later frame proves
+ * them. Those that none does are written again before they are delivered.
+ */
+import { frameBytes, frameHeaderBytes, frameLsn, frameSyncedLsn, isFrameHeader, recordTypeSynced } from './frame.ts'
+import type { FrameDelivery } from './frame-delivery.ts'
+import type { Segment } from './segment.ts'
+import type { SegmentReader } from './segment-reader.ts'
+import type { Watermarks } from './watermarks.ts'
+
+export interface UnprovenFrame {
+  readonly bytes: Buffer
+  readonly segment: Segment
+  readonly offset: number
+}
+
+export class UnprovenFrames {
+  /** In order. */
+  readonly list: UnprovenFrame[] = []
+  private readonly watermarks: Watermarks
+  private readonly delivery: FrameDelivery
+
+  constructor(watermarks: Watermarks, delivery: FrameDelivery) {
+    this.watermarks = watermarks
+    this.delivery = delivery
+  }
+
+  /** Delivers the valid frame at `at`, or holds it back if it is not known to be durable. */
+  accept(reader: SegmentReader, at: number, segment: Segment, offset: number, isLast: boolean): void {
+    const { watermarks } = this
+    const { buffer } = reader
+    const lsn = frameLsn(buffer, at)
+    const end = at + frameBytes(buffer, at)
+    watermarks.noteUsed(lsn)
+    watermarks.noteSynced(frameSyncedLsn(buffer, at))
+    this.release()
+    if (isLast && lsn > watermarks.syncedLsn) {
+      const following = offset + end - at
+      if (reader.available(following) >= frameHeaderBytes && isFrameHeader(buffer, end, segment.saltCrc)) {
+        watermarks.noteSynced(frameSyncedLsn(buffer, end))
+      }
+      if (lsn > watermarks.syncedLsn) {
+        this.list.push({ bytes: Buffer.from(buffer.subarray(at, end)), segment, offset })
+        return
+      }
+    }
+    this.delivery.deliver(buffer, at, end, segment)
+  }
+
+  /** Delivers those that are known to be durable by now. */
+  release(): void {
+    while (this.list.length > 0) {
+      const { bytes, segment } = this.list[0] as UnprovenFrame
+      if (frameLsn(bytes, 0) > this.watermarks.syncedLsn) return
+      this.list.shift()
+      this.delivery.deliver(bytes, 0, bytes.length, segment)
+    }
+  }
+
+  /** Those that have to be written again: none if there is nothing of the caller's in them. */
+  get reappended(): readonly UnprovenFrame[] {
+    return this.list.every((frame) => isSyncedFrame(frame.bytes)) ? [] : this.list
+  }
+}
+
+function isSyncedFrame(bytes: Buffer): boolean {
+  const isAlone = bytes.readUInt32LE(12) === 1
+  return isAlone && bytes[frameHeaderBytes + 8] === recordTypeSynced
+}
