@@ -4,9 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { commandLine, LeveretProcess } from '../../test/support/leveret-process.ts'
+import { freePort } from '../../test/support/port.ts'
 import { runLeveret } from '../../test/support/run-leveret.ts'
 import { removeFolder, temporaryFolder } from '../../test/support/temporary-folder.ts'
-import { connect } from '../index.ts'
+import { type Bus, connect } from '../index.ts'
 
 let folder: string
 const children: ChildProcess[] = []
@@ -271,6 +272,18 @@ describe('leveret serve', () => {
       const ready = /^leveret ready amqp:\/\/127\.0\.0\.1:(\d+) data (.*) pid (\d+) in \d+ ms\n/.exec(stdout)
       expect(ready?.slice(2)).toEqual([data('serve'), String(serving.child.pid)])
     }
+  })
+
+  it('goes on when nobody reads what it prints', async () => {
+    const port = await freePort()
+    const serving = start('serve', '--memory', '--amqp-port', String(port))
+    serving.child.stdout?.destroy()
+    const tryConnect = (): Promise<Bus | null> => connect(`amqp://127.0.0.1:${port}`).catch(() => null)
+    let bus = await tryConnect()
+    while (bus === null) bus = await tryConnect()
+    await bus.close()
+    serving.child.kill('SIGTERM')
+    expect(await serving.ended).toMatchObject({ code: 0, stderr: '' })
   })
 
   it('serves memory, and says so as JSON', async () => {

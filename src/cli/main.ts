@@ -86,6 +86,8 @@ async function start<Options>(options: object, load: () => Promise<CommandModule
 
 async function main(): Promise<void> {
   const root = program()
+  // Whoever read our output may go away; a broker does not end for that.
+  process.stdout.on('error', () => {})
   if (process.argv.length === 2) return root.outputHelp()
   try {
     await root.parseAsync()

@@ -203,8 +203,11 @@ export class Bus implements AsyncDisposable {
     sender.close()
     receipts.close()
     control.close()
-    await this.session.close()
-    await this.wiring.driver.close()
+    try {
+      await this.session.close()
+    } finally {
+      await this.wiring.driver.close()
+    }
   }
 
   private async closeServed(served: Served): Promise<void> {

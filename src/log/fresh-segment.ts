@@ -23,10 +23,7 @@ export function planFirst(logDirectory: string, epoch: number, salt: Buffer): Se
   return planSegment(logDirectory, 1, epoch, salt)
 }
 
-/**
- * Plans the segment that takes the place and the name of `last`. A last segment without a proven frame is itself not known
- * to be durable, after a failed sync.
- */
+/** Plans the segment that takes the place and the name of `last`. */
 export function planReplacement(logDirectory: string, epoch: number, salt: Buffer, last: Segment): Segment {
   const segment = planSegment(logDirectory, last.id, epoch, salt)
   segment.previousId = last.previousId

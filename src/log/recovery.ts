@@ -33,6 +33,7 @@ import { SegmentReader } from './segment-reader.ts'
 import { UnprovenFrames } from './unproven-frames.ts'
 import { Watermarks } from './watermarks.ts'
 
+/** @public A part of the report; nobody names it by itself yet. */
 export type { Damage } from './damage.ts'
 export type { RecoverySink } from './frame-delivery.ts'
 export type { RecoveryReport } from './recovery-report.ts'
@@ -106,6 +107,8 @@ class Recovery {
     if (found.headless !== null) await this.judgeHeadless(found.headless)
 
     await this.setAside()
+    // A last segment without a proven frame is itself not known to be durable, after a failed sync: the new one takes its
+    // place and its name. Elsewhere the new one follows it.
     const isReplacing = found.list.length > 0 && this.delivery.provenFrames === 0
     const segment = await this.beginSegment(isReplacing)
     // Where something is damaged already, nothing is cut off.

@@ -69,6 +69,17 @@ export class Checker {
     return false
   }
 
+  /** The folder holds something that no broker wrote: it must not open. */
+  async checkRefused(clock: SimClock, disk: SimDisk, damage: string): Promise<void> {
+    try {
+      await openOnly(clock, disk, this.segmentBytesMax)
+    } catch (error) {
+      if (error instanceof LeveretError && honestRefusals.includes(error.code)) return
+      throw new Violation('I13', `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`)
+    }
+    throw new Violation('I13', `after ${damage} the folder opens as if nothing had happened`)
+  }
+
   /** Recovers, is cut off, and recovers again: that must find the same. */
   async checkTwice(clock: SimClock, disk: SimDisk, first: FoundState, cutOff: (disk: SimDisk) => void): Promise<void> {
     await openOnly(clock, disk, this.segmentBytesMax)

@@ -4,7 +4,7 @@
  */
 import { Broker } from '../../broker/broker.ts'
 import { Prng } from '../../lib/prng.ts'
-import type { ChannelEvents } from '../../model/channel.ts'
+import type { ChannelEvents, SessionEvents } from '../../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../../model/command.ts'
 import { emptyTable } from '../../model/field-table.ts'
 import { LogStore } from '../../store/log-store.ts'
@@ -98,9 +98,25 @@ function onlyProcess(clock: SimClock, disk: SimDisk): SimProcess {
   return new SimProcess(clock, disk, network, new SimMachine(), '127.0.0.1', 1)
 }
 
-const silentSession = { blocked: ignore, unblocked: ignore, throttled: ignore, resumed: ignore, closed: ignore }
-
 function ignore(): void {}
+
+export const silentSession: SessionEvents = {
+  blocked: ignore,
+  unblocked: ignore,
+  throttled: ignore,
+  resumed: ignore,
+  closed: ignore,
+}
+
+export const silentChannel: ChannelEvents = {
+  replied: ignore,
+  delivered: ignore,
+  confirmed: ignore,
+  returned: ignore,
+  cancelled: ignore,
+  failed: ignore,
+  flush: ignore,
+}
 
 /** Hears the answers to one leveret.queues and then to basic.get, up to the first that finds nothing. */
 class Drain implements ChannelEvents {

@@ -18,6 +18,7 @@ import { crashDisk, cutPower, endProcess } from './crash.ts'
 import { DurableState } from './facts.ts'
 import { dataDirectory, openBroker, type OpenedBroker } from './found-state.ts'
 import { LastClient } from './last-client.ts'
+import { mixForks } from './forks.ts'
 import { Ledger } from './ledger.ts'
 import { type Ending, makePlan, pick, type Plan } from './plan.ts'
 import { type Candidate, Reference } from './reference.ts'
@@ -404,7 +405,10 @@ class Simulation {
     const clock = new SimClock()
     this.match = await checker.check(clock, disk.clone(clock, prng.nextU32()), this.candidates, this.openLsn)
     trace.add(`examined: the state after frame ${this.match.lsn}`)
-    if (this.match.found.isClean && this.match.lsn > 0) await this.tryDamage(this.match)
+    if (this.match.found.isClean && this.match.lsn > 0) {
+      await this.tryDamage(this.match)
+      if (prng.chance(0.1)) await this.tryFork()
+    }
     if (!prng.chance(0.25)) return
     const secondClock = new SimClock()
     const second = disk.clone(secondClock, prng.nextU32())
@@ -425,6 +429,17 @@ class Simulation {
       const isRefused = await checker.checkDamaged(clock, copy, match.state, damage)
       trace.add(`${damage}: ${isRefused ? 'refused' : 'no matter'}`)
     }
+  }
+
+  private async tryFork(): Promise<void> {
+    const { disk, checker, trace, plan } = this
+    const mixture = await mixForks(disk, plan.segmentBytesMax, isSegment)
+    if (mixture === null) return
+    this.damages++
+    trace.add(`${mixture.path} comes from another history`)
+    const clock = new SimClock()
+    const copy = mixture.disk.clone(clock, 1)
+    await checker.checkRefused(clock, copy, `${mixture.path} was replaced by that of another history`)
   }
 
   private isOnPlatter(content: Buffer): boolean {

@@ -1,0 +1,244 @@
+// Who tests the tester: bugs planted in a copy of the build, each of which the simulator must find.
+//
+// Normally a bug meets only the seed that once found it and some after it. `PLANTED_SEEDS=1000 npx vitest run
+// test/planted-bugs.test.ts` begins at seed 1 and prints which seed finds what: that is how the seeds below were found.
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, describe, expect, it } from 'vitest'
+
+interface Patch {
+  /** In dist/. */
+  readonly file: string
+  /** Must occur once; spaces and line breaks in it stand for any. */
+  readonly from: string
+  readonly to: string
+}
+
+interface Bug {
+  readonly name: string
+  readonly patches: readonly Patch[]
+  /** A seed that finds it. */
+  readonly seed: number
+}
+
+const log = 'log/segmented-log.js'
+const store = 'store/log-store.js'
+const channel = 'broker/channel.js'
+
+const bugs: readonly Bug[] = [
+  {
+    name: 'fdatasync is skipped',
+    patches: [{ file: log, from: 'await file.sync(); if (isNew)', to: 'if (isNew)' }],
+    seed: 1,
+  },
+  {
+    name: 'a frame is called durable before its sync is done',
+    patches: [
+      {
+        file: log,
+        from: 'await file.sync(); if (isNew)',
+        to: 'this.durableLsnNow = batch.lsn; this.events.durable(batch.lsn); await file.sync(); if (isNew)',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'a failed sync is tried again',
+    patches: [{ file: log, from: 'await file.sync(); if (isNew)', to: 'await file.sync().catch(() => file.sync()); if (isNew)' }],
+    seed: 1,
+  },
+  {
+    name: 'a failed write counts as done',
+    patches: [{ file: log, from: 'if (isSystemError(error)) this.stop(batch, error);', to: 'if (isSystemError(error)) this.land(batch);' }],
+    seed: 1,
+  },
+  {
+    name: 'the directory is not synced after a segment was created',
+    patches: [{ file: log, from: 'if (isNew) await disk.syncDirectory(this.logDirectory);', to: '' }],
+    seed: 1,
+  },
+  {
+    name: 'segments are deleted before the snapshot is durable',
+    patches: [
+      {
+        file: log,
+        from: 'this.flying = this.fly(batch); } /**',
+        to: 'this.deleteRetired(batch.retiring); batch.retiring = []; this.flying = this.fly(batch); } /**',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'the log goes on behind a torn tail instead of in a new segment',
+    patches: [
+      {
+        file: 'log/recovery.js',
+        from: 'const segment = await this.beginSegment(isReplacing);',
+        to: `const segment = this.scan.torn === null || this.unproven.list.length > 0
+          ? await this.beginSegment(isReplacing)
+          : Object.assign(found.list.at(-1).segment, {
+              file: await platform.disk.open(found.list.at(-1).segment.path, 'write'),
+            });`,
+      },
+      {
+        file: 'log/recovery.js',
+        from: 'if (isReplacing) segments.pop(); segments.push(segment);',
+        to: 'if (isReplacing || segments.at(-1) === segment) segments.pop(); segment.sealed = false; segments.push(segment);',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'nobody looks whether one frame follows the other',
+    patches: [
+      { file: 'log/frame-check.js', from: 'if (framePreviousCrc(buffer, at) !== segment.lastCrc)', to: 'if (false)' },
+      {
+        file: 'log/log-scan.js',
+        from: 'follower !== null && follower.segment.previousCrc !== segment.lastCrc',
+        to: 'false',
+      },
+      { file: 'log/retention.js', from: '|| entry.lastCrc !== segment.lastCrc', to: '' },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'of a torn frame the records that are whole are taken',
+    patches: [
+      {
+        file: 'log/frame.js',
+        from: 'if (recordEnd === -1) return `record ${recordCount} of the frame does not match its checksum and address`;',
+        to: 'if (recordEnd === -1) return null;',
+      },
+      {
+        file: 'log/frame-delivery.js',
+        from: "while (at < end) { const recordEnd = at + recordHeaderBytes + buffer.readUInt32LE(at + 4);",
+        to: `while (at < end) {
+          const recordEnd = at + recordHeaderBytes + buffer.readUInt32LE(at + 4);
+          if (recordEnd > end || buffer.readUInt32LE(at + 16) !== segment.id) break;`,
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'whatever is not valid is taken for a torn tail',
+    patches: [{ file: 'log/log-scan.js', from: 'isLast && (await isTorn(reader, found, offset, lsn, watermarks))', to: 'isLast' }],
+    seed: 1,
+  },
+  {
+    name: 'what is not proven durable is not written again',
+    patches: [{ file: 'log/unproven-frames.js', from: 'if (isLast && lsn > watermarks.syncedLsn)', to: 'if (false)' }],
+    seed: 1,
+  },
+  {
+    name: 'the number of a torn frame is used again',
+    patches: [{ file: 'log/log-scan.js', from: 'watermarks.noteUsed(lsn);', to: '' }],
+    seed: 1,
+  },
+  {
+    name: 'settlements that ride with publishes are lost',
+    patches: [
+      {
+        file: store,
+        from: 'if (index.settled.isEmpty) continue;',
+        to: 'if (this.log.openRecords > 0) index.settled.clear(); if (index.settled.isEmpty) continue;',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'a snapshot forgets what consumers hold',
+    patches: [{ file: store, from: 'if (ranges !== undefined) addLive(ranges, entry);', to: '' }],
+    seed: 1,
+  },
+  {
+    name: 'redelivered is not set after an unclean end',
+    patches: [{ file: 'store/replay.js', from: 'entry.deliveryCount = 1; const', to: 'entry.deliveryCount = 0; const' }],
+    seed: 1,
+  },
+  {
+    name: 'an old clean end still counts after a crash',
+    patches: [{ file: 'store/replay.js', from: 'this.cleanEpoch === epoch - 1', to: 'this.cleanEpoch !== 0' }],
+    seed: 1,
+  },
+  {
+    name: 'a requeued message goes to the end',
+    patches: [{ file: 'store/queue-index.js', from: 'this.returned.push(entry);', to: 'this.ready.push(entry);' }],
+    seed: 1,
+  },
+  {
+    name: 'a transaction is cut in two frames',
+    patches: [
+      {
+        file: channel,
+        from: 'for (const { tag, requeue } of unit.settlements) {',
+        to: 'this.parts.store.commit(); for (const { tag, requeue } of unit.settlements) {',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'a queue that is declared again is not waited for',
+    patches: [{ file: channel, from: 'this.mustBeDurable = queue.durable && !command.passive;', to: 'this.mustBeDurable = false;' }],
+    seed: 1,
+  },
+  {
+    name: 'an output buffer is used again before the network has taken it',
+    patches: [
+      {
+        file: 'amqp/connection-output.js',
+        from: 'this.socket.write(buffer, length, this.written);',
+        to: 'this.socket.write(buffer, length, null); this.frames.pool?.give(buffer);',
+      },
+    ],
+    seed: 1,
+  },
+]
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'leveret-planted-'))
+const seedsToSearch = Number(process.env['PLANTED_SEEDS'] ?? '0')
+const neighbours = 12
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe('the simulator', () => {
+  it.concurrent.each(bugs)('finds that $name', { timeout: 1_800_000 }, async (bug) => {
+    const dist = join(folder, bug.name.replaceAll(/\W+/g, '-'))
+    cpSync(join(root, 'dist'), dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
+    for (const patch of bug.patches) apply(dist, patch)
+    const isSearch = seedsToSearch > 0
+    const found = await search(dist, isSearch ? 1 : bug.seed, isSearch ? seedsToSearch : neighbours)
+    if (isSearch) console.log(`${bug.name}: ${found.seeds} seeds, ${JSON.stringify(found.violations).slice(0, 300)}`)
+    expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds from ${bug.seed} on`).toBeGreaterThan(0)
+  })
+})
+
+interface Found {
+  readonly seeds: number
+  readonly violations: readonly { readonly seed: number; readonly violation: string }[]
+}
+
+function apply(dist: string, { file, from, to }: Patch): void {
+  const path = join(dist, file)
+  const source = readFileSync(path, 'utf8')
+  const words = from.split(/\s+/).map((word) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`))
+  const pattern = new RegExp(words.join(String.raw`\s+`), 'g')
+  expect(source.match(pattern)?.length ?? 0, `${file} has once: ${from}`).toBe(1)
+  writeFileSync(path, source.replace(pattern, () => to))
+}
+
+/** Runs seeds of the build in `dist` until one of them finds something. */
+async function search(dist: string, seed: number, seeds: number): Promise<Found> {
+  const script = join(root, 'scripts/sim.mjs')
+  const parameters = [script, '--dist', dist, '--seed', `${seed}`, '--seeds', `${seeds}`, '--stop', '--json']
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, parameters, { cwd: root, maxBuffer: 1e8 })
+    return JSON.parse(stdout) as Found
+  } catch (error) {
+    return JSON.parse((error as { stdout: string }).stdout) as Found
+  }
+}
