@@ -208,7 +208,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 describe('the simulator', () => {
   it.concurrent.each(bugs)('finds that $name', { timeout: 1_800_000 }, async (bug) => {
     const dist = join(folder, bug.name.replaceAll(/\W+/g, '-'))
-    cpSync(join(root, 'dist'), dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
+    cpSync(process.env['PLANTED_DIST'] ?? join(root, 'dist'), dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
     for (const patch of bug.patches) apply(dist, patch)
     const isSearch = seedsToSearch > 0
     const found = await search(dist, isSearch ? 1 : bug.seed, isSearch ? seedsToSearch : neighbours)

@@ -236,6 +236,21 @@ describe('publishing', () => {
     expect(other.has('after')).toBe(false)
   })
 
+  test('in the name of somebody else closes the channel; the host process may speak for anybody', async () => {
+    const core = await openCore()
+    const session = await core.session({ user: 'guest', password: 'guest' })
+    const channel = session.channel()
+    channel.publish('', 'q', 'x', { properties: { userId: 'guest' } })
+    expect(channel.error).toBe(null)
+    channel.publish('', 'q', 'x', { properties: { userId: 'somebody' } })
+    expect(channel.error?.message).toBe(
+      "PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was 'guest'",
+    )
+    const host = await core.channel()
+    host.publish('', 'q', 'x', { properties: { userId: 'somebody' } })
+    expect(host.error).toBe(null)
+  })
+
   test('takes a routing key of 255 bytes', async () => {
     const channel = await open()
     channel.publish('', `${'ä'.repeat(127)}a`, 'x')

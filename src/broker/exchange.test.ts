@@ -324,6 +324,18 @@ describe('an auto-delete exchange', () => {
     expect(await present(channel, 'x')).toBe(false)
   })
 
+  test('goes once though two ways lead to its end', async () => {
+    const channel = await withQueues('a')
+    for (const name of ['x', 'y', 'z']) channel.declareExchange(name, 'fanout', { autoDelete: true })
+    // When z goes, y goes, and x with it; then it is x's turn again.
+    channel.bindExchange('z', 'y')
+    channel.bindExchange('z', 'x')
+    channel.bindExchange('y', 'x')
+    channel.bind('a', 'z')
+    channel.deleteQueue('a')
+    for (const name of ['x', 'y', 'z']) expect(await present(channel, name), name).toBe(false)
+  })
+
   test('may be bound in a cycle and deleted all the same', async () => {
     const channel = await withQueues('a')
     for (const name of ['x', 'y']) channel.declareExchange(name, 'fanout', { autoDelete: true })

@@ -131,7 +131,7 @@ export class Queue implements TickedQueue {
 
   /** The caller of `take` keeps the entry until it is settled or requeued. */
   hold(entry: Entry): void {
-    if (!entry.message.owned) this.keep(entry.message)
+    if (!entry.message.owned) entry.message.keepIn(this.slab)
     this.unackedCount++
   }
 
@@ -196,7 +196,7 @@ export class Queue implements TickedQueue {
     const redelivered = this.countDelivery(entry)
     if (consumer.noAck) this.settle(entry)
     else {
-      if (!entry.message.owned) this.keep(entry.message)
+      if (!entry.message.owned) entry.message.keepIn(this.slab)
       this.unackedCount++
     }
     consumer.take(entry, redelivered)
@@ -229,14 +229,8 @@ export class Queue implements TickedQueue {
     for (let behind = 0; behind < this.newcomers; behind++) {
       const entry = this.index.newestReady(behind)
       if (entry === undefined) break
-      if (!entry.message.owned) this.keep(entry.message)
+      if (!entry.message.owned) entry.message.keepIn(this.slab)
     }
     this.newcomers = 0
-  }
-
-  private keep(message: Message): void {
-    const target = this.slab.take(message.contentBytes)
-    message.moveTo(target, this.slab.offset)
-    message.owned = true
   }
 }

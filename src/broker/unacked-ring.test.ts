@@ -70,6 +70,24 @@ describe('an unacked ring', () => {
     )
   })
 
+  test('is packed without mixing up tags, entries, queues and consumers', () => {
+    const ring = new UnackedRing()
+    const kept: Row[] = []
+    for (let tag = 2; tag <= 2_000; tag += tag % 5 === 0 ? 3 : 1) {
+      const row = makeRow(tag)
+      ring.push(tag, row.entry, row.queue, row.consumer)
+      if (tag === 2 || tag % 97 === 0) kept.push(row)
+    }
+    for (let slot = 0; slot < ring.slots; slot++) {
+      if (!kept.some((row) => row.tag === ring.tagAt(slot))) ring.clear(slot)
+    }
+    ring.trim()
+    expect(ring.slots).toBe(kept.length)
+    expect(rows(ring)).toEqual(kept)
+    for (const row of kept) expect(ring.tagAt(ring.find(row.tag))).toBe(row.tag)
+    expect(ring.find(3)).toBe(-1)
+  })
+
   test('gives room back while one old delivery stays unsettled for hours', () => {
     const ring = new UnackedRing()
     let most = 0

@@ -67,6 +67,8 @@ const syncedNever = -1
 
 export class SegmentedLog {
   readonly recovery: RecoveryReport
+  /** The caller holds records back that will go to the open frame, and has named its number to somebody. */
+  expectsRecords = false
   private readonly platform: Platform
   private readonly directory: string
   private readonly logDirectory: string
@@ -530,6 +532,8 @@ export class SegmentedLog {
       this.cancelIdle = null
       // A batch that is under way, or will be, starts the watch again when it lands.
       if (this.flight !== null || this.openRecords > 0 || this.syncedFrames !== 0) return
+      // A SYNCED frame would take the number that those records were promised.
+      if (this.expectsRecords) return this.watchIdle(this.options.idleSyncedMs)
       const idleMs = this.platform.clock.monotonicMs() - this.lastLandingMs
       if (idleMs >= this.options.idleSyncedMs) this.commitSynced()
       else this.watchIdle(this.options.idleSyncedMs - idleMs)

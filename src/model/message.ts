@@ -2,10 +2,11 @@
  * A message as everybody passes it on: where it was published, its property bytes and its body.
  *
  * Property bytes and body are ranges of `source`, which may be the socket's chunk: reading a message costs no copy and no
- * object but this one. Whoever keeps a message beyond the turn it came in calls `moveTo`, so that 20 bytes do not keep
+ * object but this one. Whoever keeps a message beyond the turn it came in calls `keepIn`, so that 20 bytes do not keep
  * a chunk of 64 KiB alive.
  */
 import { copyRange } from '../lib/copy-range.ts'
+import type { Slab } from '../lib/slab.ts'
 import { decodeProperties, type Properties, scanProperties } from './properties.ts'
 
 /** Where a message lies in a log; the log may drop the place once nothing live points to it. */
@@ -93,8 +94,15 @@ export class Message {
     this.owned = true
   }
 
+  /** Moves the content out of whatever it came in, into memory that is shared only with what lives about as long. */
+  keepIn(slab: Slab): void {
+    const target = slab.take(this.contentBytes)
+    this.moveTo(target, slab.offset)
+    this.owned = true
+  }
+
   /** Copies the content to `target[start …)` and lives there from now on. */
-  moveTo(target: Buffer, start: number): void {
+  private moveTo(target: Buffer, start: number): void {
     const propertiesLength = this.propertiesEnd - this.propertiesStart
     const bodyLength = this.bodyEnd - this.bodyStart
     copyRange(this.source, this.propertiesStart, this.propertiesEnd, target, start)

@@ -388,6 +388,21 @@ describe('segments', () => {
     await second.close()
   })
 
+  test('are deleted without waiting for anything else to happen, and sequences go on where they were', async () => {
+    const world = new World(small)
+    const first = await world.open()
+    await first.declare('q')
+    for (let round = 0; round < 40; round++) await first.publish('q', body, body)
+    expect(world.segments.length).toBeGreaterThan(4)
+    await first.drain('q')
+    await first.settle(limits.ackDelayMs + commitMs)
+    expect(world.segments.length).toBeLessThan(3)
+    const { nextSequence } = indexOf(first, 'q')
+    world.cutPower()
+    const second = await world.open()
+    expect(indexOf(second, 'q').nextSequence).toBe(nextSequence)
+  })
+
   test('stay as long as one message in them does, also while a consumer holds it', async () => {
     const world = new World(small)
     const first = await world.open()
@@ -563,6 +578,27 @@ describe('large things survive a reopen', () => {
     expect(found[1] === body).toBe(true)
   })
 
+  test('exchange and routing key of each message, when they change from one to the next', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.ask(declareExchange('x', 'fanout', { durable: true }))
+    await first.ask(bindCommand('queue.bind', 'q', 'x', ''))
+    await first.ask(bindCommand('queue.bind', 'q', 'amq.fanout', ''))
+    const routes = ['x a', 'x b', 'amq.fanout b', 'amq.fanout b', 'x b', 'x a', ' q', 'x ']
+    for (const route of routes) first.channel.post(...(route.split(' ') as [string, string]), route, persistent)
+    await first.close()
+    const second = await world.open()
+    const found: string[] = []
+    for (const route of routes) {
+      const reply = await second.ask(get)
+      if (reply.type !== 'basic.get-ok') break
+      expect(reply.message.body.toString()).toBe(route)
+      found.push(`${reply.message.exchange} ${reply.message.routingKey}`)
+    }
+    expect(found).toEqual(routes)
+  })
+
   test('names of 255 bytes', async () => {
     const world = new World()
     const first = await world.open()
@@ -603,6 +639,25 @@ describe('acknowledgements', () => {
     await first.settle(limits.ackDelayMs)
     expect(writes).toHaveLength(1)
     expect(writes[0]).toBeLessThan(120)
+  })
+
+  test('are written at once when somebody waits for them', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1', '2')
+    first.channel.give({ ...get, noAck: false } as Command)
+    await first.settle()
+    first.channel.takeLines()
+    first.channel.commit([1], [])
+    await first.settle()
+    expect(first.channel.takeLines()).toEqual(['3 ok'])
+    first.channel.give({ type: 'queue.purge', queue: 'q' })
+    await first.settle()
+    expect(first.channel.takeLines()).toEqual(['4 queue.purge-ok 1'])
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual([])
   })
 
   test('share the frame of a publish that comes meanwhile', async () => {

@@ -243,6 +243,7 @@ export class LogStore implements Store, SettlementListener, LogEvents {
 
   settlementsPending(index: QueueIndex): void {
     this.unwritten.push(index)
+    this.log.expectsRecords = true
   }
 
   private makeIndex(queueId: number): QueueIndex {
@@ -261,6 +262,7 @@ export class LogStore implements Store, SettlementListener, LogEvents {
       this.appendWritten(recordTypes.settled)
     }
     unwritten.length = 0
+    this.log.expectsRecords = false
   }
 
   /** At a clean close: which of the messages that stay were handed out before. */

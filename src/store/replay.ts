@@ -4,6 +4,8 @@
  */
 import { assert } from '../lib/assert.ts'
 import { ByteReader } from '../lib/byte-reader.ts'
+import { copyRange } from '../lib/copy-range.ts'
+import { Slab } from '../lib/slab.ts'
 import type { RecoverySink } from '../log/recovery.ts'
 import type { Segment } from '../log/segment.ts'
 import { LeveretError } from '../model/errors.ts'
@@ -29,6 +31,12 @@ export class Replay implements RecoverySink {
   clean = true
   readonly notes: string[] = []
   private readonly queues = new Map<number, RecoveredQueue>()
+  private readonly slab = new Slab()
+  /** Exchange and routing key of the last publish, as bytes and as the strings that its neighbours share. */
+  private readonly names = Buffer.alloc(2 + 2 * 255)
+  private namesBytes = 0
+  private exchange = ''
+  private routingKey = ''
   private readingSnapshot = false
   private isEmpty = true
   /** The opening that the last record ended; 0 if it is another record. */
@@ -108,12 +116,14 @@ export class Replay implements RecoverySink {
     let messages = 0
     for (const [queueId, queue] of this.queues) {
       const index = makeIndex(queueId)
+      const slab = new Slab()
       for (const entry of queue.entries.values()) {
         // After an end that was not announced nobody knows what consumers had seen.
         if (!this.clean && entry.deliveryCount === 0) entry.deliveryCount = 1
         const { residence } = entry.message
         assert(residence !== null, 'a recovered message has a place in the log')
         residence.live++
+        if (!entry.message.owned) entry.message.keepIn(slab)
         index.restore(entry)
         messages++
       }
@@ -124,18 +134,30 @@ export class Replay implements RecoverySink {
   }
 
   private publish(reader: ByteReader, headerEnd: number, segment: Segment): void {
-    const exchange = reader.utf8(reader.u8())
-    const routingKey = reader.utf8(reader.u8())
+    this.readNames(reader)
     const routeCount = reader.u32le()
     reader.need(routeCount * routeBytes)
     const routesAt = reader.at
     const contentAt = routesAt + routeCount * routeBytes
     const propertiesBytes = headerEnd - contentAt
     if (propertiesBytes < 0) throw new RangeError('a PUBLISH record whose header ends inside its routes')
-    // The buffer belongs to recovery and is read over: what lives needs a copy of its own.
-    const source = Buffer.allocUnsafeSlow(reader.end - contentAt)
-    reader.buffer.copy(source, 0, contentAt, reader.end)
-    const message = new Message(exchange, routingKey, source, 0, propertiesBytes, propertiesBytes, source.length, true)
+    // The buffer belongs to recovery and is read over, so what may live is copied; what does, once more by `finish`.
+    const bytes = reader.end - contentAt
+    const source = this.slab.take(bytes)
+    const start = this.slab.offset
+    copyRange(reader.buffer, contentAt, reader.end, source, start)
+    const bodyStart = start + propertiesBytes
+    const isAlone = source.length === bytes
+    const message = new Message(
+      this.exchange,
+      this.routingKey,
+      source,
+      start,
+      bodyStart,
+      bodyStart,
+      start + bytes,
+      isAlone,
+    )
     message.residence = segment
     for (let at = routesAt; at < contentAt; at += routeBytes) {
       const queueId = reader.buffer.readUInt32LE(at)
@@ -144,6 +166,21 @@ export class Replay implements RecoverySink {
       queue.entries.set(sequence, new Entry(message, sequence, true))
       if (sequence >= queue.nextSequence) queue.nextSequence = sequence + 1
     }
+  }
+
+  private readNames(reader: ByteReader): void {
+    const { buffer, at } = reader
+    const { names, namesBytes } = this
+    if (namesBytes > 0 && reader.remaining >= namesBytes) {
+      if (buffer.compare(names, 0, namesBytes, at, at + namesBytes) === 0) {
+        reader.at += namesBytes
+        return
+      }
+    }
+    this.exchange = reader.utf8(reader.u8())
+    this.routingKey = reader.utf8(reader.u8())
+    this.namesBytes = reader.at - at
+    buffer.copy(names, 0, at, reader.at)
   }
 
   private settled(reader: ByteReader): void {

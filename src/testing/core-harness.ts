@@ -11,7 +11,7 @@
 import { Broker } from '../broker/broker.ts'
 import { assert } from '../lib/assert.ts'
 import { Heap } from '../lib/heap.ts'
-import type { Channel, ChannelEvents, Login, Session, SessionEvents } from '../model/channel.ts'
+import type { Channel, ChannelEvents, Credentials, Login, Session, SessionEvents } from '../model/channel.ts'
 import type { Command, Reply } from '../model/command.ts'
 import type { BrokerError } from '../model/errors.ts'
 import { emptyTable, type FieldTable, type PlainValue, toTable } from '../model/field-table.ts'
@@ -413,9 +413,11 @@ export class Core {
     this.clock.settle()
   }
 
-  async session(): Promise<CoreSession> {
+  /** Of the host process, or of a peer on this machine with these credentials. */
+  async session(credentials: Credentials | null = null): Promise<CoreSession> {
     const session = new CoreSession(this)
-    session.port = await this.broker.openSession(hostLogin, session)
+    const remoteAddress = credentials === null ? '' : '127.0.0.1'
+    session.port = await this.broker.openSession({ ...hostLogin, credentials, remoteAddress }, session)
     return session
   }
 

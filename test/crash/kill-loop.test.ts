@@ -59,7 +59,7 @@ let run = 0
 let acksOfThisRun: (readonly [queue: string, id: number])[] = []
 
 async function available(): Promise<void> {
-  for (;;) {
+  while (isConsuming) {
     try {
       return await ready
     } catch {
@@ -74,21 +74,25 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
+  isPublishing = false
+  isConsuming = false
   await leveret?.dispose()
 })
 
 /** Connects again and again until `goesOn` says no; a session ends when its connection does. */
 async function sessions(
   goesOn: () => boolean,
-  session: (model: ChannelModel, lost: Promise<void>) => Promise<void>,
+  session: (model: ChannelModel, lost: Promise<void>, inRun: number) => Promise<void>,
 ): Promise<void> {
   while (goesOn()) {
     await available()
     try {
+      // Before it connects: a connection that was made meanwhile is never taken for one of a later run.
+      const inRun = run
       const model = await connect(leveret.url)
       model.on('error', () => {})
       const lost = new Promise<void>((resolve) => model.on('close', () => resolve()))
-      await session(model, lost)
+      await session(model, lost, inRun)
       await Promise.race([model.close(), lost])
     } catch {
       // It was killed; what that means for each message is the ledger's business. Let its end become known.
@@ -147,11 +151,10 @@ async function publisher(number: number): Promise<void> {
 async function orderedConsumer(): Promise<void> {
   await sessions(
     () => isConsuming,
-    async (model, lost) => {
+    async (model, lost, inRun) => {
       const channel = await model.createChannel()
       channel.on('error', () => {})
       const log = ledger.openLog('ordered', true)
-      const inRun = run
       let waiting: number[] = []
       let last: ConsumeMessage | null = null
       const settle = (): void => {
@@ -183,11 +186,10 @@ async function sharingConsumer(number: number): Promise<void> {
   const chance = generator(seed + 100 + number)
   await sessions(
     () => isConsuming,
-    async (model, lost) => {
+    async (model, lost, inRun) => {
       const channel = await model.createChannel()
       channel.on('error', () => {})
       const log = ledger.openLog('shared', false)
-      const inRun = run
       const kept: { readonly id: number; readonly message: ConsumeMessage }[] = []
       const ack = ({ id, message }: { readonly id: number; readonly message: ConsumeMessage }): void => {
         acked('shared', id, inRun)
@@ -253,7 +255,7 @@ async function mover(): Promise<void> {
   }
 }
 
-/** `inRun`: when its connection was made; one of an earlier run leads nowhere. */
+/** `inRun`: when its connection was made; what is said on one of an earlier run leads nowhere. */
 function acked(queue: string, id: number, inRun: number): void {
   ledger.ack(queue, id)
   if (inRun === run) acksOfThisRun.push([queue, id])

@@ -76,16 +76,6 @@ export class LeveretProcess {
     return `amqp://guest:guest@127.0.0.1:${this.port}`
   }
 
-  get pid(): number {
-    const pid = this.child?.pid
-    if (pid === undefined) throw new Error('leveret does not run')
-    return pid
-  }
-
-  get isRunning(): boolean {
-    return this.child !== null
-  }
-
   /** What it wrote to standard error over all its runs; the end of it. */
   get stderr(): string {
     return this.errorText

@@ -4,6 +4,7 @@ import type { Channel, ChannelEvents, Session, SessionEvents } from '../../model
 import type { Reply } from '../../model/command.ts'
 import type { BrokerError } from '../../model/errors.ts'
 import type { Message } from '../../model/message.ts'
+import { emptyTable } from '../../model/field-table.ts'
 import type { Ledger } from './ledger.ts'
 import { type Trace, Violation } from './trace.ts'
 
@@ -27,8 +28,11 @@ export class LastClient implements ChannelEvents, SessionEvents {
   begin(session: Session, prng: Prng, queues: readonly string[]): void {
     this.channel = session.openChannel(this)
     this.channel.execute(0, { type: 'confirm.select' })
-    this.queues.push(...queues)
-    for (const queue of queues) {
+    // A folder becomes small when something new is stored; there may be nothing else that is.
+    const last = { queue: 'last', passive: false, durable: true, exclusive: false, autoDelete: false }
+    this.channel.execute(0, { type: 'queue.declare', arguments: emptyTable, ...last })
+    this.queues.push('last', ...queues)
+    for (const queue of this.queues) {
       this.publishes++
       this.channel.publish(this.ledger.make(prng, 'last', '', queue, true, 100).message, false)
     }
