@@ -73,7 +73,7 @@ async function localWiring(platform: Platform, directory: string | null): Promis
     login: hostLogin,
     commits: 'native',
     inMemory: directory === null,
-    statistics: true,
+    statistics: () => true,
     messageBytesMax: limits.messageBytesMax,
     notes: broker.report.notes,
     onFailure: (listener) => broker.onFailure(listener),
@@ -95,7 +95,7 @@ async function remoteWiring(platform: Platform, url: string): Promise<BusWiring>
     login: driver.login,
     commits: 'tx',
     inMemory: false,
-    statistics: false,
+    statistics: () => driver.isLeveret,
     // The broker has a limit of its own, and says so.
     messageBytesMax: limits.messageBytesCeiling,
     notes: [],

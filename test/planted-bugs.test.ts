@@ -186,6 +186,61 @@ const bugs: readonly Bug[] = [
     seed: 1,
   },
   {
+    name: 'the acks of a transaction are in the frame after its publishes',
+    patches: [
+      {
+        file: store,
+        from: 'const { unwritten, writer } = this; for',
+        to: 'const { unwritten, writer } = this; if (this.log.openRecords > 0 && !this.closing) return; for',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'an idle log takes the number that acks were promised',
+    patches: [{ file: log, from: 'if (this.expectsRecords)', to: 'if (false)' }],
+    seed: 1,
+  },
+  {
+    name: 'the segment of an opening is not synced before it gets its name',
+    patches: [{ file: 'log/fresh-segment.js', from: 'await file.sync();', to: '' }],
+    seed: 1,
+  },
+  {
+    name: 'a frame that has to move keeps its old addresses',
+    patches: [
+      { file: log, from: 'batch.move(home, framesStart);', to: 'batch.segment = home; batch.offset = framesStart;' },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'publishers stay blocked when the disk takes writes again',
+    patches: [{ file: log, from: 'this.stall = null; this.events.resumed();', to: 'this.stall = null;' }],
+    seed: 1,
+  },
+  {
+    name: 'a queue gives the same sequence twice',
+    patches: [
+      {
+        file: 'store/replay.js',
+        from: 'index.nextSequence = Math.max(index.nextSequence, queue.nextSequence);',
+        to: '',
+      },
+    ],
+    seed: 1,
+  },
+  {
+    name: 'a purge is not recorded',
+    patches: [
+      {
+        file: 'broker/queue.js',
+        from: 'entry = this.index.shift()) { this.forget(entry); count++;',
+        to: 'entry = this.index.shift()) { count++;',
+      },
+    ],
+    seed: 1,
+  },
+  {
     name: 'an output buffer is used again before the network has taken it',
     patches: [
       {
@@ -201,21 +256,45 @@ const bugs: readonly Bug[] = [
 const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'leveret-planted-'))
 const seedsToSearch = Number(process.env['PLANTED_SEEDS'] ?? '0')
-const neighbours = 12
+// The search ends at the first that finds the bug, so these are only for the day after a change.
+const neighbours = 150
+const atOnce = 2
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('the simulator', () => {
-  it.concurrent.each(bugs)('finds that $name', { timeout: 1_800_000 }, async (bug) => {
-    const dist = join(folder, bug.name.replaceAll(/\W+/g, '-'))
-    cpSync(process.env['PLANTED_DIST'] ?? join(root, 'dist'), dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
-    for (const patch of bug.patches) apply(dist, patch)
-    const isSearch = seedsToSearch > 0
-    const found = await search(dist, isSearch ? 1 : bug.seed, isSearch ? seedsToSearch : neighbours)
-    if (isSearch) console.log(`${bug.name}: ${found.seeds} seeds, ${JSON.stringify(found.violations).slice(0, 300)}`)
-    expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds from ${bug.seed} on`).toBeGreaterThan(0)
-  })
+  const limit = makeLimit(atOnce)
+
+  it.concurrent.each(bugs)('finds out when $name', { timeout: 1_800_000 }, (bug) =>
+    limit(async () => {
+      const dist = join(folder, bug.name.replaceAll(/\W+/g, '-'))
+      const original = process.env['PLANTED_DIST'] ?? join(root, 'dist')
+      cpSync(original, dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
+      for (const patch of bug.patches) apply(dist, patch)
+      const isSearch = seedsToSearch > 0
+      const found = await search(dist, isSearch ? 1 : bug.seed, isSearch ? seedsToSearch : neighbours)
+      const [first] = found.violations
+      if (isSearch) console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
+      expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds`).toBeGreaterThan(0)
+    }),
+  )
 })
+
+/** Runs at most so many at once: each takes a processor. */
+function makeLimit(atOnce: number): (run: () => Promise<void>) => Promise<void> {
+  const waiting: (() => void)[] = []
+  let running = 0
+  return async (run) => {
+    if (running >= atOnce) await new Promise<void>((resolve) => waiting.push(resolve))
+    running++
+    try {
+      await run()
+    } finally {
+      running--
+      waiting.shift()?.()
+    }
+  }
+}
 
 interface Found {
   readonly seeds: number

@@ -10,6 +10,7 @@ import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
 import { Confirms } from './confirms.ts'
 import { Consumer, type ConsumingChannel } from './consumer.ts'
+import { describeQueues } from './control.ts'
 import type { Exchange } from './exchange.ts'
 import { Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
@@ -280,7 +281,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         this.needTransaction().clear()
         return ok
       case 'leveret.queues':
-        return { type: 'leveret.queues-ok', queues: topology.describeQueues(host) }
+        return { type: 'leveret.queues-ok', queues: describeQueues(host) }
     }
   }
 

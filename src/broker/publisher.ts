@@ -4,6 +4,7 @@
  */
 import type { Message } from '../model/message.ts'
 import type { Store } from '../store/store.ts'
+import { answerTo } from './control.ts'
 import type { Exchange } from './exchange.ts'
 import type { Queue } from './queue.ts'
 import { RouteSet } from './route-set.ts'
@@ -25,6 +26,7 @@ export class Publisher {
 
   /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. */
   publish(host: VirtualHost, exchange: Exchange, message: Message): number {
+    if (exchange === host.control) return this.answer(host, message)
     this.route(host, exchange, message)
     const { routes, store } = this
     const { length } = routes
@@ -46,6 +48,13 @@ export class Publisher {
     }
     store.endPublish()
     return store.openLsn
+  }
+
+  /** A request to the broker counts as routed where its answer is. */
+  private answer(host: VirtualHost, request: Message): number {
+    const answer = answerTo(host, request)
+    this.routed = 0
+    return answer === null ? 0 : this.publish(host, host.default, answer)
   }
 
   private route(host: VirtualHost, exchange: Exchange, message: Message): void {

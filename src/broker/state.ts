@@ -85,7 +85,8 @@ export class State {
     for (const host of this.virtualHosts.values()) {
       const virtualHost = host.name
       for (const exchange of host.exchanges.values()) {
-        if (!exchange.durable || exchange.name === '' || exchange.name.startsWith('amq.')) continue
+        if (!exchange.durable || exchange === host.control) continue
+        if (exchange.name === '' || exchange.name.startsWith('amq.')) continue
         const { name, kind, durable, autoDelete, internal } = exchange
         const table = exchange.arguments
         visit({ type: 'exchange-declared', virtualHost, name, kind, durable, autoDelete, internal, arguments: table })

@@ -6,7 +6,8 @@
  * if all is already as it was asked for, because whoever did that may still be waiting.
  */
 
-import type { BindCommand, ExchangeDeclare, QueueDeclare, QueueInfo } from '../model/command.ts'
+import type { BindCommand, ExchangeDeclare, QueueDeclare } from '../model/command.ts'
+import { controlExchange, controlPrefix } from '../model/control-exchange.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Random } from '../platform/random.ts'
@@ -54,8 +55,9 @@ export class Topology {
       return existing.durable
     }
     checkName('exchange name', name)
-    if (name.startsWith('amq.')) {
-      throw new BrokerError('ACCESS_REFUSED', `exchange name '${name}' contains reserved prefix 'amq.*'`)
+    const reserved = ['amq.', controlPrefix].find((prefix) => name.startsWith(prefix))
+    if (reserved !== undefined) {
+      throw new BrokerError('ACCESS_REFUSED', `exchange name '${name}' contains reserved prefix '${reserved}*'`)
     }
     checkExchangeArguments(name, host.name, command.arguments)
     const { durable, autoDelete, internal } = command
@@ -78,7 +80,7 @@ export class Topology {
   deleteExchange(host: VirtualHost, name: string, ifUnused: boolean): boolean {
     this.changed = false
     if (name === '') throw onDefaultExchange()
-    if (name.startsWith('amq.')) {
+    if (name.startsWith('amq.') || name === controlExchange) {
       throw new BrokerError(
         'ACCESS_REFUSED',
         `deletion of system exchange '${name}' in vhost '${host.name}' not allowed`,
@@ -159,6 +161,7 @@ export class Topology {
         ? findQueue(host, session, command.destination)
         : findExchange(host, command.destination)
     if (source.name === '' || destination.name === '') throw onDefaultExchange()
+    if (source === host.control || destination === host.control) throw onControlExchange()
     if (source.kind === 'headers') checkHeaderCriteria(command.arguments)
     const kind = destination.kindOfThing
     const durable = source.durable && destination.durable
@@ -173,6 +176,9 @@ export class Topology {
       throw onDefaultExchange()
     }
     const source = host.exchanges.get(command.exchange)
+    if (source === host.control || (command.type === 'exchange.unbind' && command.destination === controlExchange)) {
+      throw onControlExchange()
+    }
     const kind = command.type === 'queue.unbind' ? 'queue' : 'exchange'
     if (kind === 'queue') {
       const queue = host.queues.get(command.destination)
@@ -184,21 +190,6 @@ export class Topology {
     this.record(bindingRecord(host, 'unbound', kind, command), binding.durable)
     this.removeIfUnused(host, source)
     return this.changed
-  }
-
-  describeQueues(host: VirtualHost): QueueInfo[] {
-    return [...host.queues.values()].map((queue) => ({
-      name: queue.name,
-      durable: queue.durable,
-      exclusive: queue.owner !== null,
-      autoDelete: queue.autoDelete,
-      arguments: [...queue.arguments],
-      ready: queue.readyCount,
-      readyBytes: queue.index.readyBytes,
-      unacked: queue.unackedCount,
-      consumers: queue.consumers.length,
-      counters: { ...queue.counters },
-    }))
   }
 
   /** 22 characters of 128 random bits, fit for a name. */
@@ -301,4 +292,8 @@ function noExchange(host: VirtualHost, name: string): BrokerError {
 
 function onDefaultExchange(): BrokerError {
   return new BrokerError('ACCESS_REFUSED', 'operation not permitted on the default exchange')
+}
+
+function onControlExchange(): BrokerError {
+  return new BrokerError('ACCESS_REFUSED', `operation not permitted on the exchange '${controlExchange}'`)
 }

@@ -1,4 +1,5 @@
 /** A virtual host: a name space of exchanges and queues. */
+import { controlExchange } from '../model/control-exchange.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
@@ -17,6 +18,10 @@ export class VirtualHost {
   readonly name: string
   readonly exchanges: Map<string, Exchange> = new Map()
   readonly queues: Map<string, Queue> = new Map()
+  /** It knows every queue by its name. */
+  readonly default: Exchange = new Exchange('', 'direct', true, false, false, emptyTable)
+  /** Where the broker itself is asked: what is published to it is answered, not routed. */
+  readonly control: Exchange = new Exchange(controlExchange, 'direct', true, false, false, emptyTable)
   /** Bindings by their destination. */
   readonly bindingsTo: Map<Queue | Exchange, Set<Binding>> = new Map()
   /** Grows with every change of queues, exchanges and bindings, so that remembered routes are known to be stale. */
@@ -24,10 +29,11 @@ export class VirtualHost {
 
   constructor(name: string) {
     this.name = name
-    this.exchanges.set('', new Exchange('', 'direct', true, false, false, emptyTable))
+    this.exchanges.set('', this.default)
     for (const [exchange, kind] of predeclared) {
       this.exchanges.set(exchange, new Exchange(exchange, kind, true, false, false, emptyTable))
     }
+    this.exchanges.set(controlExchange, this.control)
   }
 
   /** Fills `into` with the queues the message goes to. The default exchange knows every queue by its name. */

@@ -1,6 +1,7 @@
 // The command itself, as a process: what it prints, how it ends, what it leaves behind.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect as connectTo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { commandLine, LeveretProcess } from '../../test/support/leveret-process.ts'
@@ -60,6 +61,18 @@ function start(...args: string[]): Running {
     while (!stdout.includes(text) && !stderr.includes(text)) await new Promise<void>((resolve) => (heard = resolve))
   }
   return { child, ended, says }
+}
+
+/** A way to the broker on which it calls itself something else. */
+async function stranger(port: number): Promise<{ url: string; close(): void }> {
+  const server = createServer((socket) => {
+    const broker = connectTo(port, '127.0.0.1')
+    broker.on('data', (chunk) => socket.write(chunk.toString('latin1').replaceAll('Leveret', 'Rabbits'), 'latin1'))
+    socket.pipe(broker)
+    for (const one of [socket, broker]) one.on('error', () => one.destroy()).on('close', () => socket.destroy())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { url: `amqp://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => server.close() }
 }
 
 const lines = (count: number): string => Array.from({ length: count }, (_, at) => `line ${at}\n`).join('')
@@ -174,17 +187,37 @@ describe('on a served broker', () => {
     const sent = await runLeveret(['send', 'served', '--to', leveret.url, '--window', '100'], { input })
     expect(sent).toMatchObject({ code: 0, stdout: '20000 messages stored in served\n' })
     const listed = await runLeveret(['queues', 'served', '--at', leveret.url])
-    expect(listed.stdout).toBe('queue   ready  bytes  unacked  consumers\nserved  20000      -        -          0\n')
+    const bytes = text.length - 20_000
+    expect(listed.stdout).toBe(
+      `queue   ready   bytes  unacked  consumers\nserved  20000  ${bytes}        0          0\n`,
+    )
     const received = await runLeveret(['receive', 'served', '--from', leveret.url, '--count', '20000'])
     expect(received).toEqual({ code: 0, stderr: '', stdout: text })
   })
 
-  it('says that AMQP cannot list queues, and names the one that is not there', async () => {
-    const unnamed = await runLeveret(['queues', '--at', leveret.url])
-    expect(unnamed.code).toBe(1)
-    expect(unnamed.stderr).toContain('they have to be named: leveret queues orders invoices')
+  it('lists all queues if none is named, and names the one that is not there', async () => {
+    await runLeveret(['send', 'listed', '--to', leveret.url], { input: file('listed.txt', lines(3)) })
+    const unnamed = await runLeveret(['queues', '--at', leveret.url, '--json'])
+    expect(unnamed).toMatchObject({ code: 0, stderr: '' })
+    const rows = unnamed.stdout.split('\n').filter((line) => line !== '')
+    expect(rows).toContain('{"name":"listed","ready":3,"readyBytes":18,"unacked":0,"consumers":0}')
+    // Not the queue that the answer came to.
+    expect(rows.filter((row) => row.includes('amq.gen'))).toEqual([])
     const missing = await runLeveret(['queues', 'nope', '--at', leveret.url])
     expect(missing.stderr).toBe("leveret: NOT_FOUND: no queue 'nope' in vhost '/'\n")
+  })
+
+  it('asks for names where the broker is no Leveret, and tells what every broker tells', async () => {
+    await runLeveret(['send', 'counted', '--to', leveret.url], { input: file('counted.txt', lines(3)) })
+    const relay = await stranger(leveret.port)
+    const unnamed = await runLeveret(['queues', '--at', relay.url])
+    expect(unnamed.code).toBe(1)
+    expect(unnamed.stderr).toMatch(
+      /^leveret: E_UNSUPPORTED: .+ they have to be named: leveret queues orders invoices\n$/,
+    )
+    const named = await runLeveret(['queues', 'counted', '--at', relay.url])
+    expect(named.stdout).toBe('queue    ready  bytes  unacked  consumers\ncounted      3      -        -          0\n')
+    relay.close()
   })
 
   it('tells who has a folder that is in use', async () => {

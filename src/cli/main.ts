@@ -65,7 +65,7 @@ function addReceive(root: Command): void {
 function addQueues(root: Command): void {
   common(root.command('queues'))
     .description('List queues: what waits, what is being worked on, who consumes.')
-    .argument('[names...]', 'only these; over amqp:// they have to be named')
+    .argument('[names...]', 'only these; a broker other than Leveret has to be told them')
     .option('--at <target>', target, defaultUrl)
     .action((names: string[], options: object) => start({ names, ...options }, () => import('./queues.ts')))
 }

@@ -10,7 +10,7 @@ interface QueuesCommand extends Reporting {
   readonly at: string
 }
 
-/** Over amqp:// a broker tells less. */
+/** A broker other than Leveret tells less. */
 interface Row {
   readonly name: string
   readonly ready: number
@@ -21,11 +21,15 @@ interface Row {
 
 export async function run(options: QueuesCommand): Promise<number> {
   const target = targetOf(options.at)
-  if (!target.isFolder && options.names.length === 0) throw needsNames(options.at)
   const bus = await openTarget(target, () => {})
   try {
-    const rows = target.isFolder ? await folderRows(bus, options.names) : await remoteRows(bus, options.names)
-    print(rows, options.json)
+    const { names } = options
+    const all = await everyRow(bus)
+    if (all === null && names.length === 0) throw needsNames(options.at)
+    const rows = all?.filter(({ name }) => names.length === 0 || names.includes(name)) ?? []
+    const unknown = names.filter((one) => rows.every(({ name }) => name !== one))
+    if (target.isFolder && unknown[0] !== undefined) throw notThere(unknown[0])
+    print([...rows, ...(await countedRows(bus, unknown))], options.json)
   } finally {
     await bus.close()
   }
@@ -35,21 +39,30 @@ export async function run(options: QueuesCommand): Promise<number> {
 function needsNames(at: string): LeveretError {
   return new LeveretError(
     'E_UNSUPPORTED',
-    `AMQP has no command that lists queues, so over ${at} they have to be named: leveret queues orders invoices`,
+    `the broker at ${at} is no Leveret, and AMQP has no command that lists queues, so they have to be named: ` +
+      'leveret queues orders invoices',
   )
 }
 
-async function folderRows(bus: Bus, names: readonly string[]): Promise<Row[]> {
-  const all = await bus.stats()
-  const unknown = names.find((name) => all.every((queue) => queue.name !== name))
-  if (unknown !== undefined) throw new LeveretError('E_BAD_OPTION', `there is no queue '${unknown}' in the folder`)
-  return all
-    .filter((queue) => names.length === 0 || names.includes(queue.name))
-    .map(({ name, ready, readyBytes, unacked, consumers }) => ({ name, ready, readyBytes, unacked, consumers }))
-    .sort((one, other) => (one.name < other.name ? -1 : 1))
+function notThere(name: string): LeveretError {
+  return new LeveretError('E_BAD_OPTION', `there is no queue '${name}' in the folder`)
 }
 
-async function remoteRows(bus: Bus, names: readonly string[]): Promise<Row[]> {
+/** In the order of their names; null if the broker cannot be asked. */
+async function everyRow(bus: Bus): Promise<Row[] | null> {
+  try {
+    const all = await bus.stats()
+    return all
+      .map(({ name, ready, readyBytes, unacked, consumers }) => ({ name, ready, readyBytes, unacked, consumers }))
+      .sort((one, other) => (one.name < other.name ? -1 : 1))
+  } catch (error) {
+    if (error instanceof LeveretError && error.code === 'E_UNSUPPORTED') return null
+    throw error
+  }
+}
+
+/** What every broker tells of a queue. Rejects with NOT_FOUND, in the broker's words. */
+async function countedRows(bus: Bus, names: readonly string[]): Promise<Row[]> {
   const rows: Row[] = []
   for (const name of names) {
     const { ready, consumers } = await (await bus.openQueue(name)).count()

@@ -113,7 +113,7 @@ describe('figures', () => {
   })
 
   it('are refused where the broker cannot be asked', async () => {
-    const { bus, run } = await openWorld({ wiring: { statistics: false } })
+    const { bus, run } = await openWorld({ wiring: { statistics: () => false } })
     const queue = await run(bus.createQueue('jobs'))
     await expect(run(queue.stats())).rejects.toThrow('queue.count() gives ready messages and consumers everywhere')
   })

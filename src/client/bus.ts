@@ -61,8 +61,8 @@ export interface BusWiring {
   readonly commits: 'native' | 'tx'
   /** Nothing outlives the process. */
   readonly inMemory: boolean
-  /** Whether the broker answers leveret.* commands. */
-  readonly statistics: boolean
+  /** Whether the broker answers leveret.* commands; asked when the session is open. */
+  readonly statistics: () => boolean
   readonly messageBytesMax: number
   /** What recovery found and did, in words for people. */
   readonly notes: readonly string[]
@@ -106,7 +106,7 @@ export class Bus implements AsyncDisposable {
     const { commits, messageBytesMax } = wiring
     const ids = new IdSource(platform)
     this.parts = { platform, session, control, sender, receipts, ids, commits, messageBytesMax, report }
-    this.statistics = new Statistics(platform.clock, control, wiring.statistics)
+    this.statistics = new Statistics(platform.clock, control, wiring.statistics())
     const { parts, statistics, outlets, closables } = this
     this.owner = { parts, statistics, outlets, closables }
     events.attach(sender, (error) => this.end(error))
@@ -147,7 +147,7 @@ export class Bus implements AsyncDisposable {
     return this.wiring.notes
   }
 
-  /** Length and rates of every queue. Not over amqp:// yet. */
+  /** Length and rates of every queue. Over amqp:// a Leveret tells them, other brokers do not: E_UNSUPPORTED. */
   stats(): Promise<QueueStats[]> {
     return this.statistics.all()
   }

@@ -156,7 +156,7 @@ describe('connect', () => {
     await expect(closed).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
     await expect(jobs.send(1)).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
     expect(errors[0]).toMatchObject({ code: 'E_CONNECTION_LOST' })
-    await expect(bus.stats()).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
+    await expect(bus.stats()).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
     await expect(bus.serve()).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
   })
 

@@ -102,7 +102,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     return receiver as unknown as MessageIterator<unknown, Returned>
   }
 
-  /** Length and rates. Not over amqp:// yet, see `count`. */
+  /** Length and rates. Over amqp:// a Leveret tells them; of other brokers there is `count`. */
   stats(): Promise<QueueStats> {
     return this.owner.statistics.of(this.name)
   }

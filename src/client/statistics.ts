@@ -49,7 +49,7 @@ export class Statistics {
     if (!this.isSupported) {
       throw new LeveretError(
         'E_UNSUPPORTED',
-        'statistics are not carried over amqp:// yet: queue.count() gives ready messages and consumers everywhere',
+        'this broker is no Leveret, and AMQP has no statistics: queue.count() gives ready messages and consumers everywhere',
       )
     }
     this.askedMs = this.clock.monotonicMs()

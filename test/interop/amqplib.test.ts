@@ -1,5 +1,5 @@
 // amqplib against the real binary: the common table, and what only amqplib has.
-import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib'
+import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { amqplibClient } from '../support/clients/amqplib.ts'
 import { describeConformance, Inbox, textOf } from '../support/conformance.ts'
@@ -34,6 +34,37 @@ describe('amqplib and Leveret', () => {
         authentication_failure_close: true,
       },
     })
+    await model.close()
+  })
+
+  it('asks the broker for its queues in plain AMQP, as docs/protocol.md has it', async () => {
+    const model = await connect(leveret.url)
+    const channel = await model.createChannel()
+    await channel.assertQueue('asked-for', { durable: true, arguments: { 'x-own': 'yes' } })
+    channel.sendToQueue('asked-for', Buffer.from('three'))
+    const { queue: replyTo } = await channel.assertQueue('', { exclusive: true })
+    await channel.checkExchange('leveret.control')
+    const answer = new Promise<ConsumeMessage | null>((resolve) => {
+      void channel.consume(replyTo, resolve, { noAck: true })
+    })
+    channel.publish('leveret.control', 'queues', Buffer.alloc(0), { replyTo, correlationId: 'one' })
+    const message = await answer
+    expect(message?.properties).toMatchObject({
+      type: 'leveret.queues-ok',
+      contentType: 'application/json',
+      correlationId: 'one',
+    })
+    const queues = JSON.parse(message?.content.toString() ?? '') as { readonly name: string }[]
+    expect(queues.find(({ name }) => name === 'asked-for')).toMatchObject({
+      durable: true,
+      arguments: { 'x-own': 'yes' },
+      ready: 1,
+      readyBytes: 5,
+      unacked: 0,
+      consumers: 0,
+      counters: { published: 1, publishedBytes: 5, delivered: 0 },
+    })
+    expect(queues.find(({ name }) => name === replyTo)).toMatchObject({ exclusive: true, consumers: 1 })
     await model.close()
   })
 })

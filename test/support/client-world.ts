@@ -45,7 +45,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     login: hostLogin,
     commits,
     inMemory: true,
-    statistics: true,
+    statistics: () => true,
     messageBytesMax: 1_000_000,
     notes: [],
     onFailure: () => {},

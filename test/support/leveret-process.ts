@@ -1,25 +1,34 @@
 // The real binary as a process of its own: started on a free port with a folder, killed, stopped, started again on the
 // same folder and port. Whatever a test does, no process and no folder outlives the test process.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { cpSync, existsSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { atTheEnd } from './leftovers.ts'
 import { freePort } from './port.ts'
 import { removeFolder, temporaryFolder } from './temporary-folder.ts'
 
 /** The built command line. */
 export const commandLine: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/**
+ * A copy of the built command line in that folder. What starts it for minutes would otherwise meet half of one build and
+ * half of the next, when somebody builds meanwhile.
+ */
+export function copyCommandLine(folder: string): string {
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
+  cpSync(join(root, 'package.json'), join(folder, 'package.json'))
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction')
+  return join(folder, 'dist/cli/main.js')
+}
+
 // Recovery of a large folder on a busy machine. No test depends on how long it takes, only on that it ends.
 const readyTimeoutMs = 60_000
 const stopTimeoutMs = 20_000
 const stderrBytesKept = 64 * 1024
-
-const running = new Set<ChildProcess>()
-
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
 
 export interface LeveretOptions {
   /** Default: a new one, removed at the end. */
@@ -31,6 +40,8 @@ export interface LeveretOptions {
   readonly nodeArgs?: readonly string[]
   /** A command to run it under, such as strace with its options. */
   readonly under?: readonly string[]
+  /** Another command line than the built one: a copy of it. */
+  readonly program?: string
 }
 
 export interface Exit {
@@ -84,18 +95,18 @@ export class LeveretProcess {
   /** Spawns only. Resolves with the process's end. */
   launch(): { readonly ready: Promise<void>; readonly exited: Promise<Exit> } {
     if (this.child !== null) throw new Error('leveret runs already')
-    const { args = [], nodeArgs = [], under = [] } = this.options
+    const { args = [], nodeArgs = [], under = [], program = commandLine } = this.options
     const serve = ['serve', '--data', this.folder, '--amqp-port', String(this.port), '--host', '127.0.0.1', ...args]
-    const [command = '', ...rest] = [...under, process.execPath, ...nodeArgs, commandLine, ...serve]
+    const [command = '', ...rest] = [...under, process.execPath, ...nodeArgs, program, ...serve]
     const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'] })
-    running.add(child)
+    const forget = atTheEnd(() => child.kill('SIGKILL'))
     this.child = child
     child.stderr.on('data', (chunk: Buffer) => {
       this.errorText = (this.errorText + chunk.toString()).slice(-stderrBytesKept)
     })
     const exited = new Promise<Exit>((resolve) => {
       const end = (exit: Exit): void => {
-        running.delete(child)
+        forget()
         if (this.child === child) this.child = null
         resolve(exit)
       }

@@ -1,6 +1,7 @@
 // A program in a process of its own that uses the built package as a user would, and talks to the test in lines of JSON.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { atTheEnd } from './leftovers.ts'
 
 const packageIndex = new URL('../../dist/index.js', import.meta.url).href
 
@@ -24,8 +25,7 @@ export class NodeProgram {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.child = child
-    const killAtExit = (): void => void child.kill('SIGKILL')
-    process.on('exit', killAtExit)
+    const forget = atTheEnd(() => child.kill('SIGKILL'))
     child.stderr.on('data', (chunk: Buffer) => {
       this.errorText += chunk.toString()
     })
@@ -35,7 +35,7 @@ export class NodeProgram {
     })
     this.exited = new Promise((resolve) => {
       child.on('close', (code) => {
-        process.off('exit', killAtExit)
+        forget()
         this.hasEnded = true
         this.wake()
         resolve(code)

@@ -1,6 +1,7 @@
 // Subcommands of the real binary that run and end.
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
+import { atTheEnd } from './leftovers.ts'
 import { commandLine } from './leveret-process.ts'
 
 export interface Outcome {
@@ -22,8 +23,7 @@ export function runLeveret(args: readonly string[], { input, output }: RunOption
   const to = output === undefined ? 'pipe' : openSync(output, 'w')
   const child = spawn(process.execPath, [commandLine, ...args], { stdio: [from, to, 'pipe'] })
   for (const descriptor of [from, to]) if (typeof descriptor === 'number') closeSync(descriptor)
-  const killAtExit = (): void => void child.kill('SIGKILL')
-  process.on('exit', killAtExit)
+  const forget = atTheEnd(() => child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -35,7 +35,7 @@ export function runLeveret(args: readonly string[], { input, output }: RunOption
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code) => {
-      process.off('exit', killAtExit)
+      forget()
       resolve({ code, stdout, stderr })
     })
   })

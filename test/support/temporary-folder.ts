@@ -1,22 +1,17 @@
-// Folders that go when the test process goes, whatever happened in between.
+// Folders that go when the test goes, whatever happened in between.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-
-const folders = new Set<string>()
-
-process.on('exit', () => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-})
+import { atTheEnd } from './leftovers.ts'
 
 /** A new empty folder. */
 export function temporaryFolder(purpose: string): string {
   const folder = mkdtempSync(join(tmpdir(), `leveret-${purpose}-`))
-  folders.add(folder)
+  atTheEnd(() => removeFolder(folder))
   return folder
 }
 
 export function removeFolder(folder: string): void {
-  rmSync(folder, { recursive: true, force: true })
-  folders.delete(folder)
+  // A process that was just killed may still be closing what it had open there.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
 }

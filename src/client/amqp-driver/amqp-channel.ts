@@ -40,6 +40,8 @@ export interface ChannelLine {
   forget(number: number): void
   pauseReading(channel: AmqpChannel): void
   resumeReading(channel: AmqpChannel): void
+  /** What AMQP has no method for; it is answered with `told` or `refuse`. */
+  ask(channel: AmqpChannel, id: number, command: Command): void
 }
 
 interface Pending {
@@ -94,10 +96,7 @@ export class AmqpChannel implements Channel {
     if (this.state !== 'open') return
     if (this.isCommitting) return this.held.push(() => this.execute(id, command))
     const method = methodOf(command)
-    if (method === null) {
-      const text = `${command.type} is not available over plain AMQP yet: ask the broker in its own process`
-      return this.fail(id, new BrokerError('NOT_IMPLEMENTED', text))
-    }
+    if (method === null) return this.line.ask(this, id, command)
     try {
       this.frames.method(this.number, method.name, method.args as never)
     } catch (error) {
@@ -173,6 +172,18 @@ export class AmqpChannel implements Channel {
   }
 
   // The session asks for these.
+
+  /** What was asked elsewhere has been answered. It may overtake answers that come on the channel itself. */
+  told(id: number, reply: Reply): void {
+    if (this.state !== 'open') return
+    this.line.said(this)
+    this.events.replied(id, reply)
+  }
+
+  /** The same for what cannot be answered. */
+  refuse(id: number, error: BrokerError): void {
+    if (this.state === 'open') this.fail(id, error)
+  }
 
   /** The connection is gone, or going: nothing is sent or said any more. */
   detach(): void {

@@ -457,15 +457,6 @@ describe('what goes wrong', () => {
     expect(events.heard[0]).toMatch(/^FRAME_ERROR/)
   })
 
-  test('what plain AMQP has no method for fails, later', async () => {
-    const { session, listener, events } = await opened()
-    session.openChannel(listener).execute(5, { type: 'leveret.queues' })
-    expect(listener.heard).toEqual([])
-    await settle()
-    expect(listener.take()).toEqual([expect.stringMatching(/^failed 5 NOT_IMPLEMENTED - leveret\.queues/)])
-    expect(events.heard).toEqual([])
-  })
-
   test('a commit without tx.select, a name too long', async () => {
     const { session, listener } = await opened()
     session.openChannel(listener).commit(1, [], [])

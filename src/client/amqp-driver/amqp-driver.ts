@@ -32,6 +32,8 @@ export class AmqpDriver implements Driver {
   private readonly strings: ShortStringCache = new ShortStringCache()
   private readonly sessions: Set<AmqpSession> = new Set()
   private isClosed = false
+  /** Whether the broker understands leveret.* commands: as the last session found it. */
+  isLeveret = false
 
   /** Throws E_BAD_URL, and E_UNSUPPORTED for amqps://. */
   constructor(platform: Platform, address: string, options: AmqpDriverOptions = {}) {
@@ -68,6 +70,7 @@ export class AmqpDriver implements Driver {
     this.sessions.add(session)
     const remainingMs = deadlineMs - this.platform.clock.monotonicMs()
     await session.open({ ...login, credentials: login.credentials ?? this.login.credentials }, remainingMs)
+    this.isLeveret = session.isLeveret
     return session
   }
 

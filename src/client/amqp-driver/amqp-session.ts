@@ -17,11 +17,13 @@ import { type Arguments, decodeMethod, type Method, type MethodName } from '../.
 import type { ShortStringCache } from '../../amqp/short-strings.ts'
 import type { AmqpUri } from '../../amqp/uri.ts'
 import type { ChannelEvents, Login, Session, SessionEvents } from '../../model/channel.ts'
+import type { Command } from '../../model/command.ts'
 import { BrokerError, LeveretError } from '../../model/errors.ts'
 import { limits } from '../../model/limits.ts'
 import type { Connection, ConnectionEvents } from '../../platform/network.ts'
 import type { Platform } from '../../platform/platform.ts'
 import { AmqpChannel, type ChannelLine } from './amqp-channel.ts'
+import { BrokerQuestions } from './broker-questions.ts'
 import { ClientLogin, type LoginHost } from './client-login.ts'
 
 /** What all sessions of a driver have in common. */
@@ -57,6 +59,7 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
   private readonly paused: Set<AmqpChannel> = new Set()
   private state: State = 'login'
   private login: ClientLogin | null = null
+  private readonly questions: BrokerQuestions = new BrokerQuestions(this)
   private settleOpen: ((error: Error | null) => void) | null = null
   private settleClose: (() => void) | null = null
   private closing: Promise<void> | null = null
@@ -302,6 +305,18 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
 
   resumeReading(channel: AmqpChannel): void {
     if (this.paused.delete(channel) && this.paused.size === 0) this.connection.resume()
+  }
+
+  /** Whether the broker understands leveret.* commands; known when the session is open. */
+  get isLeveret(): boolean {
+    return this.login?.product === 'Leveret'
+  }
+
+  ask(channel: AmqpChannel, id: number, command: Command): void {
+    if (this.isLeveret) return this.questions.ask(channel, id, command.type)
+    const product = this.login?.product ?? ''
+    const text = `${command.type} is understood by Leveret alone, and this broker calls itself '${product}'`
+    channel.refuse(id, new BrokerError('NOT_IMPLEMENTED', text))
   }
 
   private openReading(): void {

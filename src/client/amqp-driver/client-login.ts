@@ -25,6 +25,8 @@ export class ClientLogin {
   private readonly uri: AmqpUri
   private readonly version: string | undefined
   private readonly host: LoginHost
+  /** What the broker calls itself; empty until it has said so. */
+  product = ''
   private expected: MethodName = 'connection.start'
 
   constructor(login: Login, uri: AmqpUri, version: string | undefined, host: LoginHost) {
@@ -49,7 +51,9 @@ export class ClientLogin {
     else this.host.opened()
   }
 
-  private start({ mechanisms: offered }: Arguments<'connection.start'>): void {
+  private start({ mechanisms: offered, serverProperties }: Arguments<'connection.start'>): void {
+    const product = serverProperties.get('product')?.value
+    if (typeof product === 'string') this.product = product
     const mechanism = mechanisms.find((name) => offered.split(' ').includes(name))
     if (mechanism === undefined) throw new BrokerError('COMMAND_INVALID', `the broker offers only ${offered} for login`)
     this.expected = 'connection.tune'

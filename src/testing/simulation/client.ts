@@ -34,6 +34,7 @@ export class Client {
   readonly name: string
   /** Steps that are left. */
   stepsLeft: number
+  isBlockedByDisk = false
   private readonly parts: ClientParts
   private readonly prng: Prng
   private readonly plan: Plan
@@ -94,14 +95,14 @@ export class Client {
 
   private async openSession(): Promise<void> {
     const number = ++this.sessionNumber
+    this.isBlocked = false
+    this.isThrottled = false
     const { driver } = this.parts
     const login = { credentials: null, virtualHost: '/', remoteAddress: '127.0.0.1', clientProperties: emptyTable }
     try {
       const session = await driver.openSession(login, this.sessionEvents(number))
       if (number !== this.sessionNumber) return
       this.session = session
-      this.isBlocked = false
-      this.isThrottled = false
       this.later(0)
     } catch {
       this.later(this.plan.thinkMsMax + 1)
@@ -111,11 +112,15 @@ export class Client {
   private sessionEvents(number: number): SessionEvents {
     const isCurrent = (): boolean => number === this.sessionNumber
     return {
-      blocked: () => {
-        if (isCurrent()) this.isBlocked = true
+      blocked: (reason) => {
+        if (!isCurrent()) return
+        this.isBlocked = true
+        this.isBlockedByDisk = reason.includes('disk')
       },
       unblocked: () => {
-        if (isCurrent()) this.isBlocked = false
+        if (!isCurrent()) return
+        this.isBlocked = false
+        this.isBlockedByDisk = false
       },
       throttled: () => {
         if (isCurrent()) this.isThrottled = true
@@ -136,6 +141,7 @@ export class Client {
   private forgetSession(): void {
     this.sessionNumber++
     this.session = null
+    this.isBlockedByDisk = false
     for (const channel of this.channels) channel.isOver = true
     this.channels = []
   }

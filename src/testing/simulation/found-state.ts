@@ -93,7 +93,7 @@ export function exchangeText(exchange: { kind: string; autoDelete: boolean; inte
   return `${exchange.kind}${exchange.autoDelete ? ' auto-delete' : ''}${exchange.internal ? ' internal' : ''}`
 }
 
-function onlyProcess(clock: SimClock, disk: SimDisk): SimProcess {
+export function onlyProcess(clock: SimClock, disk: SimDisk): SimProcess {
   const network = new SimNetwork(clock, new Prng(1))
   return new SimProcess(clock, disk, network, new SimMachine(), '127.0.0.1', 1)
 }

@@ -55,6 +55,8 @@ export interface Plan {
   readonly endings: readonly Ending[]
   /** How often a connection is reset or falls silent, per client step. */
   readonly networkTrouble: number
+  /** How often the wall clock is set, or the process held up, per client step. */
+  readonly clockTrouble: number
 }
 
 export function makePlan(prng: Prng): Plan {
@@ -78,6 +80,7 @@ export function makePlan(prng: Prng): Plan {
     probeChance: pick(prng, [0, 0.05, 0.2]),
     endings: makeEndings(prng),
     networkTrouble: pick(prng, [0, 0, 0.005, 0.02]),
+    clockTrouble: pick(prng, [0, 0, 0.01]),
   }
 }
 

@@ -117,6 +117,19 @@ export class Reference {
     return count
   }
 
+  /** Who waits for an answer or a confirm; null if nobody does. */
+  describeWaiting(): string | null {
+    for (const session of this.sessions) {
+      for (const { name, expected, openPublishes, isFailed } of session.channels) {
+        const [next] = expected
+        if (next !== undefined) return `channel ${name} waits for '${next.type}'`
+        const [open] = openPublishes
+        if (open !== undefined && !isFailed) return `channel ${name} waits for the confirm ${open.sequence}`
+      }
+    }
+    return null
+  }
+
   // ------------------------------------------------------------------------------------------------- sessions
 
   openSession(name: string): ModelSession {

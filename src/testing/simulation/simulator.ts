@@ -17,6 +17,7 @@ import { Client } from './client.ts'
 import { crashDisk, cutPower, endProcess } from './crash.ts'
 import { DurableState } from './facts.ts'
 import { dataDirectory, openBroker, type OpenedBroker } from './found-state.ts'
+import { FrameHistory, readNumbers } from './frame-history.ts'
 import { LastClient } from './last-client.ts'
 import { mixForks } from './forks.ts'
 import { Ledger } from './ledger.ts'
@@ -95,6 +96,8 @@ class Simulation {
   private candidates: readonly Candidate[] = [{ lsn: 0, state: new DurableState() }]
   private openLsn = 1
   private match: Match | null = null
+  private readonly history = new FrameHistory()
+  private numbers: ReadonlyMap<string, number> = new Map()
   private crashes = 0
   private recoveries = 0
   private probes = 0
@@ -220,6 +223,8 @@ class Simulation {
       adoptFlags(this.match)
       if (broker.report.clean !== this.match.found.isClean) throw new Violation('I14', 'two recoveries of one disk differ')
       reference.restart(this.match.state)
+      const reused = this.history.learn(this.numbers)
+      if (reused !== null) throw new Violation('I12', `${reused} stands for something else than before`)
     }
     trace.add(`opened at frame ${store.openLsn}${broker.report.clean ? '' : ', not clean'}: ${broker.report.messages} messages`)
     for (const note of broker.report.notes) trace.add(`note: ${note}`)
@@ -269,10 +274,35 @@ class Simulation {
     const isOver = (): boolean => this.isCrashDue || this.witness?.hasFailed === true || this.clients.every(isDone)
     await this.stepWhile(() => !isOver(), this.clock.monotonicMs() + 120_000)
     // What is under way gets some time, or none.
-    const endMs = this.clock.monotonicMs() + pick(prng, [0, 1, 10, 3000])
-    await this.stepWhile(() => !this.isCrashDue, endMs)
+    const graceMs = pick(prng, [0, 1, 10, 5000])
+    await this.stepWhile(() => !this.isCrashDue, this.clock.monotonicMs() + graceMs)
     for (const client of this.clients) client.stop()
+    if (graceMs >= 5000 && !this.isCrashDue && this.witness?.hasFailed !== true) await this.checkLiveness()
     await this.end(ending)
+  }
+
+  /** Once the disk takes writes again and nobody asks for anything, every answer comes, and nobody stays blocked. */
+  private async checkLiveness(): Promise<void> {
+    const { disk, clock, reference, opened } = this
+    const isTroubled = (): boolean => {
+      const { from, to } = this.writeFaults ?? { from: 0, to: 0 }
+      return disk.operations > from && disk.operations < to
+    }
+    const deadlineMs = clock.monotonicMs() + 60_000
+    await this.stepWhile(() => isTroubled() && !this.isCrashDue && this.witness?.hasFailed !== true, deadlineMs)
+    await this.stepWhile(() => !this.isCrashDue, clock.monotonicMs() + 5000)
+    if (this.isCrashDue || this.witness?.hasFailed === true) return
+    if (isTroubled()) throw new Violation('liveness', 'a write that failed is not tried again')
+    const waiting = reference.describeWaiting()
+    if (waiting !== null) throw new Violation('liveness', waiting)
+    if (opened !== null && opened.store.durableLsn !== opened.store.openLsn - 1) {
+      throw new Violation('liveness', 'the last frame does not become durable')
+    }
+    for (const client of this.clients) {
+      if (client.isBlockedByDisk) throw new Violation('liveness', `client ${client.name} stays blocked`)
+    }
+    const unsettled = reference.candidates(opened?.store.durableLsn ?? 0, Number.MAX_SAFE_INTEGER).length - 1
+    if (unsettled > 0) throw new Violation('liveness', 'an acknowledgement does not reach the disk')
   }
 
   private async end(ending: Ending): Promise<void> {
@@ -405,6 +435,10 @@ class Simulation {
     const clock = new SimClock()
     this.match = await checker.check(clock, disk.clone(clock, prng.nextU32()), this.candidates, this.openLsn)
     trace.add(`examined: the state after frame ${this.match.lsn}`)
+    if (prng.chance(0.8)) {
+      const readClock = new SimClock()
+      this.numbers = await readNumbers(readClock, disk.clone(readClock, prng.nextU32()))
+    } else this.numbers = new Map()
     if (this.match.found.isClean && this.match.lsn > 0) {
       await this.tryDamage(this.match)
       if (prng.chance(0.1)) await this.tryFork()
@@ -465,7 +499,11 @@ class Simulation {
   }
 
   private disturb(): void {
-    const { prng, network, plan } = this
+    const { prng, network, plan, clock } = this
+    if (prng.chance(plan.clockTrouble)) {
+      if (prng.chance(0.5)) clock.jumpRealtime((prng.next() - 0.5) * 7_200_000)
+      else clock.pause(prng.below(5000))
+    }
     if (plan.transport === 'direct' || !prng.chance(plan.networkTrouble)) return
     if (prng.chance(0.7)) {
       if (network.resetOne()) this.trace.add('a connection is reset')

@@ -1,0 +1,85 @@
+/** What a Leveret answers in JSON, checked: it comes from another process, maybe of another version. */
+import type { QueueCounters, QueueInfo, Reply } from '../../model/command.ts'
+import { errorAnswer, queuesAnswer } from '../../model/control-exchange.ts'
+import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
+import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
+import type { Message } from '../../model/message.ts'
+
+/** The queue named `own` is the one the answer came to: to whoever asked it is not there. */
+export function readAnswer(message: Message, own: string): Reply | BrokerError {
+  try {
+    const { type } = message.decodeProperties()
+    const value: unknown = JSON.parse(message.body.toString())
+    if (type === errorAnswer) return readError(value)
+    if (type !== queuesAnswer) return misunderstood(`its type is '${type ?? ''}'`)
+    if (!Array.isArray(value)) return misunderstood('it is no array')
+    const queues = value.map(readQueue).filter(({ name }) => name !== own)
+    return { type: queuesAnswer, queues }
+  } catch (error) {
+    return misunderstood(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function readError(value: unknown): BrokerError {
+  const { code, text } = objectOf(value, 'the error')
+  const isKnown = typeof code === 'string' && Object.hasOwn(replyCodes, code)
+  const reason = typeof text === 'string' ? text : 'the broker gave no reason'
+  return new BrokerError(isKnown ? (code as ReplyCode) : 'INTERNAL_ERROR', reason)
+}
+
+function readQueue(value: unknown): QueueInfo {
+  const queue = objectOf(value, 'a queue')
+  const { name, arguments: table } = queue
+  if (typeof name !== 'string') throw new Error('a queue has no name')
+  return {
+    name,
+    durable: flagOf(queue, 'durable'),
+    exclusive: flagOf(queue, 'exclusive'),
+    autoDelete: flagOf(queue, 'autoDelete'),
+    arguments: fieldsOf(table),
+    ready: countOf(queue, 'ready'),
+    readyBytes: countOf(queue, 'readyBytes'),
+    unacked: countOf(queue, 'unacked'),
+    consumers: countOf(queue, 'consumers'),
+    counters: countersOf(queue['counters']),
+  }
+}
+
+function countersOf(value: unknown): QueueCounters {
+  const counters = objectOf(value, 'counters')
+  return {
+    published: countOf(counters, 'published'),
+    publishedBytes: countOf(counters, 'publishedBytes'),
+    delivered: countOf(counters, 'delivered'),
+    deliveredBytes: countOf(counters, 'deliveredBytes'),
+    redelivered: countOf(counters, 'redelivered'),
+    settled: countOf(counters, 'settled'),
+    settledBytes: countOf(counters, 'settledBytes'),
+  }
+}
+
+/** What JSON made of the tags is lost: an integer is the widest one, bytes are text. */
+function fieldsOf(value: unknown): (readonly [string, Field])[] {
+  return [...toTable(objectOf(value, 'arguments') as { readonly [key: string]: PlainValue })]
+}
+
+function objectOf(value: unknown, what: string): { readonly [key: string]: unknown } {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as { [key: string]: unknown }
+  throw new Error(`${what} is no object`)
+}
+
+function flagOf(object: { readonly [key: string]: unknown }, key: string): boolean {
+  const value = object[key]
+  if (typeof value === 'boolean') return value
+  throw new Error(`${key} is no boolean`)
+}
+
+function countOf(object: { readonly [key: string]: unknown }, key: string): number {
+  const value = object[key]
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  throw new Error(`${key} is no count`)
+}
+
+function misunderstood(reason: string): BrokerError {
+  return new BrokerError('INTERNAL_ERROR', `the broker's answer cannot be understood: ${reason}`)
+}

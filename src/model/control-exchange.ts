@@ -1,0 +1,13 @@
+/**
+ * What AMQP has no word for is asked in messages: published to this exchange with the command as routing key, answered to
+ * `reply_to` in JSON. docs/protocol.md has it in full. The broker answers; whoever speaks plain AMQP can ask.
+ */
+
+/** Every virtual host has it. No other exchange's name may begin with its prefix. */
+export const controlExchange = 'leveret.control'
+export const controlPrefix = 'leveret.'
+
+/** Routing key of the request, and the `type` of the two kinds of answer. */
+export const queuesKey = 'queues'
+export const queuesAnswer = 'leveret.queues-ok'
+export const errorAnswer = 'leveret.error'
