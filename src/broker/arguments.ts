@@ -31,6 +31,10 @@ export function checkQueueArguments(name: string, virtualHost: string, table: Fi
   )
 }
 
+export function checkConsumerArguments(queue: string, virtualHost: string, table: FieldTable): void {
+  if (table.has('x-priority')) throw unsupported('x-priority', `consumer of queue '${queue}' in vhost '${virtualHost}'`)
+}
+
 export function checkExchangeArguments(name: string, virtualHost: string, table: FieldTable): void {
   if (table.has('alternate-exchange')) {
     throw unsupported('alternate-exchange', `exchange '${name}' in vhost '${virtualHost}'`)

@@ -1,5 +1,6 @@
 // One conversation with the broker: settling by tag, what closes a channel, and the one order in which it is told things.
 import { describe, expect, test } from 'vitest'
+import { toTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import { ControlledStore } from '../testing/controlled-store.ts'
 import { type CoreChannel, consume, declareQueue, makeMessage, openCore } from '../testing/core-harness.ts'
@@ -133,6 +134,14 @@ describe('basic.consume', () => {
     expect(reply.type === 'basic.consume-ok' && reply.consumerTag).toMatch(/^amq\.ctag-[\w-]{22}$/)
   })
 
+  test('refuses a priority among consumers, which would not be kept', async () => {
+    const channel = await open()
+    const command = { ...consume('q'), arguments: toTable({ 'x-priority': 5 }) }
+    expect(channel.refusal(command)).toBe(
+      "PRECONDITION_FAILED - invalid arg 'x-priority' for consumer of queue 'q' in vhost '/': not supported by Leveret yet",
+    )
+  })
+
   test('refuses a tag that is taken on this channel, with an error of the connection', async () => {
     const channel = await open()
     channel.consume('q', { tag: 'c' })
@@ -217,6 +226,16 @@ describe('publishing', () => {
       'with an expiration',
       makeMessage('', 'q', 'x', { properties: { expiration: '100' } }),
       'PRECONDITION_FAILED - message expiration is not supported by Leveret yet',
+    ],
+    [
+      'with copies to other keys',
+      makeMessage('', 'q', 'x', { properties: { headers: toTable({ CC: ['a'] }) } }),
+      "PRECONDITION_FAILED - the header 'CC' is not supported by Leveret yet: bind more queues instead",
+    ],
+    [
+      'with hidden copies to other keys',
+      makeMessage('', 'q', 'x', { properties: { headers: toTable({ a: 1, BCC: ['a'] }) } }),
+      "PRECONDITION_FAILED - the header 'BCC' is not supported by Leveret yet: bind more queues instead",
     ],
     [
       'with a routing key of more than 255 bytes',

@@ -8,15 +8,17 @@ import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
+import { checkConsumerArguments } from './arguments.ts'
 import { Confirms } from './confirms.ts'
 import { Consumer, type ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
 import type { Exchange } from './exchange.ts'
+import { checkMessage } from './message-check.ts'
 import { Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import type { TickedChannel } from './tick.ts'
-import { checkName, findExchange, findQueue } from './topology.ts'
+import { findExchange, findQueue } from './topology.ts'
 import { Transaction } from './transaction.ts'
 import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -287,17 +289,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
 
   /** The exchange a message goes to; what is wrong with the message is found here, before anything changes. */
   private exchangeFor(message: Message): Exchange {
-    // No character takes more than three bytes, so most keys need not be measured.
-    if (message.routingKey.length * 3 > limits.nameBytesMax) checkName('routing key', message.routingKey)
-    if (message.namesUser) this.checkUser(message)
-    const key = message.routingKey
-    // A code unit is at most three bytes, so short keys need no counting. In process nobody else has looked at it.
-    if (key.length * 3 > limits.nameBytesMax && Buffer.byteLength(key) > limits.nameBytesMax) {
-      throw new BrokerError('PRECONDITION_FAILED', `the routing key has more than ${limits.nameBytesMax} bytes`)
-    }
-    if (message.expires) {
-      throw new BrokerError('PRECONDITION_FAILED', `message expiration is not supported by Leveret yet`)
-    }
+    checkMessage(message, this.session.user)
     const last = this.lastExchange
     if (last !== null && last.name === message.exchange && this.lastExchangeVersion === this.host.topologyVersion) {
       return last
@@ -312,16 +304,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     this.lastExchange = exchange
     this.lastExchangeVersion = this.host.topologyVersion
     return exchange
-  }
-
-  private checkUser(message: Message): void {
-    const { user } = this.session
-    const named = message.decodeProperties().userId
-    if (user === null || named === user) return
-    throw new BrokerError(
-      'PRECONDITION_FAILED',
-      `user_id property set to '${named}' but authenticated user was '${user}'`,
-    )
   }
 
   private settle(deliveryTag: number, multiple: boolean, requeue: boolean): void {
@@ -426,6 +408,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   private consume(command: BasicConsume): Reply {
     const { host, session } = this
     const queue = findQueue(host, session, command.queue)
+    checkConsumerArguments(queue.name, host.name, command.arguments)
     const tag = command.consumerTag === '' ? `amq.ctag-${this.parts.topology.randomName()}` : command.consumerTag
     if (this.consumers.has(tag)) {
       throw new BrokerError('NOT_ALLOWED', `attempt to reuse consumer tag '${tag}'`)

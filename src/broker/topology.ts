@@ -251,7 +251,7 @@ function checkOwner(host: VirtualHost, queue: Queue, session: QueueOwner): void 
   if (queue.owner !== null && queue.owner !== session) throw locked(host, queue.name)
 }
 
-export function checkName(what: string, name: string): void {
+function checkName(what: string, name: string): void {
   const size = Buffer.byteLength(name)
   if (size <= limits.nameBytesMax) return
   throw new BrokerError('PRECONDITION_FAILED', `the ${what} has ${size} bytes, at most ${limits.nameBytesMax} fit`)

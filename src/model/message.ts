@@ -22,6 +22,8 @@ export class Message {
   readonly expires: boolean
   /** Whether it says which user sent it. */
   readonly namesUser: boolean
+  /** Whether its headers may hold CC or BCC; a guess that decoding them settles. */
+  readonly mayCopy: boolean
   source: Buffer
   propertiesStart: number
   propertiesEnd: number
@@ -48,6 +50,7 @@ export class Message {
     this.persistent = (traits & 1) !== 0
     this.expires = (traits & 2) !== 0
     this.namesUser = (traits & 4) !== 0
+    this.mayCopy = (traits & 8) !== 0
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd

@@ -72,7 +72,8 @@ export const emptyProperties: Buffer = Buffer.from([0, 0])
 
 /**
  * Checks that `buffer[start, end)` is a whole property list and says what the broker must know of every message: bit 0,
- * it asks for persistence; bit 1, it has an expiration; bit 2, it names a user. It runs for each publish, so it skips what it need not read.
+ * it asks for persistence; bit 1, it has an expiration; bit 2, it names a user; bit 3, its headers may ask for copies to
+ * other keys (CC, BCC). It runs for each publish, so it skips what it need not read.
  */
 export function scanProperties(buffer: Buffer, start: number, end: number): number {
   if (end - start < 2) throw malformed()
@@ -80,11 +81,14 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
   if ((flags & 1) !== 0) throw malformed()
   let at = start + 2
   let persistent = false
+  let mayCopy = false
   if (flags & CONTENT_TYPE) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & CONTENT_ENCODING) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & HEADERS) {
     if (at + 4 > end) throw malformed()
-    at += 4 + buffer.readUInt32BE(at)
+    const headersEnd = at + 4 + buffer.readUInt32BE(at)
+    if (headersEnd > end) throw malformed()
+    for (at += 4; at < headersEnd; at++) if (buffer[at] === 0x43 && buffer[at + 1] === 0x43) mayCopy = true
   }
   if (flags & DELIVERY_MODE) {
     persistent = at < end && buffer[at] === 2
@@ -100,7 +104,7 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
     }
   }
   if (at !== end) throw malformed()
-  return (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0) | (flags & USER_ID ? 4 : 0)
+  return (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0) | (flags & USER_ID ? 4 : 0) | (mayCopy ? 8 : 0)
 }
 
 function malformed(): BrokerError {

@@ -83,6 +83,11 @@ export class LeveretProcess {
     return new LeveretProcess(options, options.folder ?? temporaryFolder('serve'), options.port ?? (await freePort()))
   }
 
+  /** Of the process that runs now. */
+  get pid(): number | undefined {
+    return this.child?.pid
+  }
+
   get url(): string {
     return `amqp://guest:guest@127.0.0.1:${this.port}`
   }

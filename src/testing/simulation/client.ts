@@ -34,7 +34,7 @@ export class Client {
   readonly name: string
   /** Steps that are left. */
   stepsLeft: number
-  isBlockedByDisk = false
+  private isBlockedByDisk = false
   private readonly parts: ClientParts
   private readonly prng: Prng
   private readonly plan: Plan
@@ -62,6 +62,11 @@ export class Client {
 
   stop(): void {
     this.isStopped = true
+  }
+
+  /** It was told to wait for the disk, and not told to go on although it listens. */
+  get waitsForDisk(): boolean {
+    return this.isBlockedByDisk && !this.channels.some((channel) => channel.isPaused)
   }
 
   private later(delayMs: number): void {

@@ -1,0 +1,38 @@
+/**
+ * What can be wrong with a message before anybody routes it. What Leveret does not do yet is refused with the reason: a
+ * message that asks to expire must not live on silently.
+ */
+import { BrokerError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
+import type { Message } from '../model/message.ts'
+
+/** Throws PRECONDITION_FAILED. `user` is who logged in; null for the host process, which may speak for anybody. */
+export function checkMessage(message: Message, user: string | null): void {
+  const key = message.routingKey
+  // A code unit is at most three bytes, so short keys need no counting. In process nobody else has looked at it.
+  if (key.length * 3 > limits.nameBytesMax && Buffer.byteLength(key) > limits.nameBytesMax) {
+    const size = Buffer.byteLength(key)
+    throw refused(`the routing key has ${size} bytes, at most ${limits.nameBytesMax} fit`)
+  }
+  if (message.namesUser) checkUser(message, user)
+  if (message.expires) throw refused('message expiration is not supported by Leveret yet')
+  if (message.mayCopy) checkCopies(message)
+}
+
+function checkUser(message: Message, user: string | null): void {
+  const named = message.decodeProperties().userId
+  if (user === null || named === user) return
+  throw refused(`user_id property set to '${named}' but authenticated user was '${user}'`)
+}
+
+function checkCopies(message: Message): void {
+  const { headers } = message.decodeProperties()
+  for (const name of ['CC', 'BCC']) {
+    if (headers?.has(name))
+      throw refused(`the header '${name}' is not supported by Leveret yet: bind more queues instead`)
+  }
+}
+
+function refused(text: string): BrokerError {
+  return new BrokerError('PRECONDITION_FAILED', text)
+}
