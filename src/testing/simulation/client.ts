@@ -89,7 +89,12 @@ export class Client {
       // The session has ended, and the event that says so is on its way.
       if (!(error instanceof BrokerError) || error.code !== 'CONNECTION_FORCED') throw error
     }
-    this.later(prng.chance(plan.idleChance) ? 100 + prng.below(3000) : this.thinkMs())
+    this.later(prng.chance(plan.idleChance) ? this.idleMs() : this.thinkMs())
+  }
+
+  /** Often about as long as the log waits before it proves its last frame. */
+  private idleMs(): number {
+    return this.prng.chance(0.5) ? 890 + this.prng.below(120) : 100 + this.prng.below(3000)
   }
 
   private thinkMs(): number {

@@ -80,6 +80,10 @@ export class Reference {
     return found
   }
 
+  hasFactsAfter(lsn: number): boolean {
+    return (this.journal.at(-1)?.lsn ?? 0) > lsn
+  }
+
   /** Everything in memory is gone; `state` is what the broker begins with. From now on only a new close is a clean one. */
   restart(state: DurableState): void {
     this.base = state.copy()
