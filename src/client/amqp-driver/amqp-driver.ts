@@ -84,7 +84,13 @@ export class AmqpDriver implements Driver {
     return new Promise((resolve, reject) => {
       let hasTimedOut = false
       const failed = (reason: string, cause: unknown): void =>
-        reject(new LeveretError('E_CONNECT_FAILED', `cannot connect to ${host}:${port}: ${reason}`, cause))
+        reject(
+          new LeveretError(
+            'E_CONNECT_FAILED',
+            `cannot connect to ${host}:${port}: ${reason}${adviceFor(cause)}`,
+            cause,
+          ),
+        )
       const cancel = this.platform.clock.setTimer(timeoutMs, () => {
         hasTimedOut = true
         failed(`no answer within ${timeoutMs} ms`, undefined)
@@ -102,6 +108,11 @@ export class AmqpDriver implements Driver {
       )
     })
   }
+}
+
+function adviceFor(cause: unknown): string {
+  const isRefused = cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
+  return isRefused ? `: nobody listens there; 'leveret serve' starts a broker` : ''
 }
 
 /** For whoever only wants to know whether the login holds. */

@@ -59,11 +59,14 @@ export interface Plan {
   readonly clockTrouble: number
 }
 
+/** More than a history has. */
+export const memoryBytesPlenty = 1_000_000_000
+
 export function makePlan(prng: Prng): Plan {
   return {
     transport: prng.chance(0.6) ? 'direct' : 'amqp',
     segmentBytesMax: pick(prng, [4096, 4096, 8192, 16_384, 65_536]),
-    memoryBytesMax: pick(prng, [1_000_000_000, 1_000_000_000, 1_000_000_000, 100_000]),
+    memoryBytesMax: pick(prng, [memoryBytesPlenty, memoryBytesPlenty, memoryBytesPlenty, 100_000]),
     diskLatencyMs: pick(prng, [0, 0.2, 2, 2, 10]),
     networkLatencyMs: pick(prng, [0.1, 1, 5]),
     incarnations: 2 + prng.below(4),

@@ -21,7 +21,7 @@ import { FrameHistory, readNumbers } from './frame-history.ts'
 import { LastClient } from './last-client.ts'
 import { mixForks } from './forks.ts'
 import { Ledger } from './ledger.ts'
-import { type Ending, makePlan, pick, type Plan } from './plan.ts'
+import { type Ending, makePlan, memoryBytesPlenty, pick, type Plan } from './plan.ts'
 import { type Candidate, Reference } from './reference.ts'
 import { SimProcess } from './sim-process.ts'
 import { Trace, Violation } from './trace.ts'
@@ -301,8 +301,9 @@ class Simulation {
     const { openLsn, durableLsn } = opened.store
     if (durableLsn !== openLsn - 1) return `frame ${openLsn - 1} does not become durable`
     if (reference.hasFactsAfter(durableLsn)) return 'an acknowledgement does not reach the disk'
-    // Behind a connection that fell silent nobody hears anything.
-    const blocked = plan.networkTrouble === 0 ? clients.find((client) => client.waitsForDisk) : undefined
+    // Behind a connection that fell silent nobody hears anything; and memory may be short too, which is not the disk's fault.
+    const mayBeBlocked = plan.networkTrouble > 0 || plan.memoryBytesMax < memoryBytesPlenty
+    const blocked = mayBeBlocked ? undefined : clients.find((client) => client.waitsForDisk)
     if (blocked !== undefined) return `client ${blocked.name} stays blocked`
     return reference.describeWaiting()
   }

@@ -1,0 +1,137 @@
+// What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories and SIGKILLs of the
+// real binary take turns until the time is over; each turn begins where the last one ended, and its counts are added to
+// docs/proof.md. Needs a build. Exits with 1 at the first violation, which is kept in the page too.
+import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const page = `${root}docs/proof.md`
+const seedsPerTurn = 1000
+const killsPerTurn = 20
+// Below come the seeds of `npm test`; they must not be counted twice.
+const seedFirst = 1_000_000
+
+const minutes = Number(process.argv[2] ?? 30)
+if (!(minutes > 0)) {
+  console.error(`proof: '${process.argv[2]}' is not a number of minutes: npm run proof 30`)
+  process.exit(2)
+}
+
+const counts = readCounts()
+const endMs = performance.now() + minutes * 60_000
+while (performance.now() < endMs) {
+  await simulate()
+  if (performance.now() < endMs) await kill()
+}
+console.log(`proof: ${counts.seeds} seeds and ${counts.kills} kills in all, ${counts.violations.length} violations`)
+
+async function simulate() {
+  const first = counts.nextSeed
+  const { code, output } = await run('node', [
+    'scripts/sim.mjs',
+    '--seed',
+    `${first}`,
+    '--seeds',
+    `${seedsPerTurn}`,
+    '--json',
+    '--workers',
+    '2',
+  ])
+  const found = JSON.parse(output.trim().split('\n').at(-1) ?? '{}')
+  for (const name of ['seeds', 'crashes', 'recoveries', 'probes', 'damages', 'publishes', 'confirms'])
+    counts[name] += found[name] ?? 0
+  counts.nextSeed += seedsPerTurn
+  for (const { seed, violation } of found.violations ?? []) counts.violations.push(`seed ${seed}: ${violation}`)
+  finishTurn(code, `the simulator ended with status ${code}`)
+}
+
+async function kill() {
+  const environment = { LEVERET_KILLS: `${killsPerTurn}` }
+  const { code, output } = await run('npx', ['vitest', 'run', 'test/crash/kill-loop.test.ts'], environment)
+  const confirmed = /(\d+) confirmed/.exec(output)
+  if (code === 0) counts.kills += killsPerTurn
+  if (code === 0 && confirmed !== null) counts.killConfirms += Number(confirmed[1])
+  finishTurn(
+    code,
+    `the kill loop failed: ${output.split('\n').find((line) => line.includes('Error')) ?? 'see its output'}`,
+  )
+}
+
+function finishTurn(code, text) {
+  if (code !== 0 && counts.violations.length === 0) counts.violations.push(text)
+  writeCounts()
+  if (code === 0) return
+  console.error(`proof: ${counts.violations.at(-1)}`)
+  process.exit(1)
+}
+
+function run(command, parameters, environment = {}) {
+  return new Promise((resolve) => {
+    const options = {
+      cwd: root,
+      env: { ...process.env, NO_COLOR: '1', ...environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }
+    const child = spawn(command, parameters, options)
+    let output = ''
+    child.stdout.on('data', (chunk) => {
+      output += chunk
+    })
+    child.on('close', (code) => resolve({ code, output }))
+  })
+}
+
+/** The page carries its own state, in a comment. */
+function readCounts() {
+  const fresh = {
+    nextSeed: seedFirst,
+    seeds: 0,
+    crashes: 0,
+    recoveries: 0,
+    probes: 0,
+    damages: 0,
+    publishes: 0,
+    confirms: 0,
+    kills: 0,
+    killConfirms: 0,
+    violations: [],
+  }
+  try {
+    const state = /<!-- counts (.*) -->/.exec(readFileSync(page, 'utf8'))
+    return state === null ? fresh : { ...fresh, ...JSON.parse(state[1]) }
+  } catch {
+    return fresh
+  }
+}
+
+function writeCounts() {
+  const number = (value) => value.toLocaleString('en-US')
+  const lines = [
+    '# Proof',
+    '',
+    'What has been run with `npm run proof`, added up. It goes on where it stopped; a violation stays here until its cause is',
+    'fixed and its seed is a test.',
+    '',
+    '| what | count |',
+    '| --- | --- |',
+    `| simulated histories (seeds) | ${number(counts.seeds)} |`,
+    `| simulated crashes | ${number(counts.crashes)} |`,
+    `| recoveries checked | ${number(counts.recoveries)} |`,
+    `| states examined on a copy of the disk | ${number(counts.probes)} |`,
+    `| bits and sectors damaged on purpose | ${number(counts.damages)} |`,
+    `| simulated publishes, confirmed | ${number(counts.publishes)}, ${number(counts.confirms)} |`,
+    `| SIGKILLs of the real binary under load | ${number(counts.kills)} |`,
+    `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
+    `| violations | ${counts.violations.length} |`,
+    '',
+    ...counts.violations.map((violation) => `- ${violation}`),
+    ...(counts.violations.length > 0 ? [''] : []),
+    `Every history checks the invariants named in \`src/testing/simulation/\`: nothing confirmed is lost, nothing settled comes`,
+    'back, nothing is invented, order and atomicity hold, no number is used twice, and recovering twice is recovering once.',
+    '',
+    `<!-- counts ${JSON.stringify(counts)} -->`,
+    '',
+  ]
+  writeFileSync(page, lines.join('\n'))
+}
