@@ -109,7 +109,7 @@ function startWorker(number, workers) {
   const child = fork(fileURLToPath(import.meta.url), [...parameters, '--dist', values.dist])
   children.add(child)
   let current = firstSeed + number
-  /** @type {NodeJS.Timeout | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
   child.on('message', (message) => {
     clearTimeout(timer)
@@ -137,7 +137,11 @@ async function runAll() {
   if (values.json) console.log(JSON.stringify({ ...sum, seconds, violations }))
   else {
     const parts = [`seeds ${firstSeed} to ${firstSeed + seedCount - 1}`, `${seconds.toFixed(1)} s`]
-    console.log(`\n${parts.join(', ')}: ${Object.entries(sum).map(([name, count]) => `${count} ${name}`).join(', ')}`)
+    console.log(
+      `\n${parts.join(', ')}: ${Object.entries(sum)
+        .map(([name, count]) => `${count} ${name}`)
+        .join(', ')}`,
+    )
     console.log(`${violations.length} violations${violations.map(({ seed }) => ` ${seed}`).join('')}`)
   }
   if (violations.length > 0) process.exitCode = 1

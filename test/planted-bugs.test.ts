@@ -48,12 +48,24 @@ const bugs: readonly Bug[] = [
   },
   {
     name: 'a failed sync is tried again',
-    patches: [{ file: log, from: 'await file.sync(); if (isNew)', to: 'await file.sync().catch(() => file.sync()); if (isNew)' }],
+    patches: [
+      {
+        file: log,
+        from: 'await file.sync(); if (isNew)',
+        to: 'await file.sync().catch(() => file.sync()); if (isNew)',
+      },
+    ],
     seed: 1,
   },
   {
     name: 'a failed write counts as done',
-    patches: [{ file: log, from: 'if (isSystemError(error)) this.stop(batch, error);', to: 'if (isSystemError(error)) this.land(batch);' }],
+    patches: [
+      {
+        file: log,
+        from: 'if (isSystemError(error)) this.stop(batch, error);',
+        to: 'if (isSystemError(error)) this.land(batch);',
+      },
+    ],
     seed: 1,
   },
   {
@@ -115,7 +127,7 @@ const bugs: readonly Bug[] = [
       },
       {
         file: 'log/frame-delivery.js',
-        from: "while (at < end) { const recordEnd = at + recordHeaderBytes + buffer.readUInt32LE(at + 4);",
+        from: 'while (at < end) { const recordEnd = at + recordHeaderBytes + buffer.readUInt32LE(at + 4);',
         to: `while (at < end) {
           const recordEnd = at + recordHeaderBytes + buffer.readUInt32LE(at + 4);
           if (recordEnd > end || buffer.readUInt32LE(at + 16) !== segment.id) break;`,
@@ -125,7 +137,13 @@ const bugs: readonly Bug[] = [
   },
   {
     name: 'whatever is not valid is taken for a torn tail',
-    patches: [{ file: 'log/log-scan.js', from: 'isLast && (await isTorn(reader, found, offset, lsn, watermarks))', to: 'isLast' }],
+    patches: [
+      {
+        file: 'log/log-scan.js',
+        from: 'isLast && (await isTorn(reader, found, offset, lsn, watermarks))',
+        to: 'isLast',
+      },
+    ],
     seed: 1,
   },
   {
@@ -156,7 +174,9 @@ const bugs: readonly Bug[] = [
   },
   {
     name: 'redelivered is not set after an unclean end',
-    patches: [{ file: 'store/replay.js', from: 'entry.deliveryCount = 1; const', to: 'entry.deliveryCount = 0; const' }],
+    patches: [
+      { file: 'store/replay.js', from: 'entry.deliveryCount = 1; const', to: 'entry.deliveryCount = 0; const' },
+    ],
     seed: 1,
   },
   {
@@ -182,7 +202,13 @@ const bugs: readonly Bug[] = [
   },
   {
     name: 'a queue that is declared again is not waited for',
-    patches: [{ file: channel, from: 'this.mustBeDurable = queue.durable && !command.passive;', to: 'this.mustBeDurable = false;' }],
+    patches: [
+      {
+        file: channel,
+        from: 'this.mustBeDurable = queue.durable && !command.passive;',
+        to: 'this.mustBeDurable = false;',
+      },
+    ],
     seed: 1,
   },
   {
@@ -274,7 +300,8 @@ describe('the simulator', () => {
       const isSearch = seedsToSearch > 0
       const found = await search(dist, isSearch ? 1 : bug.seed, isSearch ? seedsToSearch : neighbours)
       const [first] = found.violations
-      if (isSearch) console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
+      if (isSearch)
+        console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
       expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds`).toBeGreaterThan(0)
     }),
   )
@@ -307,7 +334,10 @@ function apply(dist: string, { file, from, to }: Patch): void {
   const words = from.split(/\s+/).map((word) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`))
   const pattern = new RegExp(words.join(String.raw`\s+`), 'g')
   expect(source.match(pattern)?.length ?? 0, `${file} has once: ${from}`).toBe(1)
-  writeFileSync(path, source.replace(pattern, () => to))
+  writeFileSync(
+    path,
+    source.replace(pattern, () => to),
+  )
 }
 
 /** Runs seeds of the build in `dist` until one of them finds something. */

@@ -25,7 +25,9 @@ it(`keeps every promise in ${count} simulated histories`, { timeout: 180_000 }, 
     `simulation: seeds ${first} to ${first + count - 1} in ${seconds.toFixed(1)} s: ${crashes} crashes, ` +
       `${recoveries} recoveries, ${probes} crashes tried on a copy, ${publishes} publishes, ${violations.length} violations`,
   )
-  const lines = violations.map(({ seed, violation }) => `${violation}\n  to see it: npm run sim -- --seed ${seed} --verbose`)
+  const lines = violations.map(
+    ({ seed, violation }) => `${violation}\n  to see it: npm run sim -- --seed ${seed} --verbose`,
+  )
   expect(violations, `\n${lines.join('\n')}\n`).toEqual([])
   expect(seeds).toBe(count)
 })

@@ -408,12 +408,20 @@ export class SimDisk implements Disk {
     this.pendingNames.push({ changes, unsynced: new Set(directories) })
   }
 
-  /** What both its directories have synced is durable, in the order of the changes. */
+  /**
+   * What its directories have synced is durable, in the order of the changes. Of a rename from one directory to another each
+   * half is: a name that was gone when its directory was synced never comes back.
+   */
   private settleNames(): void {
     const pending: NameChange[] = []
-    for (const change of this.pendingNames) {
-      if (change.unsynced.size === 0) applyNames(this.durableNames, change.changes)
-      else pending.push(change)
+    for (const { changes, unsynced } of this.pendingNames) {
+      const isOpen = ({ path }: { path: string }): boolean => unsynced.has(parent(path))
+      applyNames(
+        this.durableNames,
+        changes.filter((change) => !isOpen(change)),
+      )
+      const open = changes.filter(isOpen)
+      if (open.length > 0) pending.push({ changes: open, unsynced })
     }
     this.pendingNames = pending
   }

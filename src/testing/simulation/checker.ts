@@ -4,8 +4,8 @@
  * settled comes back, nothing is invented, order is kept, and no frame is there by half.
  */
 
-import { SimClock } from '../sim-clock.ts'
 import { LeveretError } from '../../model/errors.ts'
+import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
 import type { DurableState, ModelEntry } from './facts.ts'
 import { exchangeText, type FoundQueue, type FoundState, openOnly, readState } from './found-state.ts'
@@ -62,7 +62,10 @@ export class Checker {
       found = await readState(clock, disk, this.segmentBytesMax)
     } catch (error) {
       if (error instanceof LeveretError && honestRefusals.includes(error.code)) return true
-      throw new Violation('I13', `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`)
+      throw new Violation(
+        'I13',
+        `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`,
+      )
     }
     const [difference] = compare(state, found, this.ledger)
     if (difference !== undefined) throw new Violation('I13', `after ${damage} the folder opens, but ${difference.text}`)
@@ -75,7 +78,10 @@ export class Checker {
       await openOnly(clock, disk, this.segmentBytesMax)
     } catch (error) {
       if (error instanceof LeveretError && honestRefusals.includes(error.code)) return
-      throw new Violation('I13', `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`)
+      throw new Violation(
+        'I13',
+        `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`,
+      )
     }
     throw new Violation('I13', `after ${damage} the folder opens as if nothing had happened`)
   }

@@ -84,7 +84,8 @@ export class ClientChannel implements ChannelEvents {
     if (this.isOver) return
     const sequence = this.channel.publish(message, isMandatory)
     if (sequence === 0) return
-    if (sequence !== this.lastPublished + 1) this.violate('I9', `publish number ${sequence} follows ${this.lastPublished}`)
+    if (sequence !== this.lastPublished + 1)
+      this.violate('I9', `publish number ${sequence} follows ${this.lastPublished}`)
     this.lastPublished = sequence
     this.openPublishes.set(sequence, publication)
   }
@@ -131,7 +132,8 @@ export class ClientChannel implements ChannelEvents {
 
   replied(id: number, reply: Reply): void {
     const first = this.pending.shift()
-    if (first?.id !== id) this.violate('order', `the reply ${id} (${reply.type}) came where ${first?.id ?? 'none'} was due`)
+    if (first?.id !== id)
+      this.violate('order', `the reply ${id} (${reply.type}) came where ${first?.id ?? 'none'} was due`)
     if (reply.type === 'basic.get-ok') this.noteGet(reply, first?.command ?? null)
     if (reply.type === 'basic.cancel-ok') this.consumers.delete(reply.consumerTag)
   }
@@ -188,7 +190,8 @@ export class ClientChannel implements ChannelEvents {
       return undefined
     }
     const isRepeated = this.ledger.noteSeen(publication, queue, this.name)
-    if (isRepeated && !redelivered) this.violate('I7', `#${publication.id} came from ${queue} before; redelivered=false`)
+    if (isRepeated && !redelivered)
+      this.violate('I7', `#${publication.id} came from ${queue} before; redelivered=false`)
     return publication
   }
 

@@ -2,15 +2,16 @@
  * A seeded client: it opens a session, does random things on its channels, thinks a while, and goes on. It neither knows
  * nor cares whether the broker is in the same process or behind a network.
  */
+
+import type { Prng } from '../../lib/prng.ts'
 import type { Driver, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command } from '../../model/command.ts'
 import { BrokerError } from '../../model/errors.ts'
 import { emptyTable, type FieldTable } from '../../model/field-table.ts'
-import type { Prng } from '../../lib/prng.ts'
 import type { Clock } from '../../platform/clock.ts'
-import { ClientChannel, type ChannelMode } from './client-channel.ts'
+import { type ChannelMode, ClientChannel } from './client-channel.ts'
 import { type Ledger, type Made, stringField } from './ledger.ts'
-import { pick, type Plan, type QueuePlan, type Weights } from './plan.ts'
+import { type Plan, pick, type QueuePlan, type Weights } from './plan.ts'
 import type { Trace } from './trace.ts'
 
 export interface ClientParts {
@@ -165,7 +166,12 @@ export class Client {
     const { prng, parts, plan } = this
     const modes: ChannelMode[] = ['plain', 'confirm', 'confirm', 'confirm']
     if (plan.weights.transaction > 0) modes.push('tx', 'tx')
-    const channel = new ClientChannel(`${this.name}.${++this.channelCount}`, pick(prng, modes), parts.ledger, parts.trace)
+    const channel = new ClientChannel(
+      `${this.name}.${++this.channelCount}`,
+      pick(prng, modes),
+      parts.ledger,
+      parts.trace,
+    )
     channel.begin(session.openChannel(channel))
     this.channels.push(channel)
     return channel
@@ -194,7 +200,13 @@ export class Client {
     for (const queue of this.plan.queues) if (this.prng.chance(0.8)) this.declareQueue(channel, queue)
     for (const exchange of this.plan.exchanges) {
       if (!this.prng.chance(0.8)) continue
-      channel.execute({ type: 'exchange.declare', exchange: exchange.name, passive: false, arguments: emptyTable, ...exchange })
+      channel.execute({
+        type: 'exchange.declare',
+        exchange: exchange.name,
+        passive: false,
+        arguments: emptyTable,
+        ...exchange,
+      })
       for (let count = this.prng.below(3); count > 0; count--) this.bind(channel, exchange.name, exchange.kind)
     }
   }
@@ -241,13 +253,22 @@ export class Client {
     const isHuge = prng.chance(plan.hugeChance)
     const bytes = isHuge ? prng.below(plan.segmentBytesMax * 1.5) : prng.below(plan.bodyBytesMax + 1)
     const isPersistent = prng.chance(plan.persistentChance)
-    return parts.ledger.make(prng, channel.name, target.exchange, target.routingKey, isPersistent, bytes, target.headers)
+    return parts.ledger.make(
+      prng,
+      channel.name,
+      target.exchange,
+      target.routingKey,
+      isPersistent,
+      bytes,
+      target.headers,
+    )
   }
 
   private target(): { exchange: string; routingKey: string; headers: FieldTable } {
     const { prng, plan } = this
     const usable = plan.exchanges.filter((exchange) => !exchange.internal)
-    if (usable.length === 0 || prng.chance(0.4)) return { exchange: '', routingKey: this.queueName(), headers: emptyTable }
+    if (usable.length === 0 || prng.chance(0.4))
+      return { exchange: '', routingKey: this.queueName(), headers: emptyTable }
     const exchange = pick(prng, usable)
     const headers = exchange.kind === 'headers' ? this.headers() : emptyTable
     const routingKey = exchange.kind === 'topic' ? this.topic() : pick(prng, words)
@@ -328,7 +349,13 @@ export class Client {
     else if (choice < 7) this.bind(channel, exchange.name, exchange.kind)
     else if (choice === 7) this.unbind(channel, exchange.name, exchange.kind)
     else if (choice === 8) {
-      channel.execute({ type: 'exchange.declare', exchange: exchange.name, passive: false, arguments: emptyTable, ...exchange })
+      channel.execute({
+        type: 'exchange.declare',
+        exchange: exchange.name,
+        passive: false,
+        arguments: emptyTable,
+        ...exchange,
+      })
     } else channel.execute({ type: 'exchange.delete', exchange: exchange.name, ifUnused: prng.chance(0.3) })
   }
 
@@ -361,7 +388,13 @@ export class Client {
     if (kind === 'headers' && prng.chance(0.7)) table.set('x-match', stringField(pick(prng, ['all', 'any'])))
     if (plan.exchanges.length > 1 && prng.chance(0.25)) {
       const destination = pick(prng, plan.exchanges).name
-      return { type: isUnbind ? 'exchange.unbind' : 'exchange.bind', destination, exchange, routingKey, arguments: table }
+      return {
+        type: isUnbind ? 'exchange.unbind' : 'exchange.bind',
+        destination,
+        exchange,
+        routingKey,
+        arguments: table,
+      }
     }
     const destination = this.queueName()
     return { type: isUnbind ? 'queue.unbind' : 'queue.bind', destination, exchange, routingKey, arguments: table }

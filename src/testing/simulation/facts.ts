@@ -152,6 +152,8 @@ export function fingerprint(message: Message): string {
 
 export function bindingKey(binding: Omit<BindingFacts, 'key' | 'durable'>): string {
   const { source, destination, destinationKind, routingKey } = binding
-  const table = [...binding.arguments].map(([name, field]) => `${name}:${field.tag}=${String(field.value)}`).sort()
+  const table = [...binding.arguments]
+    .map(([name, field]) => `${name}:${field.tag}=${JSON.stringify(field.value)}`)
+    .sort()
   return `${source} -> ${destinationKind} ${destination} by '${routingKey}' [${table.join(' ')}]`
 }

@@ -36,8 +36,8 @@ export async function mixForks(
 async function goOn(disk: SimDisk, segmentBytesMax: number, fork: number): Promise<SimDisk> {
   const clock = new SimClock()
   const copy = disk.clone(clock, 1)
-  const process = new SimProcess(clock, copy, new SimNetwork(clock, new Prng(1)), new SimMachine(), '127.0.0.1', fork)
-  const { broker } = await clock.run(openBroker(process, segmentBytesMax, Number.MAX_SAFE_INTEGER))
+  const life = new SimProcess(clock, copy, new SimNetwork(clock, new Prng(1)), new SimMachine(), '127.0.0.1', fork)
+  const { broker } = await clock.run(openBroker(life, segmentBytesMax, Number.MAX_SAFE_INTEGER))
   const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
   const channel = (await clock.run(broker.openSession(login, silentSession))).openChannel(silentChannel)
   channel.execute(0, { type: 'queue.declare', queue: 'fork', ...durableQueue })
@@ -48,7 +48,7 @@ async function goOn(disk: SimDisk, segmentBytesMax: number, fork: number): Promi
     await clock.advance(1)
   }
   await clock.run(broker.close())
-  process.kill()
+  life.kill()
   return copy
 }
 

@@ -52,8 +52,8 @@ export async function openBroker(
 
 /** Opens the broker on the disk and takes everything out. The disk is of no use afterwards. */
 export async function readState(clock: SimClock, disk: SimDisk, segmentBytesMax: number): Promise<FoundState> {
-  const process = onlyProcess(clock, disk)
-  const { broker, store } = await clock.run(openBroker(process, segmentBytesMax, Number.MAX_SAFE_INTEGER))
+  const life = onlyProcess(clock, disk)
+  const { broker, store } = await clock.run(openBroker(life, segmentBytesMax, Number.MAX_SAFE_INTEGER))
   const { openLsn } = store
   const exchanges = new Map<string, string>()
   const bindings = new Set<string>()
@@ -78,15 +78,15 @@ export async function readState(clock: SimClock, disk: SimDisk, segmentBytesMax:
     while (!drain.isEmpty && (await clock.step()));
     queues.set(name, { autoDelete, messages: drain.takeMessages() })
   }
-  process.kill()
+  life.kill()
   return { isClean: broker.report.clean, openLsn, exchanges, queues, bindings }
 }
 
 /** Opens the broker, as a recovery that is cut off right after it. */
 export async function openOnly(clock: SimClock, disk: SimDisk, segmentBytesMax: number): Promise<void> {
-  const process = onlyProcess(clock, disk)
-  await clock.run(openBroker(process, segmentBytesMax, Number.MAX_SAFE_INTEGER))
-  process.kill()
+  const life = onlyProcess(clock, disk)
+  await clock.run(openBroker(life, segmentBytesMax, Number.MAX_SAFE_INTEGER))
+  life.kill()
 }
 
 export function exchangeText(exchange: { kind: string; autoDelete: boolean; internal: boolean }): string {

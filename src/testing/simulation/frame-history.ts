@@ -28,10 +28,10 @@ export class FrameHistory {
 
 /** What the log on this disk says each number stands for. The disk is of no use afterwards. */
 export async function readNumbers(clock: SimClock, disk: SimDisk): Promise<ReadonlyMap<string, number>> {
-  const process = onlyProcess(clock, disk)
+  const life = onlyProcess(clock, disk)
   const collector = new Collector()
-  await clock.run(SegmentedLog.open(process, dataDirectory, logOptionsDefault, collector, silentLog))
-  process.kill()
+  await clock.run(SegmentedLog.open(life, dataDirectory, logOptionsDefault, collector, silentLog))
+  life.kill()
   return collector.numbers
 }
 
@@ -43,7 +43,14 @@ class Collector implements RecoverySink {
   readonly numbers: Map<string, number> = new Map()
   private frameCrc = 0
 
-  record(type: number, _flags: number, buffer: Buffer, payloadStart: number, headerEnd: number, payloadEnd: number): void {
+  record(
+    type: number,
+    _flags: number,
+    buffer: Buffer,
+    payloadStart: number,
+    headerEnd: number,
+    payloadEnd: number,
+  ): void {
     this.frameCrc = crc32(buffer, payloadStart, payloadEnd, (this.frameCrc ^ type) >>> 0)
     if (type === recordTypes.publish) this.notePublish(buffer, payloadStart, headerEnd, payloadEnd)
   }

@@ -432,7 +432,7 @@ export class Reference {
   }
 
   private requeueAll(channel: ModelChannel): void {
-    for (const tag of [...channel.unacked.keys()]) {
+    for (const tag of channel.unacked.keys()) {
       if (!channel.transaction?.settledTags.has(tag)) this.settleTag(channel, tag, true)
     }
   }

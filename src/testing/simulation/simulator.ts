@@ -2,29 +2,31 @@
  * One seed, one history: a broker lives, is crashed at some operation of its disk (or closed), and lives again on what is
  * left, while clients use it and every promise is checked.
  */
-import { Prng } from '../../lib/prng.ts'
+
+import { AmqpDriver } from '../../client/amqp-driver/amqp-driver.ts'
 import { assert } from '../../lib/assert.ts'
+import { Prng } from '../../lib/prng.ts'
 import type { Driver, Login, Session } from '../../model/channel.ts'
 import { emptyTable } from '../../model/field-table.ts'
-import { AmqpDriver } from '../../client/amqp-driver/amqp-driver.ts'
 import { AmqpServer } from '../../server/amqp-server.ts'
 import { SimClock } from '../sim-clock.ts'
-import { SimDisk, type SimFault, type SimOperation } from '../sim-disk.ts'
+import { SimDisk } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'
 import { SimNetwork } from '../sim-network.ts'
 import { Checker, type Match } from './checker.ts'
 import { Client } from './client.ts'
 import { crashDisk, cutPower, endProcess } from './crash.ts'
 import { DurableState } from './facts.ts'
-import { dataDirectory, openBroker, type OpenedBroker } from './found-state.ts'
+import { mixForks } from './forks.ts'
+import { dataDirectory, type OpenedBroker, openBroker } from './found-state.ts'
 import { FrameHistory, readNumbers } from './frame-history.ts'
 import { LastClient } from './last-client.ts'
-import { mixForks } from './forks.ts'
 import { Ledger } from './ledger.ts'
-import { type Ending, makePlan, memoryBytesPlenty, pick, type Plan } from './plan.ts'
+import { type Ending, makePlan, memoryBytesPlenty, type Plan, pick } from './plan.ts'
 import { type Candidate, Reference } from './reference.ts'
 import { SimProcess } from './sim-process.ts'
 import { Trace, Violation } from './trace.ts'
+import { Trouble } from './trouble.ts'
 import { Witness } from './witness.ts'
 
 export interface SimulationOptions {
@@ -61,12 +63,6 @@ export async function simulate(seed: number, options: SimulationOptions): Promis
   return simulation.result()
 }
 
-/** A crash that is due at some operation of the disk. */
-interface CrashPlan {
-  readonly index: number
-  readonly isProcessOnly: boolean
-}
-
 class Simulation {
   readonly trace: Trace
   private readonly seed: number
@@ -75,6 +71,7 @@ class Simulation {
   private readonly plan: Plan
   private readonly clock = new SimClock()
   private readonly disk: SimDisk
+  private readonly trouble: Trouble
   private readonly network: SimNetwork
   private readonly machine = new SimMachine()
   private readonly ledger: Ledger
@@ -86,13 +83,8 @@ class Simulation {
   private server: AmqpServer | null = null
   private clientProcess: SimProcess | null = null
   private clients: Client[] = []
-  private crashPlan: CrashPlan | null = null
-  private writeFaults: { from: number; to: number; code: string } | null = null
-  private syncFault: { from: number; model: 'clean' | 'reverted' } | null = null
   /** The last life ended with a close that was carried out. */
   private isClosed = false
-  /** Operations that failed in this life. */
-  private faults = 0
   private wantsProbe = false
   /** What the disk may hold while no broker is open on it. */
   private candidates: readonly Candidate[] = [{ lsn: 0, state: new DurableState() }]
@@ -114,7 +106,7 @@ class Simulation {
     this.plan = makePlan(this.prng)
     this.trace = new Trace(this.clock, options.print)
     this.disk = new SimDisk(this.clock, this.prng.nextU32(), { latencyMsMax: this.plan.diskLatencyMs })
-    this.disk.fault = (operation) => this.faultOf(operation)
+    this.trouble = new Trouble(this.disk, this.prng, this.trace)
     this.network = new SimNetwork(this.clock, new Prng(this.prng.nextU32()), {
       latencyMsMax: this.plan.networkLatencyMs,
     })
@@ -143,63 +135,15 @@ class Simulation {
     for (let life = 1; life <= this.plan.incarnations; life++) {
       const ending = pick(this.prng, this.plan.endings)
       this.trace.add(`-- life ${life}, to end with ${ending}`)
-      this.planTrouble(ending)
+      this.trouble.plan(ending)
       this.isClosed = false
       if (await this.open()) await this.live(ending)
       else this.forgetCleanEnd()
-      this.calm()
+      this.trouble.calm()
       await this.examine()
     }
     this.trace.add('-- the last life, without trouble')
     await this.lastLife()
-  }
-
-  // ------------------------------------------------------------------------------------------------- trouble
-
-  private planTrouble(ending: Ending): void {
-    const { prng, disk } = this
-    // An opening takes about forty operations: some crashes must hit it.
-    const index = disk.operations + (prng.chance(0.3) ? prng.below(45) : 40 + prng.below(prng.chance(0.5) ? 60 : 400))
-    if (ending === 'power' || ending === 'process') this.planCrash(index, ending === 'process')
-    else if (ending === 'close' && prng.chance(0.3)) this.planCrash(index, prng.chance(0.3))
-    else if (ending === 'write-fault') {
-      const code = prng.chance(0.7) ? 'ENOSPC' : 'EIO'
-      this.writeFaults = { from: index, to: index + 1 + prng.below(12), code }
-    } else if (ending === 'sync-fault') this.syncFault = { from: index, model: prng.chance(0.7) ? 'clean' : 'reverted' }
-  }
-
-  private planCrash(index: number, isProcessOnly: boolean): void {
-    this.crashPlan = { index, isProcessOnly }
-    // Just before the operation, or while it is under way.
-    this.disk.stopAt = this.prng.chance(0.5) ? index : index + 1
-  }
-
-  private calm(): void {
-    this.crashPlan = null
-    this.writeFaults = null
-    this.syncFault = null
-    this.faults = 0
-    this.disk.stopAt = Number.POSITIVE_INFINITY
-  }
-
-  private faultOf({ index, kind, path, bytes }: SimOperation): SimFault | null {
-    const { writeFaults, syncFault, prng } = this
-    let fault: SimFault | null = null
-    const isWrite = kind === 'write' || kind === 'create'
-    if (writeFaults !== null && isWrite && index >= writeFaults.from && index < writeFaults.to) {
-      fault = { code: writeFaults.code, bytesWritten: prng.below(bytes + 1) }
-    } else if (syncFault !== null && index >= syncFault.from && (kind === 'sync' || kind === 'syncDirectory')) {
-      fault = { code: 'EIO', model: syncFault.model }
-      this.syncFault = null
-    }
-    if (fault !== null) this.faults++
-    const size = bytes > 0 ? ` ${bytes} bytes` : ''
-    this.trace.add(`    disk ${index} ${kind} ${path}${size}${fault === null ? '' : ` FAILS ${fault.code}`}`)
-    return fault
-  }
-
-  private get isCrashDue(): boolean {
-    return this.crashPlan !== null && this.disk.operations > this.crashPlan.index
   }
 
   // ------------------------------------------------------------------------------------------------- a life
@@ -215,7 +159,7 @@ class Simulation {
     }
     if (outcome instanceof Error) {
       trace.add(`open failed: ${outcome.message}`)
-      if (this.faults === 0) throw unexpected(outcome)
+      if (this.trouble.faults === 0) throw unexpected(outcome)
       this.endProcess()
       return false
     }
@@ -225,12 +169,15 @@ class Simulation {
     const { broker, store } = outcome
     if (this.match !== null) {
       adoptFlags(this.match)
-      if (broker.report.clean !== this.match.found.isClean) throw new Violation('I14', 'two recoveries of one disk differ')
+      if (broker.report.clean !== this.match.found.isClean)
+        throw new Violation('I14', 'two recoveries of one disk differ')
       reference.restart(this.match.state)
       const reused = this.history.learn(this.numbers)
       if (reused !== null) throw new Violation('I12', `${reused} stands for something else than before`)
     }
-    trace.add(`opened at frame ${store.openLsn}${broker.report.clean ? '' : ', not clean'}: ${broker.report.messages} messages`)
+    trace.add(
+      `opened at frame ${store.openLsn}${broker.report.clean ? '' : ', not clean'}: ${broker.report.messages} messages`,
+    )
     for (const note of broker.report.notes) trace.add(`note: ${note}`)
     const witness = new Witness(broker, {
       ledger: this.ledger,
@@ -245,11 +192,12 @@ class Simulation {
       witness.hasFailed = true
     })
     this.witness = witness
-    return plan.transport === 'direct' || (await this.serve(this.process, witness))
+    if (plan.transport === 'amqp') await this.serve(this.process, witness)
+    return true
   }
 
   /** Clients are on another machine, which does not die with this one. */
-  private async serve(process: SimProcess, driver: Driver): Promise<boolean> {
+  private async serve(process: SimProcess, driver: Driver): Promise<void> {
     const { prng, clock, disk, network, trace } = this
     const server = new AmqpServer(process, driver, {
       heartbeatSeconds: pick(prng, [0, 1, 10]),
@@ -260,7 +208,6 @@ class Simulation {
     this.clientProcess = new SimProcess(clock, disk, network, new SimMachine(), '127.0.0.1', prng.nextU32())
     const outcome = await this.settled(server.listen('127.0.0.1', 5672))
     if (outcome instanceof Error) throw unexpected(outcome)
-    return outcome !== 'crashed'
   }
 
   /** An opening that was cut off may count as a run of which nobody knows what it handed out. */
@@ -275,20 +222,21 @@ class Simulation {
   private async live(ending: Ending): Promise<void> {
     const { plan, prng } = this
     this.startClients(plan.clients)
-    const isOver = (): boolean => this.isCrashDue || this.witness?.hasFailed === true || this.clients.every(isDone)
+    const isOver = (): boolean =>
+      this.trouble.isCrashDue || this.witness?.hasFailed === true || this.clients.every(isDone)
     await this.stepWhile(() => !isOver(), this.clock.monotonicMs() + 120_000)
     // What is under way gets some time, or none.
     const graceMs = pick(prng, [0, 1, 10, 5000])
-    await this.stepWhile(() => !this.isCrashDue, this.clock.monotonicMs() + graceMs)
+    await this.stepWhile(() => !this.trouble.isCrashDue, this.clock.monotonicMs() + graceMs)
     for (const client of this.clients) client.stop()
-    if (graceMs >= 5000 && !this.isCrashDue && this.witness?.hasFailed !== true) await this.checkLiveness()
+    if (graceMs >= 5000 && !this.trouble.isCrashDue && this.witness?.hasFailed !== true) await this.checkLiveness()
     await this.end(ending)
   }
 
   /** Once the disk takes writes again and nobody asks for anything, every answer comes, and nobody stays blocked. */
   private async checkLiveness(): Promise<void> {
     const { clock } = this
-    const goesOn = (): boolean => !this.isCrashDue && this.witness?.hasFailed !== true
+    const goesOn = (): boolean => !this.trouble.isCrashDue && this.witness?.hasFailed !== true
     // A write is tried again each second, and may fail a dozen times.
     await this.stepWhile(() => goesOn() && this.describeWaiting() !== null, clock.monotonicMs() + 60_000)
     const waiting = this.describeWaiting()
@@ -310,7 +258,7 @@ class Simulation {
 
   private async end(ending: Ending): Promise<void> {
     const { store } = this.opened as OpenedBroker
-    if (this.isCrashDue || ending === 'power' || ending === 'process') this.crash()
+    if (this.trouble.isCrashDue || ending === 'power' || ending === 'process') this.crash()
     else if (this.witness?.hasFailed === true) await this.afterFailure()
     else await this.close()
     this.openLsn = store.openLsn
@@ -327,7 +275,7 @@ class Simulation {
     if (outcome === 'crashed') return this.crash()
     if (outcome instanceof Error) {
       this.trace.add(`close failed: ${outcome.message}`)
-      if (this.faults === 0) throw unexpected(outcome)
+      if (this.trouble.faults === 0) throw unexpected(outcome)
     } else this.isClosed = true
     this.endProcess()
   }
@@ -338,7 +286,8 @@ class Simulation {
     if (this.server !== null && (await this.settled(this.server.close())) === 'crashed') return this.crash()
     const outcome = await this.settled((this.witness as Witness).close())
     if (outcome === 'crashed') return this.crash()
-    if (!(outcome instanceof Error)) throw new Violation('I9', 'close says that all is stored after the storage had failed')
+    if (!(outcome instanceof Error))
+      throw new Violation('I9', 'close says that all is stored after the storage had failed')
     this.trace.add(`close failed: ${outcome.message}`)
     if (this.prng.chance(0.5)) this.endProcess()
     else this.bury()
@@ -346,7 +295,7 @@ class Simulation {
 
   private crash(): void {
     const { prng, disk } = this
-    const isProcessOnly = this.crashPlan?.isProcessOnly ?? prng.chance(0.3)
+    const isProcessOnly = this.trouble.isProcessOnly ?? prng.chance(0.3)
     this.crashes++
     this.endProcess()
     if (isProcessOnly) this.trace.add('CRASH process: the page cache survives')
@@ -389,7 +338,7 @@ class Simulation {
     if (durableLsn !== this.durableLsn) this.noteDurable(durableLsn)
     if (this.wantsProbe) {
       this.wantsProbe = false
-      if (!this.isCrashDue) await this.probe()
+      if (!this.trouble.isCrashDue) await this.probe()
     }
     return happened
   }
@@ -413,8 +362,8 @@ class Simulation {
         isSettled = true
       },
     )
-    await this.stepWhile(() => !isSettled && !this.isCrashDue, this.clock.monotonicMs() + 600_000)
-    if (this.isCrashDue) return 'crashed'
+    await this.stepWhile(() => !isSettled && !this.trouble.isCrashDue, this.clock.monotonicMs() + 600_000)
+    if (this.trouble.isCrashDue) return 'crashed'
     if (!isSettled) throw new Violation('liveness', 'the broker does not open or close within ten minutes')
     return outcome as T | Error
   }

@@ -67,7 +67,7 @@ export class Witness implements Driver {
     trace.add('broker close')
     // All of it happens in one turn, and in one frame.
     this.call(() => {
-      for (const session of [...reference.sessions]) reference.closeSession(session)
+      for (const session of reference.sessions) reference.closeSession(session)
       reference.noteClean()
     })
     await this.driver.close()
@@ -75,16 +75,18 @@ export class Witness implements Driver {
 
   /** A call into the broker: nothing may come out of it before it returns, and the frame stays the same. */
   call<T>(action: () => T): T {
-    const { frames, reference } = this.parts
+    const { frames, reference, trace } = this.parts
     const before = frames.openLsn
     reference.lsn = before
     this.depth++
+    let result: T
     try {
-      return action()
+      result = action()
     } finally {
       this.depth--
-      if (frames.openLsn !== before) throw this.parts.trace.violated(new Violation('turn', 'a call moved on to another frame'))
     }
+    if (frames.openLsn === before) return result
+    throw trace.violated(new Violation('turn', 'a call moved on to another frame'))
   }
 
   /** An event out of the broker; false if nobody lives to hear it. */
