@@ -112,7 +112,7 @@ class Recovery {
     const isReplacing = found.list.length > 0 && this.delivery.provenFrames === 0
     const segment = await this.beginSegment(isReplacing)
     // Where something is damaged already, nothing is cut off.
-    await trim(platform.disk, found.list, isReplacing, this.damages.list.length === 0)
+    await trim(platform.disk, found.list, isReplacing, this.damages.list.length === 0, leftovers)
     await this.remove(leftovers)
 
     const segments = found.list.filter((one) => !leftovers.includes(one)).map((one) => one.segment)
@@ -184,19 +184,31 @@ class Recovery {
   }
 }
 
-/** Cuts off what lies beyond the sealed length, so that the length is known even when the successor is gone. */
-async function trim(disk: Disk, list: readonly FoundSegment[], isReplacing: boolean, mayCut: boolean): Promise<void> {
+/**
+ * Cuts off what lies beyond the sealed length, so that the length is known even when the successor is gone. A file that
+ * has its length already may have it from a process that died before it could sync: what was cut off then comes back with
+ * the next loss of power (simulated seed 2002282). So before a successor goes, its predecessor is synced.
+ */
+async function trim(
+  disk: Disk,
+  list: readonly FoundSegment[],
+  isReplacing: boolean,
+  mayCut: boolean,
+  leftovers: readonly FoundSegment[],
+): Promise<void> {
   for (const [index, found] of list.entries()) {
     const next = list[index + 1]
     const isSealed = next === undefined ? !isReplacing : next.segment.previousId === found.segment.id
-    if (!isSealed || found.segment.bytes >= found.fileBytes) continue
-    if (!mayCut) {
+    if (!isSealed) continue
+    const isLonger = found.segment.bytes < found.fileBytes
+    const losesSuccessor = next !== undefined && leftovers.includes(next)
+    if (isLonger ? !mayCut : !losesSuccessor) {
       found.segment.isTrimmed = false
       continue
     }
     const file = await disk.open(found.segment.path, 'write')
     try {
-      await file.truncate(found.segment.bytes)
+      if (isLonger) await file.truncate(found.segment.bytes)
       await file.sync()
     } finally {
       await file.close()

@@ -79,7 +79,7 @@ export class Segment {
   /** The chain: header CRC of the last durable frame up to here. */
   lastCrc: number
   file: DiskFile | null = null
-  /** The file ends where the segment is sealed. */
+  /** The file is known to end, durably, where the segment is sealed. */
   isTrimmed = true
   /** Creating it was tried and failed: a file may be in the way. */
   mayExist = false

@@ -284,6 +284,19 @@ describe('after a kill', () => {
     expect(await second.drain('q')).toEqual(['1!', '2!', '3!'])
   })
 
+  test('what was delivered without acknowledgement as the last thing that happened does not come back', async () => {
+    const world = new World()
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', '1', '2', '3')
+    // Settled by the dispatch of a turn that is followed by no other (simulated seed 2000401).
+    first.channel.give(consume('q', { tag: 'c', noAck: true }))
+    await first.settle(limits.ackDelayMs + commitMs)
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual([])
+  })
+
   test('an acknowledgement that had time to be stored does not come back', async () => {
     const world = new World()
     const first = await world.open()

@@ -178,20 +178,9 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   commit(): void {
     const { log } = this
     if (log.busy || this.isBroken) return
-    if (this.unwritten.length > 0 && log.openRecords === 0 && !this.wanted) {
-      this.ackTimer ??= this.platform.clock.setTimer(limits.ackDelayMs, () => {
-        this.ackTimer = null
-        this.wanted = true
-        this.commit()
-      })
-      return
-    }
+    if (this.unwritten.length > 0 && log.openRecords === 0 && !this.wanted) return
     this.writeSettlements()
     this.wanted = false
-    if (this.ackTimer !== null) {
-      this.ackTimer()
-      this.ackTimer = null
-    }
     if (log.openRecords > 0) log.commit()
   }
 
@@ -244,6 +233,16 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   settlementsPending(index: QueueIndex): void {
     this.unwritten.push(index)
     this.log.expectsRecords = true
+    // Not at the next commit: what the last dispatch of a turn settles may be the last that happens for hours.
+    this.ackTimer ??= this.platform.clock.setTimer(limits.ackDelayMs, () => this.writeOverdue())
+  }
+
+  /** Settlements have waited long enough for company. */
+  private writeOverdue(): void {
+    this.ackTimer = null
+    if (this.unwritten.length === 0 || this.closing) return
+    this.wanted = true
+    this.commit()
   }
 
   private makeIndex(queueId: number): QueueIndex {
