@@ -55,7 +55,7 @@ const bugs: readonly Bug[] = [
         to: 'await file.sync().catch(() => file.sync()); if (isNew)',
       },
     ],
-    seed: 1,
+    seed: 8,
   },
   {
     name: 'a failed write counts as done',
@@ -66,12 +66,12 @@ const bugs: readonly Bug[] = [
         to: 'if (isSystemError(error)) this.land(batch);',
       },
     ],
-    seed: 1,
+    seed: 19,
   },
   {
     name: 'the directory is not synced after a segment was created',
     patches: [{ file: log, from: 'if (isNew) await disk.syncDirectory(this.logDirectory);', to: '' }],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'segments are deleted before the snapshot is durable',
@@ -82,7 +82,7 @@ const bugs: readonly Bug[] = [
         to: 'this.deleteRetired(batch.retiring); batch.retiring = []; this.flying = this.fly(batch); } /**',
       },
     ],
-    seed: 1,
+    seed: 8,
   },
   {
     name: 'the log goes on behind a torn tail instead of in a new segment',
@@ -102,7 +102,7 @@ const bugs: readonly Bug[] = [
         to: 'if (isReplacing || segments.at(-1) === segment) segments.pop(); segment.sealed = false; segments.push(segment);',
       },
     ],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'nobody looks whether one frame follows the other',
@@ -115,7 +115,7 @@ const bugs: readonly Bug[] = [
       },
       { file: 'log/retention.js', from: '|| entry.lastCrc !== segment.lastCrc', to: '' },
     ],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'of a torn frame the records that are whole are taken',
@@ -133,7 +133,7 @@ const bugs: readonly Bug[] = [
           if (recordEnd > end || buffer.readUInt32LE(at + 16) !== segment.id) break;`,
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'whatever is not valid is taken for a torn tail',
@@ -144,17 +144,17 @@ const bugs: readonly Bug[] = [
         to: 'isLast',
       },
     ],
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'what is not proven durable is not written again',
     patches: [{ file: 'log/unproven-frames.js', from: 'if (isLast && lsn > watermarks.syncedLsn)', to: 'if (false)' }],
-    seed: 1,
+    seed: 15,
   },
   {
     name: 'the number of a torn frame is used again',
     patches: [{ file: 'log/log-scan.js', from: 'watermarks.noteUsed(lsn);', to: '' }],
-    seed: 1,
+    seed: 11,
   },
   {
     name: 'settlements that ride with publishes are lost',
@@ -165,12 +165,12 @@ const bugs: readonly Bug[] = [
         to: 'if (this.log.openRecords > 0) index.settled.clear(); if (index.settled.isEmpty) continue;',
       },
     ],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'a snapshot forgets what consumers hold',
     patches: [{ file: store, from: 'if (ranges !== undefined) addLive(ranges, entry);', to: '' }],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'redelivered is not set after an unclean end',
@@ -182,12 +182,12 @@ const bugs: readonly Bug[] = [
   {
     name: 'an old clean end still counts after a crash',
     patches: [{ file: 'store/replay.js', from: 'this.cleanEpoch === epoch - 1', to: 'this.cleanEpoch !== 0' }],
-    seed: 1,
+    seed: 53,
   },
   {
     name: 'a requeued message goes to the end',
     patches: [{ file: 'store/queue-index.js', from: 'this.returned.push(entry);', to: 'this.ready.push(entry);' }],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'a transaction is cut in two frames',
@@ -198,7 +198,7 @@ const bugs: readonly Bug[] = [
         to: 'this.parts.store.commit(); for (const { tag, requeue } of unit.settlements) {',
       },
     ],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'a queue that is declared again is not waited for',
@@ -220,29 +220,40 @@ const bugs: readonly Bug[] = [
         to: 'const { unwritten, writer } = this; if (this.log.openRecords > 0 && !this.closing) return; for',
       },
     ],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'an idle log takes the number that acks were promised',
     patches: [{ file: log, from: 'if (this.expectsRecords)', to: 'if (false)' }],
-    seed: 1,
+    seed: 182,
+  },
+  {
+    name: 'settlements wait until something else is stored',
+    patches: [
+      {
+        file: store,
+        from: 'this.ackTimer ??= this.platform.clock.setTimer(limits.ackDelayMs, () => this.writeOverdue());',
+        to: '',
+      },
+    ],
+    seed: 65,
   },
   {
     name: 'the segment of an opening is not synced before it gets its name',
     patches: [{ file: 'log/fresh-segment.js', from: 'await file.sync();', to: '' }],
-    seed: 1,
+    seed: 7,
   },
   {
     name: 'a frame that has to move keeps its old addresses',
     patches: [
       { file: log, from: 'batch.move(home, framesStart);', to: 'batch.segment = home; batch.offset = framesStart;' },
     ],
-    seed: 1,
+    seed: 52,
   },
   {
     name: 'publishers stay blocked when the disk takes writes again',
     patches: [{ file: log, from: 'this.stall = null; this.events.resumed();', to: 'this.stall = null;' }],
-    seed: 1,
+    seed: 19,
   },
   {
     name: 'a queue gives the same sequence twice',
@@ -253,7 +264,7 @@ const bugs: readonly Bug[] = [
         to: '',
       },
     ],
-    seed: 1,
+    seed: 8,
   },
   {
     name: 'a purge is not recorded',
@@ -264,7 +275,7 @@ const bugs: readonly Bug[] = [
         to: 'entry = this.index.shift()) { count++;',
       },
     ],
-    seed: 1,
+    seed: 6,
   },
   {
     name: 'an output buffer is used again before the network has taken it',
@@ -275,7 +286,7 @@ const bugs: readonly Bug[] = [
         to: 'this.socket.write(buffer, length, null); this.frames.pool?.give(buffer);',
       },
     ],
-    seed: 1,
+    seed: 145,
   },
 ]
 

@@ -105,8 +105,6 @@ export class Tick {
     this.store.commit()
     for (const channel of this.touched) channel.answer()
     this.dispatchQueues()
-    // A consumer that needs no ack has settled what it was just given: the store must know that there is something to do.
-    this.store.commit()
     for (const channel of this.touched) channel.confirm()
     const { touched } = this
     this.touched = this.flushing

@@ -1,3 +1,4 @@
+// The simulated network: order within a connection, fragments, resets, half-open peers, and what a crash leaves.
 import { describe, expect, test } from 'vitest'
 import { Prng } from '../lib/prng.ts'
 import type { Connection, ConnectionEvents } from '../platform/network.ts'

@@ -30,6 +30,8 @@ function start(command: string, url: string, args: readonly string[], input = ''
     stderr += chunk.toString()
     heard()
   })
+  // Some of the tools end without reading what they are given.
+  child.stdin.on('error', () => {})
   child.stdin.end(input)
   const ended = new Promise<Outcome>((resolve, reject) => {
     child.on('error', reject)

@@ -308,7 +308,7 @@ export class Client {
         global: prng.chance(0.2),
       })
     }
-    channel.consume(this.queueName(), prng.chance(0.2), prng.chance(0.03))
+    channel.consume(this.queueName(), prng.chance(this.plan.noAckChance), prng.chance(0.03))
   }
 
   private cancel(channel: ClientChannel): void {

@@ -48,6 +48,8 @@ export interface Plan {
   readonly bodyBytesMax: number
   readonly hugeChance: number
   readonly persistentChance: number
+  /** How many consumers need not acknowledge. */
+  readonly noAckChance: number
   readonly idleChance: number
   /** How long a client thinks between two steps. */
   readonly thinkMsMax: number
@@ -78,6 +80,7 @@ export function makePlan(prng: Prng): Plan {
     bodyBytesMax: pick(prng, [0, 40, 600, 600, 3000]),
     hugeChance: pick(prng, [0, 0, 0.01, 0.05]),
     persistentChance: pick(prng, [1, 0.9, 0.5]),
+    noAckChance: pick(prng, [0, 0.2, 0.8]),
     idleChance: pick(prng, [0, 0, 0.01, 0.05, 0.3]),
     thinkMsMax: pick(prng, [1, 4, 20]),
     probeChance: pick(prng, [0, 0.05, 0.2, 0.4]),
@@ -94,11 +97,11 @@ export function pick<T>(prng: Prng, choices: readonly T[]): T {
 function makeWeights(prng: Prng): Weights {
   const maybe = (weight: number): number => (prng.chance(0.5) ? weight : 0)
   return {
-    publish: pick(prng, [20, 30, 60]),
+    publish: pick(prng, [5, 20, 30, 60]),
     settle: pick(prng, [5, 20, 40]),
     requeue: maybe(6),
     get: maybe(6),
-    consume: pick(prng, [2, 6]),
+    consume: pick(prng, [2, 6, 15]),
     cancel: maybe(2),
     topology: pick(prng, [0, 2, 10]),
     purge: maybe(1),

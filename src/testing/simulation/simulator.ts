@@ -226,7 +226,7 @@ class Simulation {
       this.trouble.isCrashDue || this.witness?.hasFailed === true || this.clients.every(isDone)
     await this.stepWhile(() => !isOver(), this.clock.monotonicMs() + 120_000)
     // What is under way gets some time, or none.
-    const graceMs = pick(prng, [0, 1, 10, 5000])
+    const graceMs = pick(prng, [0, 2, 5000])
     await this.stepWhile(() => !this.trouble.isCrashDue, this.clock.monotonicMs() + graceMs)
     for (const client of this.clients) client.stop()
     if (graceMs >= 5000 && !this.trouble.isCrashDue && this.witness?.hasFailed !== true) await this.checkLiveness()

@@ -30,8 +30,9 @@ export class Trouble {
 
   plan(ending: Ending): void {
     const { prng, disk } = this
-    // An opening takes about forty operations: some crashes must hit it.
-    const index = disk.operations + (prng.chance(0.3) ? prng.below(45) : 40 + prng.below(prng.chance(0.5) ? 60 : 400))
+    // An opening takes about forty operations, and some trouble must hit it; a life seldom has more than two hundred.
+    const later = 40 + prng.below(prng.chance(0.7) ? 60 : 400)
+    const index = disk.operations + (prng.chance(0.25) ? prng.below(45) : later)
     if (ending === 'power' || ending === 'process') this.planCrash(index, ending === 'process')
     else if (ending === 'close' && prng.chance(0.3)) this.planCrash(index, prng.chance(0.3))
     else if (ending === 'write-fault') {
