@@ -17,7 +17,7 @@ interface Summary {
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const first = 1
-const count = 400
+const count = 500
 
 it(`keeps every promise in ${count} simulated histories`, { timeout: 180_000 }, async () => {
   const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count)

@@ -23,11 +23,11 @@ export const capableClient: FieldTable = toTable({
 
 export class WireClient implements FrameSink {
   readonly received_: Received[] = []
-  bytes: Buffer = Buffer.alloc(0)
   isClosed = false
   readonly connection: Connection
   private readonly reader = new FrameReader(this, 1_000_000)
   private readonly writer: FrameWriter
+  private readonly chunks: Buffer[] = []
   private readonly content: Map<number, { assembler: ContentAssembler; of: Received }> = new Map()
 
   constructor(connection: Connection, frameBytesMax = 131_072) {
@@ -41,10 +41,15 @@ export class WireClient implements FrameSink {
     connection.attach(this)
   }
 
+  /** All that was received. */
+  get bytes(): Buffer {
+    return Buffer.concat(this.chunks)
+  }
+
   // Frames that were received.
 
   received(chunk: Buffer): void {
-    this.bytes = Buffer.concat([this.bytes, chunk])
+    this.chunks.push(chunk)
     if (chunk.toString('latin1', 0, 4) !== 'AMQP') this.reader.push(chunk)
   }
 

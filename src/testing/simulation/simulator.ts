@@ -49,6 +49,7 @@ export interface SimulationResult {
   readonly damages: number
   readonly diskOperations: number
   readonly publishes: number
+  /** Publishes whose maker was told that they are stored. */
   readonly confirms: number
 }
 
@@ -97,7 +98,6 @@ class Simulation {
   private recoveries = 0
   private probes = 0
   private damages = 0
-  private confirms = 0
 
   constructor(seed: number, options: SimulationOptions) {
     this.seed = seed
@@ -126,7 +126,7 @@ class Simulation {
       damages: this.damages,
       diskOperations: this.disk.operations,
       publishes: this.ledger.publications.length,
-      confirms: this.confirms,
+      confirms: this.ledger.publications.filter(({ outcome }) => outcome === 'confirmed').length,
     }
   }
 
@@ -371,7 +371,6 @@ class Simulation {
   // ------------------------------------------------------------------------------------------------- checks
 
   private promised(): void {
-    this.confirms++
     if (this.prng.chance(this.plan.probeChance)) this.wantsProbe = true
   }
 
