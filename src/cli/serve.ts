@@ -39,8 +39,8 @@ function sayReady(options: ServeCommand, url: string): void {
   const to = url === 'amqp://127.0.0.1:5672' ? '' : ` --to ${url}`
   const from = to.replace('--to', '--from')
   process.stdout.write('  try, in another terminal (or with any AMQP 0-9-1 client):\n')
-  process.stdout.write(`    echo hello | leveret send greetings${to}\n`)
-  process.stdout.write(`    leveret receive greetings${from}\n`)
+  process.stdout.write(`    echo hello | npx leveret send greetings${to}\n`)
+  process.stdout.write(`    npx leveret receive greetings${from}\n`)
 }
 
 /** The first signal ends it in order, the second at once. */
