@@ -5,16 +5,20 @@ import type { Reply } from '../../model/command.ts'
 import type { BrokerError } from '../../model/errors.ts'
 import { emptyTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, Made } from './ledger.ts'
 import { type Trace, Violation } from './trace.ts'
+
+const publishCount = 12
 
 export class LastClient implements ChannelEvents, SessionEvents {
   private readonly ledger: Ledger
   private readonly trace: Trace
   private channel!: Channel
   private readonly queues: string[] = []
-  private publishes = 0
-  private confirms = 0
+  /** To be deleted when everything is stored. */
+  private readonly doomed: string[] = []
+  private readonly unsent: Made[] = []
+  private isStored = false
 
   constructor(ledger: Ledger, trace: Trace) {
     this.ledger = ledger
@@ -22,21 +26,22 @@ export class LastClient implements ChannelEvents, SessionEvents {
   }
 
   get isDone(): boolean {
-    return this.confirms === this.publishes && this.queues.length === 0
+    return this.isStored && this.queues.length + this.doomed.length === 0
   }
 
-  begin(session: Session, prng: Prng, queues: readonly string[]): void {
+  /** Fills some segments, frame by frame, then empties the queues: by taking everything out, or by deleting them. */
+  begin(session: Session, prng: Prng, names: readonly string[], segmentBytesMax: number): void {
     this.channel = session.openChannel(this)
     this.channel.execute(0, { type: 'confirm.select' })
-    // A folder becomes small when something new is stored; there may be nothing else that is.
     const last = { queue: 'last', passive: false, durable: true, exclusive: false, autoDelete: false }
     this.channel.execute(0, { type: 'queue.declare', arguments: emptyTable, ...last })
-    this.queues.push('last', ...queues)
-    for (const queue of this.queues) {
-      this.publishes++
-      this.channel.publish(this.ledger.make(prng, 'last', '', queue, true, 100).message, false)
+    const queues = ['last', ...names]
+    for (let count = 0; count < publishCount; count++) {
+      const queue = queues[count % queues.length] as string
+      this.unsent.push(this.ledger.make(prng, 'last', '', queue, true, Math.ceil(segmentBytesMax / 4)))
     }
-    this.takeNext()
+    for (const queue of queues) (prng.chance(0.7) ? this.queues : this.doomed).push(queue)
+    this.publishNext()
   }
 
   replied(_id: number, reply: Reply): void {
@@ -46,11 +51,21 @@ export class LastClient implements ChannelEvents, SessionEvents {
     } else if (reply.type === 'basic.get-empty') {
       this.queues.shift()
       this.takeNext()
-    }
+    } else if (reply.type === 'queue.delete-ok') this.doomed.shift()
   }
 
-  confirmed(sequence: number): void {
-    this.confirms = sequence
+  confirmed(): void {
+    if (this.unsent.length > 0) return this.publishNext()
+    this.isStored = true
+    for (const queue of this.doomed) {
+      this.channel.execute(0, { type: 'queue.delete', queue, ifUnused: false, ifEmpty: false })
+    }
+    this.takeNext()
+  }
+
+  private publishNext(): void {
+    const made = this.unsent.shift()
+    if (made !== undefined) this.channel.publish(made.message, false)
   }
 
   private takeNext(): void {

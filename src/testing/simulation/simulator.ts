@@ -87,6 +87,7 @@ class Simulation {
   /** The last life ended with a close that was carried out. */
   private isClosed = false
   private wantsProbe = false
+  private isLastLife = false
   /** What the disk may hold while no broker is open on it. */
   private candidates: readonly Candidate[] = [{ lsn: 0, state: new DurableState() }]
   private openLsn = 1
@@ -338,7 +339,7 @@ class Simulation {
     if (durableLsn !== this.durableLsn) this.noteDurable(durableLsn)
     if (this.wantsProbe) {
       this.wantsProbe = false
-      if (!this.trouble.isCrashDue) await this.probe()
+      if (!this.trouble.isCrashDue && !this.isLastLife) await this.probe()
     }
     return happened
   }
@@ -472,11 +473,12 @@ class Simulation {
 
   /** No more trouble: everything drains, publishers are served, and the folder becomes small again. */
   private async lastLife(): Promise<void> {
+    this.isLastLife = true
     assert(await this.open(), 'without trouble the broker opens')
     const drain = new LastClient(this.ledger, this.trace)
     const { reference } = this
     const session = await this.need(this.witness?.openSession(login, drain) as Promise<Session>)
-    drain.begin(session, new Prng(this.prng.nextU32()), [...reference.queues.keys()])
+    drain.begin(session, new Prng(this.prng.nextU32()), [...reference.queues.keys()], this.plan.segmentBytesMax)
     await this.stepWhile(() => !drain.isDone, this.clock.monotonicMs() + 60_000)
     if (!drain.isDone) throw new Violation('liveness', 'a confirm or an answer does not come within a minute')
     if (reference.messageCount > 0) throw new Violation('liveness', `${reference.messageCount} messages cannot be got`)
