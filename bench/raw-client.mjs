@@ -166,6 +166,25 @@ export class RawClient {
     this.socket.write(frame)
   }
 
+  /** Settles the tags `from` to `to` one by one, but for every `keepEvery`th. @param {number} from @param {number} to @param {number} keepEvery */
+  ackBut(from, to, keepEvery) {
+    const frames = Buffer.allocUnsafe(21 * (to - from + 1))
+    let at = 0
+    for (let tag = from; tag <= to; tag++) {
+      if (tag % keepEvery === 0) continue
+      frames.writeUInt8(1, at)
+      frames.writeUInt16BE(channel, at + 1)
+      frames.writeUInt32BE(13, at + 3)
+      frames.writeUInt32BE(methods.basicAck, at + 7)
+      frames.writeUInt32BE(0, at + 11)
+      frames.writeUInt32BE(tag, at + 15)
+      frames.writeUInt8(0, at + 19)
+      frames.writeUInt8(0xce, at + 20)
+      at += 21
+    }
+    this.socket.write(frames.subarray(0, at))
+  }
+
   /** @param {Publishes} publishes @param {number} count @returns {boolean} whether the socket wants more */
   publish(publishes, count) {
     this.ledger.publish(count)

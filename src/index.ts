@@ -109,8 +109,8 @@ async function openStore(platform: Platform, directory: string | null): Promise<
     const { MemoryStore } = await import('./store/memory-store.ts')
     return new MemoryStore()
   }
-  const { LogStore } = await import('./store/log-store.ts')
-  return new LogStore(platform, directory, { segmentBytesMax: limits.segmentBytesMax, salvage: false })
+  const { LogStore, logStoreOptionsDefault } = await import('./store/log-store.ts')
+  return new LogStore(platform, directory, logStoreOptionsDefault)
 }
 
 async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {

@@ -6,7 +6,7 @@ import type { QueueDeclare } from '../src/model/command.ts'
 import { emptyTable } from '../src/model/field-table.ts'
 import { Message } from '../src/model/message.ts'
 import { encodeProperties } from '../src/model/properties.ts'
-import type { LogStore } from '../src/store/log-store.ts'
+import { type LogStore, logStoreOptionsDefault } from '../src/store/log-store.ts'
 import { SimClock } from '../src/testing/sim-clock.ts'
 import { SimDisk } from '../src/testing/sim-disk.ts'
 import { SimMachine } from '../src/testing/sim-host.ts'
@@ -14,7 +14,7 @@ import { SimNetwork } from '../src/testing/sim-network.ts'
 import { openBroker, readState, silentChannel, silentSession } from '../src/testing/simulation/found-state.ts'
 import { SimProcess } from '../src/testing/simulation/sim-process.ts'
 
-const segmentBytesMax = 65_536
+const storage = { ...logStoreOptionsDefault, segmentBytesMax: 65_536 }
 const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
 const queue: QueueDeclare = {
   type: 'queue.declare',
@@ -39,7 +39,7 @@ async function start(events: ChannelEvents = silentChannel): Promise<Started> {
   const disk = new SimDisk(clock, 1)
   const network = new SimNetwork(clock, new Prng(1))
   const life = new SimProcess(clock, disk, network, new SimMachine(), '127.0.0.1', 1)
-  const { broker, store } = await clock.run(openBroker(life, segmentBytesMax, 1_000_000))
+  const { broker, store } = await clock.run(openBroker(life, storage, 1_000_000))
   const channel = (await clock.run(broker.openSession(login, silentSession))).openChannel(events)
   channel.execute(1, queue)
   channel.publish(Message.of('', 'q', encodeProperties({ deliveryMode: 2 }), Buffer.from('x')), false)
@@ -52,7 +52,7 @@ async function messagesAfterPowerCut(disk: SimDisk): Promise<number> {
   const clock = new SimClock()
   const copy = disk.clone(clock, 1)
   copy.crash(() => 'lost')
-  return (await readState(clock, copy, segmentBytesMax)).queues.get('q')?.messages.length ?? -1
+  return (await readState(clock, copy, storage)).queues.get('q')?.messages.length ?? -1
 }
 
 describe('a settlement', () => {

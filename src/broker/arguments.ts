@@ -6,23 +6,63 @@ import { BrokerError } from '../model/errors.ts'
 import { type Field, type FieldTable, sameField } from '../model/field-table.ts'
 
 const unsupportedQueueArguments: readonly string[] = [
-  'x-message-ttl',
   'x-expires',
   'x-max-length',
   'x-max-length-bytes',
   'x-overflow',
   'x-dead-letter-exchange',
   'x-dead-letter-routing-key',
-  'x-max-priority',
   'x-single-active-consumer',
   'x-delivery-limit',
 ]
+
+/** What the arguments of a queue make of it. */
+export interface QueueTraits {
+  /** 0: there are no priorities. */
+  readonly maxPriority: number
+  /** How long a message may wait, in ms; infinity: for ever. */
+  readonly messageTtlMs: number
+}
+
+/** Ten years, RabbitMQ's limit for times. */
+const ttlMsMax = 315_360_000_000
+
+/** Reads arguments that were checked. */
+export function queueTraits(table: FieldTable): QueueTraits {
+  return {
+    maxPriority: integerOf(table.get('x-max-priority')) ?? 0,
+    messageTtlMs: integerOf(table.get('x-message-ttl')) ?? Number.POSITIVE_INFINITY,
+  }
+}
+
+function integerOf(field: Field | undefined): number | null {
+  if (field === undefined) return null
+  if (typeof field.value === 'bigint') return Number(field.value)
+  return typeof field.value === 'number' && Number.isInteger(field.value) && field.tag !== 'T' ? field.value : null
+}
+
+/** Throws PRECONDITION_FAILED in RabbitMQ's words unless the argument is missing or an integer in the range. */
+function checkInteger(table: FieldTable, name: string, max: number, where: string): void {
+  const field = table.get(name)
+  if (field === undefined) return
+  const value = integerOf(field)
+  if (value !== null && value >= 0 && value <= max) return
+  const reason =
+    value === null
+      ? `"expected integer, got ${typeName(field)}"`
+      : value < 0
+        ? `{value_negative,${value}}`
+        : `{value_too_large,${value}}`
+  throw new BrokerError('PRECONDITION_FAILED', `invalid arg '${name}' for ${where}: ${reason}`)
+}
 
 export function checkQueueArguments(name: string, virtualHost: string, table: FieldTable): void {
   const where = `queue '${name}' in vhost '${virtualHost}'`
   for (const argument of unsupportedQueueArguments) {
     if (table.has(argument)) throw unsupported(argument, where)
   }
+  checkInteger(table, 'x-max-priority', 255, where)
+  checkInteger(table, 'x-message-ttl', ttlMsMax, where)
   const type = table.get('x-queue-type')
   if (type === undefined || (type.tag === 'S' && type.value === 'classic')) return
   throw new BrokerError(

@@ -1,9 +1,9 @@
 // The whole: who may open a session, what its end takes with it, alarms, throttling, and a disk that fails.
 import { describe, expect, test } from 'vitest'
 import { limits } from '../model/limits.ts'
+import { entryOverheadBytes } from '../store/resident-memory.ts'
 import { ControlledStore } from '../testing/controlled-store.ts'
 import { type Core, declareQueue, hostLogin, makeMessage, openCore } from '../testing/core-harness.ts'
-import { entryOverheadBytes } from './resident-memory.ts'
 
 const nobody = { blocked() {}, unblocked() {}, throttled() {}, resumed() {}, closed() {} }
 

@@ -6,13 +6,13 @@ import type { Driver, Login, SessionEvents, Session as SessionPort } from '../mo
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Platform } from '../platform/platform.ts'
-import type { Entry } from '../store/entry.ts'
 import type { TopologyRecord } from '../store/record.ts'
+import type { ResidentMemory } from '../store/resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+import { Expiry } from './expiry.ts'
 import type { BrokerParts } from './parts.ts'
 import { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
-import { ResidentMemory } from './resident-memory.ts'
 import { Session } from './session.ts'
 import { State } from './state.ts'
 import { Tick } from './tick.ts'
@@ -32,6 +32,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private readonly store: Store
   private readonly state: State
   private readonly tick: Tick
+  private readonly expiry: Expiry
   private readonly topology: Topology
   private readonly memory: ResidentMemory
   private readonly sessions = new Set<Session>()
@@ -41,13 +42,16 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private failure: LeveretError | null = null
   private closing: Promise<void> | null = null
   private readonly failureListeners: ((error: LeveretError) => void)[] = []
+  private readonly damageListeners: ((error: Error) => void)[] = []
 
   /** Use `Broker.open`: a broker is not one before it has read what it must remember. */
   private constructor(platform: Platform, store: Store, options: BrokerOptions) {
     this.store = store
     this.tick = new Tick(platform.clock, store, limits.deliveriesPerTurn, () => this.turnEnded())
-    this.memory = new ResidentMemory(options.memoryBytesMax)
-    this.state = new State(store, this.tick, this.memory)
+    this.memory = store.memory
+    this.memory.setLimit(options.memoryBytesMax)
+    this.expiry = new Expiry(platform.clock)
+    this.state = new State(store, this.tick, this.expiry)
     this.topology = new Topology(platform.random, store, this.state)
     this.parts = {
       store,
@@ -102,6 +106,11 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     else this.failureListeners.push(listener)
   }
 
+  /** Called for each message that turns out to be unreadable; its queue goes on without it. */
+  onDamage(listener: (error: Error) => void): void {
+    this.damageListeners.push(listener)
+  }
+
   /** Names where this broker is served, for whoever finds the folder in use. */
   async announce(addresses: readonly string[]): Promise<void> {
     await this.store.announce(addresses)
@@ -144,9 +153,14 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
         ? error
         : new LeveretError('E_STORAGE_FAILED', `the storage failed and nothing more is stored: ${error.message}`, error)
     this.tick.stop()
+    this.expiry.stop()
     const reason = new BrokerError('INTERNAL_ERROR', `the storage failed; outcomes not yet confirmed are unknown`)
     for (const session of this.sessions) session.abort(reason)
     for (const listener of this.failureListeners) listener(this.failure)
+  }
+
+  damaged(error: Error): void {
+    for (const listener of this.damageListeners) listener(error)
   }
 
   // What the store asks.
@@ -159,14 +173,11 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.state.forEachDurable(visit)
   }
 
-  unacked(visit: (queueId: number, entry: Entry) => void): void {
-    for (const session of this.sessions) for (const channel of session.channels) channel.forEachUnacked(visit)
-  }
-
   private async end(): Promise<void> {
     const error = new BrokerError('CONNECTION_FORCED', `broker forced connection closure with reason 'shutdown'`)
     for (const session of this.sessions) session.abort(error)
     this.tick.stop()
+    this.expiry.stop()
     try {
       await this.store.close()
     } catch (cause) {

@@ -223,9 +223,9 @@ describe('publishing', () => {
   test.each([
     ['to no exchange', makeMessage('missing', 'q', 'x'), "NOT_FOUND - no exchange 'missing' in vhost '/'"],
     [
-      'with an expiration',
-      makeMessage('', 'q', 'x', { properties: { expiration: '100' } }),
-      'PRECONDITION_FAILED - message expiration is not supported by Leveret yet',
+      'with an expiration that is no time',
+      makeMessage('', 'q', 'x', { properties: { expiration: 'soon' } }),
+      "PRECONDITION_FAILED - invalid expiration 'soon': a number of milliseconds from 0 to 315360000000 is wanted",
     ],
     [
       'with copies to other keys',

@@ -14,7 +14,7 @@ import { Consumer, type ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
 import type { Exchange } from './exchange.ts'
 import { checkMessage } from './message-check.ts'
-import { Outbox } from './outbox.ts'
+import { Got, Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import type { TickedChannel } from './tick.ts'
@@ -84,6 +84,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     if (this.closed) return
     this.mustBeDurable = false
     try {
+      if (command.type === 'basic.get') {
+        this.get(id, command.queue, command.noAck)
+        this.said()
+        return
+      }
       const reply = this.run(command)
       this.outbox.reply(id, reply, this.mustBeDurable ? this.parts.store.barrier() : 0)
       this.said()
@@ -176,7 +181,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       this.unackedByConsumers++
     }
     if (!this.touched) this.parts.tick.touch(this)
-    this.events.delivered(consumer.tag, tag, redelivered, entry.message)
+    this.events.delivered(consumer.tag, tag, redelivered, entry.message as Message)
   }
 
   /** From a queue that is going: this consumer ends. */
@@ -191,6 +196,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   answer(): void {
     if (this.outbox.isEmpty) return
     if (this.outbox.drain(this.events, this.parts.store.durableLsn)) this.lookForDeliveries()
+    else if (this.outbox.lostId !== -1) this.giveUp(this.outbox.lostId)
     else this.parts.tick.waitForDisk(this)
   }
 
@@ -208,16 +214,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     if (!this.silent) this.events.flush()
   }
 
-  /** For a snapshot: every entry that is out. */
-  forEachUnacked(visit: (queueId: number, entry: Entry) => void): void {
-    for (let slot = 0; slot < this.unacked.slots; slot++) {
-      const entry = this.unacked.entryAt(slot)
-      if (entry !== null) visit(this.unacked.queueAt(slot).id, entry)
-    }
-  }
-
-  /** The one switch over the control plane. Throws a BrokerError if the command cannot be done. */
-  private run(command: Command): Reply {
+  private run(command: Exclude<Command, { type: 'basic.get' }>): Reply {
     const { topology } = this.parts
     const { host, session } = this
     switch (command.type) {
@@ -260,8 +257,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         return this.consume(command)
       case 'basic.cancel':
         return this.cancel(command.consumerTag)
-      case 'basic.get':
-        return this.get(command.queue, command.noAck)
       case 'basic.recover':
         if (!command.requeue) throw new BrokerError('NOT_IMPLEMENTED', 'requeue=false')
         this.requeueAll()
@@ -440,18 +435,23 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     return { type: 'basic.cancel-ok', consumerTag }
   }
 
-  private get(name: string, noAck: boolean): Reply {
+  private get(id: number, name: string, noAck: boolean): void {
     const queue = findQueue(this.host, this.session, name)
     const entry = queue.take()
-    if (entry === undefined) return { type: 'basic.get-empty' }
+    if (entry === undefined) {
+      this.outbox.reply(id, { type: 'basic.get-empty' }, 0)
+      return
+    }
     const deliveryTag = this.nextDeliveryTag++
+    const redelivered = entry.deliveryCount > 1
+    const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, () => this.answerArrived())
+    this.outbox.got(got)
+    if (entry.message === null) queue.index.await(entry, got)
     if (noAck) queue.settle(entry)
     else {
       queue.hold(entry)
       this.unacked.push(deliveryTag, entry, queue, null)
     }
-    const redelivered = entry.deliveryCount > 1
-    return { type: 'basic.get-ok', deliveryTag, redelivered, message: entry.message, messageCount: queue.readyCount }
   }
 
   /** A consumer is gone from this channel; a queue that was waiting for its last one to leave goes with it. */
@@ -485,6 +485,16 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     this.closed = true
     this.outbox.failed(id, error)
     this.parts.tick.touch(this)
+  }
+
+  private answerArrived(): void {
+    if (!this.outbox.isEmpty) this.said()
+  }
+
+  /** What basic.get took cannot be read; the message stays on disk, unacknowledged. */
+  private giveUp(id: number): void {
+    this.outbox.clear()
+    if (!this.closed) this.fail(id, new BrokerError('INTERNAL_ERROR', 'the message cannot be read from the disk'))
   }
 
   private lookForDeliveries(): void {

@@ -1,10 +1,13 @@
 /**
  * What can be wrong with a message before anybody routes it. What Leveret does not do yet is refused with the reason: a
- * message that asks to expire must not live on silently.
+ * message that asks for copies must not go without them silently.
  */
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
+
+/** Ten years, as in RabbitMQ. */
+const expirationMsMax = 315_360_000_000
 
 /** Throws PRECONDITION_FAILED. `user` is who logged in; null for the host process, which may speak for anybody. */
 export function checkMessage(message: Message, user: string | null): void {
@@ -15,8 +18,16 @@ export function checkMessage(message: Message, user: string | null): void {
     throw refused(`the routing key has ${size} bytes, at most ${limits.nameBytesMax} fit`)
   }
   if (message.namesUser) checkUser(message, user)
-  if (message.expires) throw refused('message expiration is not supported by Leveret yet')
+  if (message.expires) expirationMs(message)
   if (message.mayCopy) checkCopies(message)
+}
+
+/** How long the message says it may wait, in ms. Throws PRECONDITION_FAILED if it says nothing that makes sense. */
+export function expirationMs(message: Message): number {
+  const text = message.decodeProperties().expiration ?? ''
+  const ms = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN
+  if (ms <= expirationMsMax) return ms
+  throw refused(`invalid expiration '${text}': a number of milliseconds from 0 to ${expirationMsMax} is wanted`)
 }
 
 function checkUser(message: Message, user: string | null): void {

@@ -236,6 +236,10 @@ function liveInFrames(store: ControlledStore): Set<number> {
   for (const line of store.frames.flat()) {
     const [what, , , ...rest] = line.split(' ')
     if (what === 'publish') for (const route of rest) live.add(Number(route.split(':')[1]))
+    if (what === 'purged') {
+      const [below, , ...held] = rest.map(Number)
+      for (const sequence of live) if (sequence < Number(below) && !held.includes(sequence)) live.delete(sequence)
+    }
     if (what !== 'settled') continue
     const ranges = line.split(' ').slice(2).map(Number)
     for (let at = 0; at < ranges.length; at += 2) {

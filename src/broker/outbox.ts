@@ -1,19 +1,62 @@
 /**
  * What a channel has to say besides deliveries and confirms, in the order it must be said. An answer that waits for its
  * frame to be durable holds those behind it, and holds deliveries too: consume-ok comes before the first delivery, a
- * return before its confirm.
+ * return before its confirm. So does the answer to basic.get whose message is still being read.
  */
 import { Deque } from '../lib/deque.ts'
 import type { ChannelEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import type { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
+import type { AwaitingMessage, Entry } from '../store/entry.ts'
 
 type Item =
   | { readonly type: 'reply'; readonly lsn: number; readonly id: number; readonly reply: Reply }
+  | Got
   | { readonly type: 'returned'; readonly lsn: 0; readonly message: Message }
   | { readonly type: 'cancelled'; readonly lsn: 0; readonly consumerTag: string }
   | { readonly type: 'failed'; readonly lsn: 0; readonly id: number; readonly error: BrokerError }
+
+/** The answer to basic.get: it belongs to whoever asked, even if the entry has gone back to its queue meanwhile. */
+export class Got implements AwaitingMessage {
+  readonly type = 'got' as const
+  readonly lsn = 0
+  readonly id: number
+  readonly deliveryTag: number
+  readonly redelivered: boolean
+  readonly messageCount: number
+  message: Message | null
+  isLost = false
+  next: AwaitingMessage | null = null
+  private readonly told: () => void
+
+  /** `told` is called when the message is there, or cannot be read. */
+  constructor(
+    id: number,
+    deliveryTag: number,
+    redelivered: boolean,
+    messageCount: number,
+    entry: Entry,
+    told: () => void,
+  ) {
+    this.id = id
+    this.deliveryTag = deliveryTag
+    this.redelivered = redelivered
+    this.messageCount = messageCount
+    this.message = entry.message
+    this.told = told
+  }
+
+  arrived(message: Message): void {
+    this.message = message
+    this.told()
+  }
+
+  lost(): void {
+    this.isLost = true
+    this.told()
+  }
+}
 
 export class Outbox {
   private readonly items = new Deque<Item>()
@@ -25,6 +68,17 @@ export class Outbox {
   /** The reply to command `id`, to be given when the frame `lsn` is durable; 0 = at the end of this turn. */
   reply(id: number, reply: Reply, lsn: number): void {
     this.items.push({ type: 'reply', lsn, id, reply })
+  }
+
+  /** The answer to basic.get, to be given when its message is there. */
+  got(answer: Got): void {
+    this.items.push(answer)
+  }
+
+  /** The command whose message, due next, cannot be read; -1 if there is none. */
+  get lostId(): number {
+    const item = this.items.peek()
+    return item !== undefined && item.type === 'got' && item.isLost ? item.id : -1
   }
 
   returned(message: Message): void {
@@ -47,8 +101,12 @@ export class Outbox {
   drain(events: ChannelEvents, durableLsn: number): boolean {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
       if (item.lsn > durableLsn) return false
+      if (item.type === 'got' && item.message === null) return false
       this.items.shift()
       switch (item.type) {
+        case 'got':
+          events.replied(item.id, gotReply(item))
+          break
         case 'reply':
           events.replied(item.id, item.reply)
           break
@@ -64,4 +122,8 @@ export class Outbox {
     }
     return true
   }
+}
+
+function gotReply({ deliveryTag, redelivered, message, messageCount }: Got): Reply {
+  return { type: 'basic.get-ok', deliveryTag, redelivered, message: message as Message, messageCount }
 }

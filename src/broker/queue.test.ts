@@ -113,6 +113,7 @@ describe('a queue', () => {
         redelivered: 1,
         settled: 3,
         settledBytes: 3,
+        expired: 0,
       },
     })
   })

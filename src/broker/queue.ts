@@ -2,16 +2,16 @@
  * A queue: ready entries in order, consumers in turn. It decides who gets what; its index remembers.
  *
  * A message arrives with `accept`, which only marks the queue; `dispatch` at the end of the turn hands out what consumers
- * have credit for. What stays behind is copied out of the socket's chunk into the queue's slab.
+ * have credit for. What stays behind is copied out of the socket's chunk, or is read again when its turn comes.
  */
-
-import { Slab } from '../lib/slab.ts'
 import type { QueueCounters } from '../model/command.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
-import type { QueueIndex } from '../store/queue-index.ts'
-import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
+import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
+import { queueTraits } from './arguments.ts'
+import type { ExpiringQueue, Expiry } from './expiry.ts'
+import { expirationMs } from './message-check.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 
 /** A consumer, as its queue sees it. */
@@ -30,7 +30,7 @@ export interface QueueOwner {
   readonly exclusiveQueues: Set<Queue>
 }
 
-export class Queue implements TickedQueue {
+export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   readonly kindOfThing = 'queue' as const
   readonly id: number
   readonly name: string
@@ -49,22 +49,22 @@ export class Queue implements TickedQueue {
     redelivered: 0,
     settled: 0,
     settledBytes: 0,
+    expired: 0,
   }
   unackedCount = 0
+  wakesAtMs: number = Number.POSITIVE_INFINITY
   deleted = false
   routeMark = 0
   /** In the tick's list of queues to dispatch. */
   marked = false
   private readonly tick: Tick
-  private readonly memory: ResidentMemory
-  private readonly slab = new Slab()
+  private readonly expiry: Expiry
+  private readonly messageTtlMs: number
   private nextConsumer = 0
-  /** Entries at the end of the ready ring whose content is still where the network put it. */
-  private newcomers = 0
 
   constructor(
     tick: Tick,
-    memory: ResidentMemory,
+    expiry: Expiry,
     id: number,
     name: string,
     durable: boolean,
@@ -73,57 +73,76 @@ export class Queue implements TickedQueue {
     index: QueueIndex,
   ) {
     this.tick = tick
-    this.memory = memory
+    this.expiry = expiry
     this.id = id
     this.name = name
     this.durable = durable
     this.autoDelete = autoDelete
     this.arguments = table
     this.index = index
-    index.forEachReady((entry) => {
-      memory.bytes += entry.message.contentBytes + entryOverheadBytes
-    })
+    index.owner = this
+    const { maxPriority, messageTtlMs } = queueTraits(table)
+    this.messageTtlMs = messageTtlMs
+    index.usePriorities(maxPriority)
+    // What recovery brought may have expired meanwhile.
+    if (index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY) tick.markQueue(this)
   }
 
   get readyCount(): number {
     return this.index.readyCount
   }
 
-  /** Takes a message in and returns the sequence it got. */
-  accept(message: Message, logged: boolean): number {
-    const entry = this.index.push(message, logged)
-    this.newcomers++
-    this.memory.bytes += message.contentBytes + entryOverheadBytes
+  /** Takes a message in and returns its entry. */
+  accept(message: Message, logged: boolean): Entry {
+    const entry = this.index.push(message, logged, this.expiryOf(message))
     const { counters } = this
     counters.published++
     counters.publishedBytes += message.bodyEnd - message.bodyStart
     if (!this.marked) this.tick.markQueue(this)
-    return entry.sequence
+    return entry
   }
 
   /** Hands out at most `budget` messages; true if consumers could take more. */
   dispatch(budget: number): boolean {
+    const { index } = this
+    if (index.mayExpire) this.dropExpired(this.tick.nowMs - 1)
     let left = budget
     let more = false
-    while (this.index.readyCount > 0) {
+    let isWanted = false
+    while (index.readyCount > 0) {
       const consumer = this.takeTurn()
       if (consumer === null) break
+      isWanted = true
       if (left-- === 0) {
         // Its turn comes when the hand-out goes on.
         this.nextConsumer--
         more = true
         break
       }
-      const entry = this.index.shift() as Entry
+      const entry = index.takeReady()
+      if (entry === null) {
+        // Its message is being read: `loaded` looks again. Nobody gets a later one first.
+        this.nextConsumer--
+        break
+      }
       this.handOver(entry, consumer)
     }
-    this.keepNewcomers()
+    // What may wait no time at all had its chance.
+    if (index.mayExpire) this.watchExpiry()
+    index.settleNewcomers()
+    if (isWanted) index.readAhead()
     return more
   }
 
-  /** The first ready entry, for basic.get; the caller keeps it or settles it. */
+  /** From the index: messages that were asked for are there. */
+  loaded(): void {
+    if (this.consumers.length > 0) this.creditReturned()
+  }
+
+  /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
-    const entry = this.index.shift()
+    if (this.index.mayExpire) this.dropExpired(this.tick.nowMs)
+    const entry = this.index.take()
     if (entry === undefined) return undefined
     this.countDelivery(entry)
     return entry
@@ -131,7 +150,7 @@ export class Queue implements TickedQueue {
 
   /** The caller of `take` keeps the entry until it is settled or requeued. */
   hold(entry: Entry): void {
-    if (!entry.message.owned) entry.message.keepIn(this.slab)
+    this.index.held(entry)
     this.unackedCount++
   }
 
@@ -139,7 +158,7 @@ export class Queue implements TickedQueue {
   requeue(entry: Entry): void {
     this.unackedCount--
     if (this.deleted) {
-      this.forget(entry)
+      this.index.settle(entry)
       return
     }
     this.index.requeue(entry)
@@ -152,14 +171,16 @@ export class Queue implements TickedQueue {
     this.settle(entry)
   }
 
+  /** From the timer: the first message has expired. */
+  wake(): void {
+    if (!this.marked && !this.deleted) this.tick.markQueue(this)
+  }
+
   /** Removes every ready entry and returns how many there were. */
   purge(): number {
-    let count = 0
-    for (let entry = this.index.shift(); entry !== undefined; entry = this.index.shift()) {
-      this.forget(entry)
-      count++
-    }
-    this.newcomers = 0
+    const count = this.index.purge()
+    // The record must be written although nothing else happens.
+    if (count > 0) this.tick.schedule()
     return count
   }
 
@@ -192,14 +213,37 @@ export class Queue implements TickedQueue {
     return null
   }
 
+  /** When the message expires here, in ms since 1970; 0 = never. */
+  private expiryOf(message: Message): number {
+    let ttlMs = this.messageTtlMs
+    if (message.expires) ttlMs = Math.min(ttlMs, expirationMs(message))
+    return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.max(1, this.tick.nowMs + ttlMs)
+  }
+
+  /** Removes first entries that had expired by then: at the head alone, as RabbitMQ does. */
+  private dropExpired(byMs: number): void {
+    for (let entry = this.index.takeExpired(byMs); entry !== undefined; entry = this.index.takeExpired(byMs)) {
+      this.counters.expired++
+      this.index.settle(entry)
+    }
+  }
+
+  private watchExpiry(): void {
+    this.dropExpired(this.tick.nowMs)
+    const nextMs = this.index.nextExpiryMs
+    if (nextMs < Number.POSITIVE_INFINITY) this.expiry.watch(this, nextMs)
+  }
+
   private handOver(entry: Entry, consumer: Subscriber): void {
     const redelivered = this.countDelivery(entry)
-    if (consumer.noAck) this.settle(entry)
-    else {
-      if (!entry.message.owned) entry.message.keepIn(this.slab)
-      this.unackedCount++
+    if (consumer.noAck) {
+      this.settle(entry)
+      consumer.take(entry, redelivered)
+      return
     }
+    this.unackedCount++
     consumer.take(entry, redelivered)
+    this.index.held(entry)
   }
 
   private countDelivery(entry: Entry): boolean {
@@ -209,28 +253,13 @@ export class Queue implements TickedQueue {
       return true
     }
     counters.delivered++
-    counters.deliveredBytes += entry.message.bodyEnd - entry.message.bodyStart
+    counters.deliveredBytes += entry.bodyBytes
     return false
   }
 
   settle(entry: Entry): void {
     this.counters.settled++
-    this.counters.settledBytes += entry.message.bodyEnd - entry.message.bodyStart
-    this.forget(entry)
-  }
-
-  private forget(entry: Entry): void {
-    this.memory.bytes -= entry.message.contentBytes + entryOverheadBytes
+    this.counters.settledBytes += entry.bodyBytes
     this.index.settle(entry)
-  }
-
-  /** Copies what came in this turn and stays out of the network's chunks. */
-  private keepNewcomers(): void {
-    for (let behind = 0; behind < this.newcomers; behind++) {
-      const entry = this.index.newestReady(behind)
-      if (entry === undefined) break
-      if (!entry.message.owned) entry.message.keepIn(this.slab)
-    }
-    this.newcomers = 0
   }
 }

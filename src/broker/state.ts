@@ -7,8 +7,8 @@ import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
 import { bindingIdentity, makeBinding } from './binding.ts'
 import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
+import type { Expiry } from './expiry.ts'
 import { Queue } from './queue.ts'
-import type { ResidentMemory } from './resident-memory.ts'
 import type { Tick } from './tick.ts'
 import { VirtualHost } from './virtual-host.ts'
 
@@ -18,12 +18,12 @@ export class State {
   nextQueueId = 1
   private readonly store: Store
   private readonly tick: Tick
-  private readonly memory: ResidentMemory
+  private readonly expiry: Expiry
 
-  constructor(store: Store, tick: Tick, memory: ResidentMemory) {
+  constructor(store: Store, tick: Tick, expiry: Expiry) {
     this.store = store
     this.tick = tick
-    this.memory = memory
+    this.expiry = expiry
   }
 
   apply(record: TopologyRecord): void {
@@ -49,7 +49,7 @@ export class State {
       case 'queue-declared': {
         const { name, queueId, durable, autoDelete } = record
         const index = this.store.queueIndex(queueId, durable)
-        const queue = new Queue(this.tick, this.memory, queueId, name, durable, autoDelete, record.arguments, index)
+        const queue = new Queue(this.tick, this.expiry, queueId, name, durable, autoDelete, record.arguments, index)
         host.queues.set(name, queue)
         this.queuesById.set(queueId, queue)
         if (queueId >= this.nextQueueId) this.nextQueueId = queueId + 1
@@ -118,7 +118,7 @@ export class State {
     assert(queue !== undefined, 'a queue that is deleted exists')
     queue.deleted = true
     unbindAllTo(host, queue)
-    queue.purge()
+    queue.index.drop()
     this.store.dropIndex(queue.id)
     host.queues.delete(name)
     this.queuesById.delete(queue.id)

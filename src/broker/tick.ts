@@ -41,6 +41,8 @@ export class Tick {
   private dispatching: TickedQueue[] = []
   /** Channels with something that waits for the disk. */
   private readonly waiting: TickedChannel[] = []
+  /** Real time, read once in a turn; 0: not read yet. */
+  private turnMs = 0
   private readonly runLater: () => void
   private readonly ended: () => void
   private stopped = false
@@ -55,6 +57,12 @@ export class Tick {
       this.scheduled = false
       if (!this.stopped) this.run()
     }
+  }
+
+  /** Real time in ms since 1970, the same throughout a turn. */
+  get nowMs(): number {
+    if (this.turnMs === 0) this.turnMs = this.clock.realtimeMs()
+    return this.turnMs
   }
 
   /** Sees to it that the end of this turn comes. */
@@ -113,6 +121,7 @@ export class Tick {
     for (const channel of touched) channel.flush()
     touched.length = 0
     this.ended()
+    this.turnMs = 0
   }
 
   private dispatchQueues(): void {

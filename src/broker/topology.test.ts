@@ -84,14 +84,12 @@ describe('queue.declare', () => {
   })
 
   test.each([
-    'x-message-ttl',
     'x-expires',
     'x-max-length',
     'x-max-length-bytes',
     'x-overflow',
     'x-dead-letter-exchange',
     'x-dead-letter-routing-key',
-    'x-max-priority',
     'x-single-active-consumer',
     'x-delivery-limit',
   ])('refuses %s with the reason, rather than forget it', async (name) => {

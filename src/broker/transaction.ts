@@ -5,7 +5,7 @@
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
-import { entryOverheadBytes } from './resident-memory.ts'
+import { entryOverheadBytes } from '../store/resident-memory.ts'
 
 export interface Settlement {
   readonly tag: number

@@ -44,6 +44,7 @@ export const zeroCounters: Readonly<QueueCounters> = {
   redelivered: 0,
   settled: 0,
   settledBytes: 0,
+  expired: 0,
 }
 
 export class Sampler {

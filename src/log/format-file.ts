@@ -17,33 +17,49 @@ import { formatUnsupported, storageCorrupt } from './log-error.ts'
 import { formatMajor, formatMinor } from './segment.ts'
 import { readSmallFile, replaceSmallFile } from './small-file.ts'
 
+/** The state before some segment is in checkpoints (folder ckpt/) alone. */
+export const incompatCheckpoints = 1
+
 export interface Format {
   readonly uuid: string
+  readonly incompat: number
   /** There is no segment yet. */
   readonly isNew: boolean
 }
 
-const knownBits = { ro_compat: 0, incompat: 0 } as const
+const knownBits = { ro_compat: 0, incompat: incompatCheckpoints } as const
 
 /** Reads FORMAT, or writes it if the folder is empty. */
 export async function openFormat(platform: Platform, directory: string, hasSegments: boolean): Promise<Format> {
   const path = `${directory}/FORMAT`
   const text = await readSmallFile(platform.disk, path)
   if (text !== null) {
-    const uuid = parseFormat(path, text)
+    const { uuid, incompat } = parseFormat(path, text)
     // Who wrote it may have died before its name was durable, and the first segment must not outlive it.
     if (!hasSegments) await platform.disk.syncDirectory(directory)
-    return { uuid, isNew: !hasSegments }
+    return { uuid, incompat, isNew: !hasSegments }
   }
   if (hasSegments) throw storageCorrupt(path, 0, 'the file is missing, but there are segments')
   const uuid = makeUuid(platform)
-  const lines = `leveret\nformat ${formatMajor}.${formatMinor}\ncompat 0\nro_compat 0\nincompat 0\nuuid ${uuid}\n`
-  await replaceSmallFile(platform.disk, path, `${lines}crc ${crcText(lines)}\n`)
-  await platform.disk.syncDirectory(directory)
-  return { uuid, isNew: true }
+  await writeFormat(platform, directory, uuid, 0)
+  return { uuid, incompat: 0, isNew: true }
 }
 
-function parseFormat(path: string, text: string): string {
+/** Writes FORMAT anew, for a folder whose content needs the bits `incompat` from now on. */
+export async function writeFormat(
+  platform: Platform,
+  directory: string,
+  uuid: string,
+  incompat: number,
+): Promise<void> {
+  const version = `${formatMajor}.${formatMinor}`
+  const bits = incompat.toString(16)
+  const lines = `leveret\nformat ${version}\ncompat 0\nro_compat 0\nincompat ${bits}\nuuid ${uuid}\n`
+  await replaceSmallFile(platform.disk, `${directory}/FORMAT`, `${lines}crc ${crcText(lines)}\n`)
+  await platform.disk.syncDirectory(directory)
+}
+
+function parseFormat(path: string, text: string): { uuid: string; incompat: number } {
   const lines = text.split('\n')
   if (lines[0] !== 'leveret') throw storageCorrupt(path, 0, 'it does not begin with the line "leveret"')
   const fields = new Map<string, string>()
@@ -65,7 +81,7 @@ function parseFormat(path: string, text: string): string {
     const bits = Number.parseInt(fields.get(name) ?? '0', 16)
     if ((bits & ~known) !== 0) throw formatUnsupported(path, written, `${name} bits ${bits.toString(16)}`)
   }
-  return fields.get('uuid') ?? ''
+  return { uuid: fields.get('uuid') ?? '', incompat: Number.parseInt(fields.get('incompat') ?? '0', 16) }
 }
 
 function crcText(text: string): string {

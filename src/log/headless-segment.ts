@@ -20,6 +20,7 @@ export async function isUnborn(
 
 /** The LSN of the first frame if one with the next number seems to follow it, else 0. Without the salt, no checksums. */
 async function firstSyncedLsn(headless: FoundSegment, reader: SegmentReader): Promise<number> {
+  if (headless.file === null) return 0
   reader.begin(headless.file, headless.fileBytes)
   const first = await reader.load(framesStart, frameHeaderBytes)
   if (first === -1 || !hasFrameMagic(reader.buffer, first)) return 0

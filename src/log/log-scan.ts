@@ -4,6 +4,7 @@ import { frameBytes, frameCrc, frameLsn } from './frame.ts'
 import { findFault, loadFrame } from './frame-check.ts'
 import type { FrameDelivery } from './frame-delivery.ts'
 import { findFrame, isTorn } from './frame-search.ts'
+import type { LogStart } from './log-start.ts'
 import type { Salvage } from './salvage.ts'
 import { framesStart } from './segment.ts'
 import type { SegmentDamage } from './segment-damage.ts'
@@ -29,6 +30,7 @@ export class LogScan {
   private readonly unproven: UnprovenFrames
   private readonly damage: SegmentDamage
   private readonly salvage: Salvage
+  private readonly start: LogStart | null
 
   constructor(
     list: readonly FoundSegment[],
@@ -38,6 +40,7 @@ export class LogScan {
     unproven: UnprovenFrames,
     damage: SegmentDamage,
     salvage: Salvage,
+    start: LogStart | null,
   ) {
     this.list = list
     this.reader = reader
@@ -46,20 +49,37 @@ export class LogScan {
     this.unproven = unproven
     this.damage = damage
     this.salvage = salvage
+    this.start = start
   }
 
   async run(): Promise<void> {
     for (let index = 0; index < this.list.length; index++) {
       this.endBytes = await this.scan(index)
     }
+    await this.judgeEnd()
     this.unproven.release()
+  }
+
+  /** A checkpoint may know of frames that are gone without a trace: of a file that ends where a frame does. */
+  private async judgeEnd(): Promise<void> {
+    const { start, list, lsnNext } = this
+    const last = list.at(-1)
+    if (start === null || this.torn !== null || last === undefined || last.isKnown) return
+    if (lsnNext > start.syncedLsn) return
+    await this.damage.note(
+      list.length - 1,
+      this.endBytes,
+      0,
+      `frame ${start.syncedLsn} was there at the last checkpoint`,
+    )
   }
 
   /** Reads one segment; returns where it ends. */
   private async scan(index: number): Promise<number> {
     const { reader, watermarks } = this
     const found = this.list[index] as FoundSegment
-    const { segment } = found
+    const { segment, file } = found
+    if (found.isKnown || file === null) return segment.bytes
     const next = this.list[index + 1]
     const follower = next !== undefined && !next.isUnreadable && next.segment.previousId === segment.id ? next : null
     const isLast = next === undefined
@@ -71,11 +91,22 @@ export class LogScan {
     const sealedBytes = follower === null ? found.fileBytes : follower.segment.previousBytes
     const limit = Math.min(sealedBytes, found.fileBytes)
     if (isLast) this.delivery.provenFrames = 0
-    reader.begin(found.file, found.fileBytes)
+    reader.begin(file, found.fileBytes)
 
     let offset = framesStart
     let lsn = segment.firstLsn
     let isChained = true
+    const { start } = this
+    // Where it would begin with the first frame the header says all that is needed, even if another took its place since.
+    if (start !== null && start.segments.at(-1)?.id === segment.id && start.offset > framesStart) {
+      offset = start.offset
+      lsn = start.lsn + 1
+      segment.lastCrc = start.crc
+      if (isLast) this.delivery.provenFrames = 1
+      if (offset > limit) {
+        await this.damage.note(index, limit, 0, `it was ${offset} bytes long at the last checkpoint`)
+      }
+    }
     while (offset < limit) {
       const at = await loadFrame(reader, offset, limit)
       const fault = findFault(reader.buffer, at, segment, offset, limit, isChained ? lsn : null)

@@ -1,4 +1,5 @@
 /** The folder quarantine/: what opening a log takes out of it is put there, for people to look at. */
+import { assert } from '../lib/assert.ts'
 import type { Disk } from '../platform/disk.ts'
 import type { FoundSegment } from './found-segments.ts'
 import { segmentName } from './segment.ts'
@@ -39,7 +40,8 @@ export class Quarantine {
   /** The salt in the name makes a second recovery after a crash replace this very copy, and no other. */
   async copyAside(found: FoundSegment, from: number, to: number, why: 'torn' | 'damaged'): Promise<void> {
     const { disk } = this
-    const { segment } = found
+    const { segment, file } = found
+    assert(file !== null, 'what is copied was read')
     const name = `${segmentName(segment.id)}.${segment.salt.toString('hex')}.${from}.${why}`
     const temporary = `${this.quarantineDirectory}/${name}.tmp`
     await removeIfThere(disk, temporary)
@@ -47,7 +49,7 @@ export class Quarantine {
     try {
       const buffer = Buffer.allocUnsafeSlow(Math.min(copyBytesMax, to - from))
       for (let offset = from; offset < to; ) {
-        const bytes = await found.file.read(buffer, 0, Math.min(buffer.length, to - offset), offset)
+        const bytes = await file.read(buffer, 0, Math.min(buffer.length, to - offset), offset)
         if (bytes === 0) break
         await copy.write(buffer, 0, bytes, offset - from)
         offset += bytes

@@ -1,7 +1,7 @@
 /**
  * What opening a log does before anything is appended to it.
  *
- * It reads the segments in order and gives every record of every whole, valid frame to the sink. Three things need care:
+ * It reads the segments in order and gives every record of every whole, valid frame to the sink. Four things need care:
  *
  * - **Where does the log end?** At the first frame that is not valid, number n. Let S be the highest synced LSN in any
  *   valid frame header: what was once known to be durable. n > S and nothing valid behind it: the frame was being
@@ -11,6 +11,7 @@
  * - **Which frames are durable?** Those up to S. A later one was found in the page cache, perhaps after a failed sync, and
  *   may vanish with the next power cut although somebody acted on it. It is written again, into a new segment that is
  *   synced before it gets its name, and only then given to the sink. See `unproven-frames.ts`, `fresh-segment.ts`.
+ * - **Where does reading begin?** At the first frame there is, or where a checkpoint says. See `log-start.ts`.
  * - **May a segment be missing?** Only if the newest RETAINED record does not list it. See `retention.ts`.
  *
  * Nothing is changed before the whole log was judged; each change is one that a second recovery would make again.
@@ -23,6 +24,7 @@ import { FrameDelivery, type RecoverySink } from './frame-delivery.ts'
 import { createSegment, planFirst, planReplacement, planSuccessor } from './fresh-segment.ts'
 import { isUnborn } from './headless-segment.ts'
 import { LogScan } from './log-scan.ts'
+import type { LogStart } from './log-start.ts'
 import { Quarantine } from './quarantine.ts'
 import { emptyReport, type RecoveryReport } from './recovery-report.ts'
 import { Retention } from './retention.ts'
@@ -51,10 +53,12 @@ export async function recover(
   directory: string,
   salvage: boolean,
   sink: RecoverySink,
+  start: LogStart | null,
+  needsStart: boolean,
 ): Promise<Recovered> {
   const found = new FoundSegments(platform.disk, `${directory}/log`)
   try {
-    return await new Recovery(platform, directory, salvage, sink, found).run()
+    return await new Recovery(platform, directory, salvage, sink, found, start, needsStart).run()
   } finally {
     await found.close()
   }
@@ -74,8 +78,20 @@ class Recovery {
   private readonly delivery: FrameDelivery
   private readonly unproven: UnprovenFrames
   private readonly scan: LogScan
+  private readonly start: LogStart | null
+  private readonly needsStart: boolean
 
-  constructor(platform: Platform, directory: string, salvage: boolean, sink: RecoverySink, found: FoundSegments) {
+  constructor(
+    platform: Platform,
+    directory: string,
+    salvage: boolean,
+    sink: RecoverySink,
+    found: FoundSegments,
+    start: LogStart | null,
+    needsStart: boolean,
+  ) {
+    this.start = start
+    this.needsStart = needsStart
     const { reader, watermarks, retention } = this
     this.platform = platform
     this.logDirectory = `${directory}/log`
@@ -93,13 +109,16 @@ class Recovery {
       this.unproven,
       new SegmentDamage(found.list, retention, this.damages, this.quarantine),
       new Salvage(reader, this.delivery, platform.clock),
+      start,
     )
   }
 
   async run(): Promise<Recovered> {
     const { platform, found, watermarks, report } = this
     const startMs = platform.clock.monotonicMs()
-    await found.find(watermarks, report.notes)
+    this.begin()
+    await found.find(watermarks, report.notes, this.start)
+    this.judgeCompleteness()
     report.segments = found.list.length
     await this.scan.run()
 
@@ -122,6 +141,26 @@ class Recovery {
     report.bytes = this.reader.bytesRead
     report.durationMs = platform.clock.monotonicMs() - startMs
     return { segments, lastLsn: watermarks.usedLsn, report }
+  }
+
+  private begin(): void {
+    const { start, watermarks, retention } = this
+    if (start === null) return
+    watermarks.noteUsed(start.syncedLsn)
+    watermarks.noteSynced(start.syncedLsn)
+    retention.begin(start.segments)
+  }
+
+  /** Where checkpoints were made, what segments that are gone said is in them alone: without one nothing may be missing. */
+  private judgeCompleteness(): void {
+    if (this.start !== null || !this.needsStart) return
+    let previousId = 0
+    for (const { segment, isUnreadable } of this.found.list) {
+      if (!isUnreadable && segment.previousId !== previousId) {
+        this.damages.note(segment.path, 0, 0, 'what the log said before it is in checkpoints, and none can be read')
+      }
+      previousId = segment.id
+    }
   }
 
   /** Returns the segments that are only there because a crash came first. */

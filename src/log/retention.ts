@@ -12,6 +12,7 @@ import {
   recordHeaderBytes,
   recordTypeRetained,
 } from './frame.ts'
+import type { SegmentFacts } from './log-start.ts'
 import { framesStart, segmentName } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 
@@ -24,6 +25,15 @@ export class Retention {
   /** By id; null until there is a record. */
   private retained: Map<number, RetainedEntry> | null = null
   private idMax = 0
+
+  /** Takes the list of whoever knows all that was before. The last segment goes on. */
+  begin(segments: readonly SegmentFacts[]): void {
+    const last = segments.at(-1)
+    this.idMax = last?.id ?? 0
+    this.retained = new Map(
+      segments.map(({ id, bytes, lastCrc }) => [id, { bytes: id === this.idMax ? 0 : bytes, lastCrc }]),
+    )
+  }
 
   /** Takes the list in the payload of a RETAINED record, which is newer than all before. */
   note(buffer: Buffer, start: number, end: number): void {
@@ -78,7 +88,7 @@ export class Retention {
     const reader = new SegmentReader()
     let isGivenUp = this.isGivenUp(id)
     for (const { segment, file, fileBytes, isUnreadable } of later) {
-      if (isUnreadable) continue
+      if (isUnreadable || file === null) continue
       reader.begin(file, fileBytes)
       let offset = framesStart
       for (;;) {

@@ -9,7 +9,7 @@
  *      0  8  magic 'LEVERET\n'                               40  8  sealed length of the previous segment
  *      8  2  format major                                    48  4  header CRC of the last frame before this segment
  *     10  2  format minor                                    52  4  key id (0: not encrypted)
- *     12  4  flags (0)                                       56  2  checksum algorithm (1 = CRC-32 of zlib)
+ *     12  4  flags (0; 2 = cold)                             56  2  checksum algorithm (1 = CRC-32 of zlib)
  *     16  4  id                                              58  2  ids left out between the previous segment and this
  *     20  4  epoch: how often the folder was opened          60  4  CRC of bytes 0..59
  *     24  8  LSN of the first frame
@@ -59,6 +59,10 @@ export class Segment {
   readonly path: string
   /** References into this segment, counted by the caller alone. */
   live = 0
+  /** How many there ever were, as far as anybody knows. */
+  references = 0
+  /** Only checkpoints from this number on do without it, although nothing in it lives: its records were copied. */
+  neededBefore = 0
   /** How far the file is known to be durable; for a sealed segment its length. */
   bytes: number = framesStart
   /** A successor is durable: nothing is added any more. */
@@ -84,9 +88,9 @@ export class Segment {
   /** Creating it was tried and failed: a file may be in the way. */
   mayExist = false
 
-  constructor(directory: string, header: SegmentHeader) {
+  constructor(directory: string, header: SegmentHeader, name: string = segmentName(header.id)) {
     this.id = header.id
-    this.path = `${directory}/${segmentName(header.id)}`
+    this.path = `${directory}/${name}`
     this.epoch = header.epoch
     this.salt = header.salt
     this.saltCrc = crc32(header.salt, 0, header.salt.length, 0)
@@ -133,12 +137,13 @@ export function segmentIdOf(name: string): number {
 }
 
 /** Writes both copies of the header into `target[0, 1024)`. */
-export function encodeSegmentHeader(segment: Segment, target: Buffer): void {
+export function encodeSegmentHeader(segment: Segment, target: Buffer, flags = 0): void {
   assert(target.length >= framesStart, 'both copies of the header fit')
   target.fill(0, 0, framesStart)
   magic.copy(target, 0)
   target.writeUInt16LE(formatMajor, 8)
   target.writeUInt16LE(formatMinor, 10)
+  target.writeUInt32LE(flags, 12)
   target.writeUInt32LE(segment.id, 16)
   target.writeUInt32LE(segment.epoch, 20)
   writeU64(target, segment.firstLsn, 24)

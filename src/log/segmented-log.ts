@@ -21,8 +21,9 @@ import { crc32 } from '../lib/crc32.ts'
 import type { DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
 import { Batch } from './batch.ts'
+import { isColdId } from './cold-segment.ts'
 import { FolderLock } from './folder-lock.ts'
-import { openFormat } from './format-file.ts'
+import { type Format, incompatCheckpoints, openFormat, writeFormat } from './format-file.ts'
 import {
   frameHeaderBytes,
   recordFlagCritical,
@@ -31,8 +32,10 @@ import {
   recordTypeSynced,
 } from './frame.ts'
 import { LogError, storageFailed } from './log-error.ts'
+import { factsOf, type LogStart } from './log-start.ts'
 import { type Recovered, type RecoveryReport, type RecoverySink, recover } from './recovery.ts'
 import { encodeSegmentHeader, framesStart, Segment, segmentIdOf } from './segment.ts'
+import { SegmentFiles } from './segment-files.ts'
 import { isErrorCode, isSystemError, removeIfThere } from './small-file.ts'
 
 export interface LogOptions {
@@ -75,9 +78,14 @@ export class SegmentedLog {
   private readonly options: LogOptions
   private readonly events: LogEvents
   private readonly lock: FolderLock
+  private format: Format
   private readonly headerBuffer: Buffer = Buffer.alloc(framesStart)
+  private readonly readers: SegmentFiles
+  /** See `findUnwritten`; valid until something is appended or written. */
+  unwrittenBuffer: Buffer = this.headerBuffer
 
   private readonly all: Segment[]
+  private readonly cold = new Map<number, Segment>()
   /** The last durable segment; the open batch, or the one in flight, may belong to a later one. */
   private tail: Segment
   private open: Batch
@@ -97,6 +105,9 @@ export class SegmentedLog {
   private cancelRetry: (() => void) | null = null
   private cancelIdle: (() => void) | null = null
   private lastLandingMs = 0
+  /** Bytes that became durable since this log was opened, and batches of them that say something. */
+  landedBytes = 0
+  landings = 0
   /** SYNCED frames since the last other frame; syncedNever while this log has written nothing. */
   private syncedFrames = syncedNever
 
@@ -107,15 +118,18 @@ export class SegmentedLog {
     events: LogEvents,
     lock: FolderLock,
     recovered: Recovered,
+    format: Format,
   ) {
     const tail = recovered.segments.at(-1)
     assert(tail !== undefined, 'recovery begins a segment')
     this.platform = platform
+    this.readers = new SegmentFiles(platform.disk)
     this.directory = directory
     this.logDirectory = `${directory}/log`
     this.options = options
     this.events = events
     this.lock = lock
+    this.format = format
     this.recovery = recovered.report
     this.all = recovered.segments
     this.tail = tail
@@ -125,13 +139,17 @@ export class SegmentedLog {
     this.open.begin(tail, tail.bytes, recovered.lastLsn + 1)
   }
 
-  /** Locks the folder, reads what is there into `sink`, and begins a new segment. */
+  /**
+   * Locks the folder, reads what is there into `sink`, from where `findStart` says or from the beginning, and begins a new
+   * segment. Both are called with the folder locked.
+   */
   static async open(
     platform: Platform,
     directory: string,
     options: LogOptions,
     sink: RecoverySink,
     events: LogEvents,
+    findStart: () => Promise<LogStart | null> = async () => null,
   ): Promise<SegmentedLog> {
     const { disk } = platform
     let lock: FolderLock | null = null
@@ -148,8 +166,10 @@ export class SegmentedLog {
       )
       // The folder's own name, if this process may sync the folder above.
       if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})
-      recovered = await recover(platform, directory, options.salvage, sink)
-      const log = new SegmentedLog(platform, directory, options, events, lock, recovered)
+      const start = await findStart()
+      const needsStart = (format.incompat & incompatCheckpoints) !== 0
+      recovered = await recover(platform, directory, options.salvage, sink, start, needsStart)
+      const log = new SegmentedLog(platform, directory, options, events, lock, recovered, format)
       await lock.setEpoch(log.tail.epoch)
       return log
     } catch (error) {
@@ -184,6 +204,11 @@ export class SegmentedLog {
 
   get openRecords(): number {
     return this.open.recordCount + (this.retiring.length > 0 ? 1 : 0)
+  }
+
+  /** How many records of the caller's the open frame has. */
+  get openRecordCount(): number {
+    return this.open.recordCount
   }
 
   get durableLsn(): number {
@@ -276,6 +301,7 @@ export class SegmentedLog {
    * that segment is gone. `homeOffset` tells where in it.
    */
   homeSegment(segmentId: number, offset: number): Segment | null {
+    if (isColdId(segmentId)) return this.cold.get(segmentId) ?? null
     let id = segmentId
     let at = offset
     for (;;) {
@@ -287,6 +313,7 @@ export class SegmentedLog {
   }
 
   homeOffset(segmentId: number, offset: number): number {
+    if (isColdId(segmentId)) return offset
     let id = segmentId
     let at = offset
     for (;;) {
@@ -295,6 +322,72 @@ export class SegmentedLog {
       at += framesStart - next.previousBytes
       id++
     }
+  }
+
+  /** The segment with that id, if it is there. */
+  segmentOf(id: number): Segment | null {
+    return isColdId(id) ? (this.cold.get(id) ?? null) : this.findSegment(id)
+  }
+
+  /** A cold segment belongs to the log from now on. */
+  addCold(segment: Segment): void {
+    this.cold.set(segment.id, segment)
+  }
+
+  /** Nothing in a cold segment is needed any more: it is deleted, or with the next opening if that fails. */
+  removeCold(segment: Segment): void {
+    this.cold.delete(segment.id)
+    this.readers.forget(segment)
+    this.removing = this.removing.then(() => this.platform.disk.remove(segment.path).catch(() => {}))
+  }
+
+  get coldSegments(): Iterable<Segment> {
+    return this.cold.values()
+  }
+
+  /** A salt for a new cold segment. */
+  newSalt(): Buffer {
+    return this.makeSalt()
+  }
+
+  /** Reads from a segment what was written; as DiskFile.read. */
+  read(segment: Segment, buffer: Buffer, start: number, end: number, offset: number): Promise<number> {
+    return this.readers.read(segment, buffer, start, end, offset)
+  }
+
+  /**
+   * Where the record at `offset` of `segment` stands in `unwrittenBuffer`, if its frame is yet to be written or is being
+   * written; else -1: then it is in the file.
+   */
+  findUnwritten(segment: Segment, offset: number): number {
+    for (const batch of [this.open, this.flight]) {
+      if (batch === null || batch.segment !== segment || offset < batch.offset) continue
+      if (offset >= batch.offset + batch.usedBytes) continue
+      this.unwrittenBuffer = batch.buffer
+      return offset - batch.offset
+    }
+    return -1
+  }
+
+  /** Something beside the log failed without which it means nothing: nothing more becomes durable. */
+  abort(detail: string, cause: unknown): void {
+    if (this.failure === null) this.fail(storageFailed(this.directory, detail, cause))
+  }
+
+  /** Where a recovery may begin that knows all that was appended up to now. */
+  get start(): LogStart {
+    const { tail } = this
+    const segments = this.all.filter(({ id, isRetiring }) => id <= tail.id && !isRetiring).map(factsOf)
+    const lsn = this.durableLsnNow
+    return { segments, offset: tail.bytes, lsn, crc: tail.lastCrc, syncedLsn: lsn }
+  }
+
+  /** From now on a recovery may need such a start: versions that know of none must not open the folder. */
+  async needStart(): Promise<void> {
+    const { uuid, incompat, isNew } = this.format
+    if ((incompat & incompatCheckpoints) !== 0) return
+    await writeFormat(this.platform, this.directory, uuid, incompat | incompatCheckpoints)
+    this.format = { uuid, incompat: incompat | incompatCheckpoints, isNew }
   }
 
   setAddresses(addresses: readonly string[]): Promise<void> {
@@ -363,6 +456,7 @@ export class SegmentedLog {
   }
 
   private land(batch: Batch): void {
+    if (this.failure !== null) return
     const previous = this.tail
     const { segment } = batch
     segment.bytes = batch.offset + batch.usedBytes
@@ -373,6 +467,8 @@ export class SegmentedLog {
       this.removing = this.removing.then(() => this.closeFile(previous))
     }
     this.durableLsnNow = batch.lsn
+    this.landedBytes += batch.usedBytes
+    if (!batch.isSyncedOnly) this.landings++
     this.flight = null
     this.spare = batch
     this.syncedFrames = batch.isSyncedOnly ? Math.max(this.syncedFrames, 0) + 1 : 0
@@ -390,11 +486,14 @@ export class SegmentedLog {
 
   /** A write failed. */
   private stop(batch: Batch, error: Error): void {
+    if (this.failure !== null) return
     const from = batch.segment
     if (from === this.tail) {
       // What is durable of the segment stays; the frame moves to the id after it, which no other segment has.
       const home = this.planSegment(from.id + 1)
       home.movedFrom = from
+      // From now on addresses beyond the end of `from` mean this one.
+      home.follow(from, batch.lsn)
       from.isTrimmed = false
       batch.move(home, framesStart)
       if (this.open.segment === from) this.open.move(home, framesStart + batch.usedBytes)
@@ -489,7 +588,10 @@ export class SegmentedLog {
   }
 
   private deleteRetired(retired: readonly Segment[]): void {
-    for (const segment of retired) this.all.splice(this.all.indexOf(segment), 1)
+    for (const segment of retired) {
+      this.all.splice(this.all.indexOf(segment), 1)
+      this.readers.forget(segment)
+    }
     this.removing = this.removing.then(async () => {
       for (const segment of retired) await this.deleteFile(segment)
     })
@@ -566,8 +668,10 @@ export class SegmentedLog {
       }
       await this.removing
     } finally {
+      await this.flying
       this.refusal = storageFailed(this.directory, 'the log is closed', this.failure ?? 'nothing is appended to it')
       for (const segment of this.all) await segment.file?.close().catch(() => {})
+      await this.readers.close()
       await this.lock.release()
     }
     if (this.failure !== null) throw this.failure

@@ -110,6 +110,8 @@ export interface QueueCounters {
   /** Settlements: acknowledged, or removed by a consumer's reject. */
   settled: number
   settledBytes: number
+  /** Messages that waited longer than they may. */
+  expired: number
 }
 
 export interface QueueInfo {

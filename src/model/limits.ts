@@ -33,6 +33,17 @@ export const limits = {
   /** Acks wait so long for a publish to share its sync. */
   ackDelayMs: 100,
   segmentBytesMax: 67_108_864,
+  /** Messages kept in memory although they could be read from the log again, and what the objects around them take. */
+  windowBytesMax: 67_108_864,
+  /** Bytes of log that a restart reads at most, but for those written while a checkpoint is made; and the time between two. */
+  checkpointBytes: 67_108_864,
+  checkpointMs: 60_000,
+  /** Bytes that nobody needs in segments that somebody needs, before what lives is copied out of them; or half of that. */
+  deadBytesMax: 134_217_728,
+  /** So much a copy may take of what a disk can do. */
+  compactionBytesPerSecond: 33_554_432,
+  /** Pages of indexes in memory; at 2 bytes an entry they hold eight million. */
+  pageBytesMax: 16_777_216,
   /** One transaction is one frame of the log and waits in memory until it commits. */
   transactionBytesMax: 268_435_456,
   consumersPerChannelMax: 65_535,

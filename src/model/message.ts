@@ -9,9 +9,12 @@ import { copyRange } from '../lib/copy-range.ts'
 import type { Slab } from '../lib/slab.ts'
 import { decodeProperties, type Properties, scanProperties } from './properties.ts'
 
-/** Where a message lies in a log; the log may drop the place once nothing live points to it. */
+/** A part of a log in which messages lie; the log may drop it once nothing live points to it. */
 export interface Residence {
+  readonly id: number
   live: number
+  /** How often it was ever referred to. */
+  references: number
 }
 
 export class Message {
@@ -24,6 +27,10 @@ export class Message {
   readonly namesUser: boolean
   /** Whether its headers may hold CC or BCC; a guess that decoding them settles. */
   readonly mayCopy: boolean
+  /** Whether its headers may ask something of Leveret; a guess that decoding them settles. */
+  readonly mayAsk: boolean
+  /** 0 if it has none. */
+  readonly priority: number
   source: Buffer
   propertiesStart: number
   propertiesEnd: number
@@ -31,7 +38,10 @@ export class Message {
   bodyEnd: number
   /** True when `source` holds nothing but this message, so keeping it costs what it weighs. */
   owned: boolean
+  /** Where its record is in the log, once it has one. */
   residence: Residence | null
+  recordOffset: number
+  recordBytes: number
 
   /** Throws a BrokerError if the property bytes are not what their flags announce. */
   constructor(
@@ -51,6 +61,8 @@ export class Message {
     this.expires = (traits & 2) !== 0
     this.namesUser = (traits & 4) !== 0
     this.mayCopy = (traits & 8) !== 0
+    this.mayAsk = (traits & 16) !== 0
+    this.priority = traits >>> 8
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd
@@ -58,6 +70,8 @@ export class Message {
     this.bodyEnd = bodyEnd
     this.owned = owned
     this.residence = null
+    this.recordOffset = 0
+    this.recordBytes = 0
   }
 
   /** A message of its own from property bytes and a body; both are copied. */

@@ -73,7 +73,8 @@ export const emptyProperties: Buffer = Buffer.from([0, 0])
 /**
  * Checks that `buffer[start, end)` is a whole property list and says what the broker must know of every message: bit 0,
  * it asks for persistence; bit 1, it has an expiration; bit 2, it names a user; bit 3, its headers may ask for copies to
- * other keys (CC, BCC). It runs for each publish, so it skips what it need not read.
+ * other keys (CC, BCC); bit 4, its headers may ask something of Leveret (x-leveret-…); from bit 8 on, its priority. It
+ * runs for each publish, so it skips what it need not read.
  */
 export function scanProperties(buffer: Buffer, start: number, end: number): number {
   if (end - start < 2) throw malformed()
@@ -82,19 +83,29 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
   let at = start + 2
   let persistent = false
   let mayCopy = false
+  let mayAsk = false
+  let priority = 0
   if (flags & CONTENT_TYPE) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & CONTENT_ENCODING) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & HEADERS) {
     if (at + 4 > end) throw malformed()
     const headersEnd = at + 4 + buffer.readUInt32BE(at)
     if (headersEnd > end) throw malformed()
-    for (at += 4; at < headersEnd; at++) if (buffer[at] === 0x43 && buffer[at + 1] === 0x43) mayCopy = true
+    for (at += 4; at < headersEnd; at++) {
+      const octet = buffer[at]
+      if (octet === 0x43 && buffer[at + 1] === 0x43) mayCopy = true
+      // 'x-l'
+      else if (octet === 0x78 && buffer[at + 1] === 0x2d && buffer[at + 2] === 0x6c) mayAsk = true
+    }
   }
   if (flags & DELIVERY_MODE) {
     persistent = at < end && buffer[at] === 2
     at += 1
   }
-  if (flags & PRIORITY) at += 1
+  if (flags & PRIORITY) {
+    priority = at < end ? (buffer[at] as number) : 0
+    at += 1
+  }
   if (flags & AFTER_PRIORITY) {
     for (let bit = CORRELATION_ID; bit >= CLUSTER_ID; bit >>>= 1) {
       if ((flags & bit) === 0) continue
@@ -104,7 +115,8 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
     }
   }
   if (at !== end) throw malformed()
-  return (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0) | (flags & USER_ID ? 4 : 0) | (mayCopy ? 8 : 0)
+  const traits = (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0) | (flags & USER_ID ? 4 : 0)
+  return traits | (mayCopy ? 8 : 0) | (mayAsk ? 16 : 0) | (priority << 8)
 }
 
 function malformed(): BrokerError {

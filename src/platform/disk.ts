@@ -12,6 +12,8 @@ export interface Disk {
   makeDirectory(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
   remove(path: string): Promise<void>
+  /** Gives a file a second name. EEXIST if that is taken; EXDEV, EPERM, … where the file system cannot do it. */
+  link(from: string, to: string): Promise<void>
   /** Makes created, renamed and removed names in the directory durable. */
   syncDirectory(path: string): Promise<void>
   /** An exclusive lock on a directory, held by the kernel and gone with the process; null if somebody else holds it. */
@@ -23,6 +25,11 @@ export interface DiskFile {
   write(buffer: Buffer, start: number, end: number, position: number): Promise<void>
   /** Reads into `buffer[start, end)` from `position`; resolves with the bytes read, fewer only at the end of the file. */
   read(buffer: Buffer, start: number, end: number, position: number): Promise<number>
+  /**
+   * As `read`, but at once, holding up everything else: for a few KiB that a decision cannot wait for and that are nearly
+   * always in the system's cache.
+   */
+  readNow(buffer: Buffer, start: number, end: number, position: number): number
   /** fdatasync: when it resolves, what was written before is on stable storage. */
   sync(): Promise<void>
   size(): Promise<number>

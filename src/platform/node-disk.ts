@@ -47,6 +47,12 @@ export class NodeDisk implements Disk {
     })
   }
 
+  link(from: string, to: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.link(from, to, (error) => (error === null ? resolve() : reject(error)))
+    })
+  }
+
   async syncDirectory(path: string): Promise<void> {
     // Windows cannot open a directory for syncing; NTFS journals its names by itself.
     if (process.platform === 'win32') return
@@ -124,6 +130,16 @@ class NodeDiskFile implements DiskFile {
         })
       }
     })
+  }
+
+  readNow(buffer: Buffer, start: number, end: number, position: number): number {
+    let from = start
+    while (from < end) {
+      const bytes = fs.readSync(this.descriptor, buffer, from, end - from, position + from - start)
+      if (bytes === 0) break
+      from += bytes
+    }
+    return from - start
   }
 
   sync(): Promise<void> {

@@ -18,7 +18,7 @@ import { SimClock } from '../testing/sim-clock.ts'
 import { SimDisk, type SimOperation } from '../testing/sim-disk.ts'
 import { SimMachine } from '../testing/sim-host.ts'
 import { SimRandom } from '../testing/sim-random.ts'
-import { LogStore } from './log-store.ts'
+import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from './log-store.ts'
 
 /** Longer than a write and a sync, shorter than acknowledgements wait for company. */
 const commitMs = 40
@@ -67,6 +67,8 @@ class Run {
     for (;;) {
       const id = this.channel.give({ ...get, queue } as Command)
       await this.settle(0)
+      // The message may have to be read.
+      while (!this.channel.replies.has(id)) await this.settle(1)
       const reply = this.channel.replies.get(id)
       if (reply?.type !== 'basic.get-ok') return bodies
       bodies.push(reply.message.body.toString() + (reply.redelivered ? '!' : ''))
@@ -89,10 +91,10 @@ class World {
   readonly disk: SimDisk
   private readonly machine = new SimMachine()
   private readonly random: SimRandom
-  private readonly segmentBytesMax: number
+  private readonly options: LogStoreOptions
 
-  constructor(segmentBytesMax: number = limits.segmentBytesMax, seed = 1) {
-    this.segmentBytesMax = segmentBytesMax
+  constructor(options: Partial<LogStoreOptions> = {}, seed = 1) {
+    this.options = { ...logStoreOptionsDefault, ...options }
     this.disk = new SimDisk(this.clock, seed)
     this.random = new SimRandom(seed)
   }
@@ -101,7 +103,7 @@ class World {
     const { clock, disk, random } = this
     const host = this.machine.startProcess()
     const platform = { clock, disk, random, host, network: null } as unknown as Platform
-    const store = new LogStore(platform, '/data', { segmentBytesMax: this.segmentBytesMax, salvage: false })
+    const store = new LogStore(platform, '/data', this.options)
     const broker = await clock.run(Broker.open(platform, store, { memoryBytesMax: 1_000_000_000 }))
     const session = new CoreSession({ settle() {} })
     session.port = await broker.openSession(hostLogin, session)
@@ -348,7 +350,7 @@ describe('after a kill', () => {
     async (seed) => {
       const outcomes = new Set<string>()
       for (let operation = 0; operation < 12; operation++) {
-        const world = new World(limits.segmentBytesMax, seed * 100 + operation)
+        const world = new World({}, seed * 100 + operation)
         const first = await world.open()
         await first.declare('q', 'r')
         await first.publish('q', '1')
@@ -372,7 +374,8 @@ describe('after a kill', () => {
 })
 
 describe('segments', () => {
-  const small = 4_096
+  /** One checkpoint after the other. */
+  const small = { segmentBytesMax: 4_096, checkpointBytes: 1, checkpointMs: 1_000 }
   const body = 'x'.repeat(200)
 
   test('are deleted when nothing in them lives, while queues, exchanges and bindings stay', async () => {
@@ -410,6 +413,26 @@ describe('segments', () => {
     await first.drain('q')
     await first.settle(limits.ackDelayMs + commitMs)
     expect(world.segments.length).toBeLessThan(3)
+  })
+
+  test('stay until two checkpoints came after them, and the clock alone makes those', async () => {
+    const world = new World({ segmentBytesMax: 4_096, checkpointMs: 10_000 })
+    const first = await world.open()
+    await first.declare('q')
+    for (let round = 0; round < 40; round++) await first.publish('q', body, body)
+    await first.drain('q')
+    await first.settle(5_000)
+    const before = world.segments
+    expect(before.length).toBeGreaterThan(4)
+    expect(before[0]).toBe('/data/log/0000000001.log')
+    await first.settle(10_000)
+    expect(world.segments.slice(0, before.length)).toEqual(before)
+    await first.settle(10_000)
+    expect(world.segments.length).toBeLessThan(3)
+    expect(world.segments).not.toContain(before[0])
+    world.cutPower()
+    const second = await world.open()
+    expect(await second.queues()).toEqual(['q 0'])
   })
 
   test('that are deleted take no sequence with them: a queue goes on counting though nothing of it is left', async () => {
@@ -483,7 +506,7 @@ describe('segments', () => {
     const first = await world.open()
     await first.declare('q')
     await first.ask({ type: 'confirm.select' })
-    // Publishes and drains without a pause, so that snapshots are written into frames that are already being filled.
+    // Publishes and drains without a pause, so that checkpoints are made while frames are being filled.
     let expected: string[] = []
     for (let round = 0; round < 60; round++) {
       const name = `made ${round}`
@@ -504,7 +527,7 @@ describe('segments', () => {
     expect(lost).toEqual([])
   })
 
-  test('do not cost a snapshot each when there is more to remember than fits into one', async () => {
+  test('do not cost a checkpoint each when there is more to remember than fits into one', async () => {
     const world = new World(small)
     const first = await world.open()
     const names = Array.from({ length: 300 }, (_, number) => `queue number ${number}`)
@@ -520,7 +543,7 @@ describe('segments', () => {
       await first.publish('q', body)
       await first.drain('q')
     }
-    // 200 frames of about 400 bytes; one snapshot alone is about 30 KB.
+    // 200 frames of about 400 bytes; one checkpoint alone is about 20 KB.
     expect(written).toBeLessThan(400_000)
     await first.settle(1_000)
     const size = world.segments.reduce((sum, path) => sum + world.disk.contents(path).length, 0)
@@ -568,7 +591,8 @@ describe('large things survive a reopen', () => {
     const second = await world.open()
     expect(second.broker.report.messages).toBe(10_000)
     for (const name of names) second.channel.give({ ...get, queue: name } as Command)
-    await second.settle()
+    // Ten thousand reads, a few at a time.
+    await second.settle(20_000)
     const found = second.channel.takeLines().filter((line) => line.includes('to all redelivered 0'))
     expect(found).toHaveLength(10_000)
     await second.close()
@@ -755,7 +779,8 @@ describe('a disk that fails', () => {
     await expect(world.open()).rejects.toMatchObject({ name: 'LeveretError', code: 'E_FOLDER_IN_USE' })
     await first.declare('q')
     for (let round = 0; round < 3; round++) await first.publish('q', `${round}`)
-    await first.close()
+    // Without a checkpoint everything must be read.
+    world.kill()
     const path = world.segments[0] as string
     // In the first frame, behind the segment's two headers.
     world.disk.flipBit(path, 1_024 + 100, 3)

@@ -1,53 +1,100 @@
 /**
- * The store that survives: records in one segmented log, acknowledgements as ranges, a snapshot when segments can go.
+ * The store that survives: records in one segmented log, acknowledgements as ranges, checkpoints so that what lies before
+ * them need not be read again.
  *
  * Publishes are written into the log's open frame as they come. Settlements gather per queue and become one record per
- * queue when a frame is written; if nothing else is to be written they wait up to `ackDelayMs` for company. Once a sealed
- * segment has no live message left, a snapshot of all that lives is appended and the segment is deleted when that is
- * durable: see record.ts for why nothing else in it is needed then.
+ * queue when a frame is written; if nothing else is to be written they wait up to `ackDelayMs` for company. A sealed segment
+ * is deleted once no live message is in it and no checkpoint would have to be completed from it.
  */
+
+import { assert } from '../lib/assert.ts'
 import { ByteReaderError } from '../lib/byte-reader.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
 import { copyRange } from '../lib/copy-range.ts'
-import { LogError } from '../log/log-error.ts'
+import { makeColdSegment } from '../log/cold-segment.ts'
+import { LogError, storageCorrupt } from '../log/log-error.ts'
+import type { LogStart } from '../log/log-start.ts'
 import type { Segment } from '../log/segment.ts'
 import { type LogEvents, type LogOptions, SegmentedLog } from '../log/segmented-log.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
+import type { Checkpoint } from './checkpoint-file.ts'
+import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './checkpointer.ts'
+import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
 import type { Entry } from './entry.ts'
-import { QueueIndex, type SettlementListener } from './queue-index.ts'
+import { forEachEntry } from './index-page.ts'
+import { PageFiles, type PageFilesOptions } from './page-files.ts'
+import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import { RangeList } from './range-list.ts'
-import { criticalFlag, encodeTopology, recordTypes, routeBytes, type TopologyRecord } from './record.ts'
+import {
+  criticalFlag,
+  encodeTopology,
+  recordTypes,
+  routeBytesMax,
+  routeExpires,
+  type TopologyRecord,
+} from './record.ts'
+import { type ReaderEvents, RecordReader } from './record-reader.ts'
 import { Replay } from './replay.ts'
+import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from './store.ts'
 
-export interface LogStoreOptions {
+/** How often segments are looked through for such that nobody needs. */
+const retireMs = 100
+
+export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, CompactionOptions {
   readonly segmentBytesMax: number
+  /** Memory for messages that could be read from the disk again. */
+  readonly windowBytesMax: number
   /** Skip what is corrupt, and say so, instead of refusing the folder. */
   readonly salvage: boolean
 }
 
-export class LogStore implements Store, SettlementListener, LogEvents {
+export const logStoreOptionsDefault: LogStoreOptions = {
+  segmentBytesMax: limits.segmentBytesMax,
+  salvage: false,
+  windowBytesMax: limits.windowBytesMax,
+  pageBytesMax: limits.pageBytesMax,
+  pageFileBytesMax: limits.segmentBytesMax,
+  checkpointBytes: limits.checkpointBytes,
+  checkpointMs: limits.checkpointMs,
+  deadBytesMax: limits.deadBytesMax,
+  coldBytesMax: limits.segmentBytesMax,
+  compactionBytesPerSecond: limits.compactionBytesPerSecond,
+}
+
+/** A cold segment in which nothing lives, to be deleted when that frame is durable. */
+interface DyingSegment {
+  readonly segment: Segment
+  readonly lsn: number
+}
+
+export class LogStore implements Store, IndexBacking, CheckpointedStore, CompactedStore, ReaderEvents, LogEvents {
   readonly persists = true
+  readonly memory: ResidentMemory
+  pages!: PageFiles
   private readonly platform: Platform
   private readonly directory: string
   private readonly options: LogStoreOptions
   private log!: SegmentedLog
+  private reader!: RecordReader
   private events!: StoreEvents
-  private source!: SnapshotSource
+  private checkpointer!: Checkpointer
+  private compactor!: Compactor
   private recovered: Map<number, QueueIndex> = new Map()
-  private readonly indexes: Map<number, QueueIndex> = new Map()
+  private readonly indexesById: Map<number, QueueIndex> = new Map()
   /** Indexes with settlements that are not in the log yet. */
   private unwritten: QueueIndex[] = []
   private ackTimer: (() => void) | null = null
   /** Somebody waits for the open frame: write it even if it holds nothing but settlements. */
   private wanted = false
-  /** The frame whose durability ends the snapshot under way; 0 = none is. */
-  private snapshotLsn = 0
-  /** What the last snapshot took. */
-  private snapshotBytes = 0
+  private readonly dyingCold: DyingSegment[] = []
+  private retiredMs = Number.NEGATIVE_INFINITY
+  private isStalled = false
+  private isLoading = true
+  private pageError: Error | null = null
   private closing = false
   /** The log has failed and takes no more records. */
   private isBroken = false
@@ -66,6 +113,15 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     this.platform = platform
     this.directory = directory
     this.options = options
+    this.memory = new ResidentMemory(Number.MAX_SAFE_INTEGER, options.windowBytesMax)
+  }
+
+  get indexes(): Iterable<QueueIndex> {
+    return this.indexesById.values()
+  }
+
+  get takesWrites(): boolean {
+    return !this.isStalled && !this.isBroken
   }
 
   get openLsn(): number {
@@ -81,9 +137,18 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   }
 
   async load(sink: (record: TopologyRecord) => void, events: StoreEvents, source: SnapshotSource): Promise<LoadReport> {
+    const { platform, directory } = this
     this.events = events
-    this.source = source
-    const replay = new Replay()
+    this.pages = new PageFiles(platform, `${directory}/idx`, this.options, (detail) => this.pageLost(detail))
+    this.checkpointer = new Checkpointer(platform, `${directory}/ckpt`, this.options, this.pages, this)
+    const replay = new Replay((queueId) => this.makeIndex(queueId, true))
+    let checkpoint: Checkpoint | null = null
+    const findStart = async (): Promise<LogStart | null> => {
+      await this.pages.open()
+      checkpoint = await this.checkpointer.read()
+      if (checkpoint !== null) replay.begin(checkpoint, this.checkpointer.isOutdated)
+      return checkpoint?.start ?? null
+    }
     const options: LogOptions = {
       segmentBytesMax: this.options.segmentBytesMax,
       salvage: this.options.salvage,
@@ -91,22 +156,59 @@ export class LogStore implements Store, SettlementListener, LogEvents {
       retryMs: 1_000,
     }
     try {
-      this.log = await SegmentedLog.open(this.platform, this.directory, options, replay, this)
+      this.log = await SegmentedLog.open(platform, directory, options, replay, this, findStart)
     } catch (error) {
       throw translate(error)
     }
     try {
+      this.reader = new RecordReader(this.log, this)
+      this.compactor = new Compactor(platform, `${directory}/cold`, this.log, this.pages, this.options, this)
+      if (checkpoint !== null) this.knowSegments(checkpoint)
+      const missing = await this.compactor.open()
+      await this.pages.removeLeftovers()
       const { epoch } = this.log.openSegment
-      const { messages } = replay.finish(epoch, (queueId) => this.makeIndex(queueId), this.recovered)
+      const { messages } = replay.finish(epoch, this.recovered)
+      this.needPages()
+      for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
       for (const record of replay.topology) sink(record)
+      // Queues look at their first entries.
+      this.needPages()
+      this.isLoading = false
       // Whatever the topology does not know belongs to queues that were deleted.
       for (const index of this.recovered.values()) index.drop()
       this.recovered = new Map()
-      const notes = [...this.log.recovery.notes, ...replay.notes]
+      await this.checkpointer.begin(this.log, source)
+      const notes = [...this.log.recovery.notes, ...this.checkpointer.notes]
       return { nextQueueId: replay.nextQueueId, messages, clean: replay.clean, notes }
     } catch (error) {
+      await this.pages.close()
       await this.log.close()
       throw translate(error)
+    }
+  }
+
+  /** Throws what was wrong with a page of an index, if one was needed and could not be had. */
+  private needPages(): void {
+    const error: Error | null = this.pageError
+    if (error !== null) throw error
+  }
+
+  /** What a checkpoint says of segments that recovery did not read. */
+  private knowSegments({ id: checkpointId, cold, start }: Checkpoint): void {
+    for (const { number, epoch, salt, bytes, references } of cold) {
+      const segment = makeColdSegment(`${this.directory}/cold`, number, epoch, salt)
+      segment.bytes = bytes
+      segment.references = references
+      segment.neededBefore = checkpointId
+      segment.sealed = true
+      this.log.addCold(segment)
+    }
+    for (const { id, references } of start.segments) {
+      const segment = this.log.segmentOf(id)
+      if (segment === null) continue
+      segment.references += references
+      // The checkpoint before may say that something lives in it which was copied since.
+      segment.neededBefore = checkpointId
     }
   }
 
@@ -119,23 +221,22 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   }
 
   queueIndex(queueId: number, durable: boolean): QueueIndex {
-    if (!durable) return new QueueIndex(queueId, null)
     let index = this.recovered.get(queueId)
-    if (index === undefined) index = this.makeIndex(queueId)
+    if (index === undefined) index = this.makeIndex(queueId, durable)
     else this.recovered.delete(queueId)
-    this.indexes.set(queueId, index)
+    this.indexesById.set(queueId, index)
     return index
   }
 
   dropIndex(queueId: number): void {
-    this.indexes.get(queueId)?.drop()
-    this.indexes.delete(queueId)
+    this.indexesById.delete(queueId)
   }
 
   beginPublish(message: Message, routeCount: number): void {
     if (message.exchange !== this.namesExchange || message.routingKey !== this.namesKey) this.writeNames(message)
     const { log, namesBytes } = this
-    const bytesMax = namesBytes + 4 + routeCount * routeBytes + message.contentBytes
+    const bytesMax = namesBytes + 4 + routeCount * routeBytesMax + message.contentBytes
+    message.recordOffset = log.openOffset
     const start = log.begin(recordTypes.publish, criticalFlag, bytesMax)
     copyRange(this.names, 0, namesBytes, log.buffer, start)
     this.at = writeU32(log.buffer, start + namesBytes, routeCount)
@@ -143,16 +244,22 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     this.routeCount = routeCount
   }
 
-  addRoute(queueId: number, sequence: number): void {
+  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number): void {
     const { buffer } = this.log
     const at = writeU32(buffer, this.at, queueId)
     writeU32(buffer, at, sequence >>> 0)
     const high = Math.floor(sequence / 4294967296)
     buffer[at + 4] = high & 255
     buffer[at + 5] = high >>> 8
-    buffer[at + 6] = 0
-    buffer[at + 7] = 0
+    buffer[at + 6] = priority
+    buffer[at + 7] = expiresAt > 0 ? routeExpires : 0
     this.at = at + 8
+    if (expiresAt === 0) return
+    const expiryHigh = Math.floor(expiresAt / 4294967296)
+    writeU32(buffer, this.at, expiresAt >>> 0)
+    buffer[this.at + 4] = expiryHigh & 255
+    buffer[this.at + 5] = expiryHigh >>> 8
+    this.at += 6
   }
 
   endPublish(): void {
@@ -164,8 +271,10 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     copyRange(source, bodyStart, bodyEnd, log.buffer, headerEnd)
     const segment = log.openSegment
     segment.live += this.routeCount
+    segment.references += this.routeCount
     message.residence = segment
     log.end(headerEnd, headerEnd + bodyEnd - bodyStart)
+    message.recordBytes = log.openOffset - message.recordOffset
     this.message = null
   }
 
@@ -190,16 +299,24 @@ export class LogStore implements Store, SettlementListener, LogEvents {
 
   async close(): Promise<void> {
     this.closing = true
+    await this.compactor.end()
+    this.reader.close()
     this.ackTimer?.()
     this.ackTimer = null
-    if (!this.isBroken) {
+    if (this.isBroken) await this.checkpointer.abandon()
+    else {
       this.writeSettlements()
-      this.writeDelivered()
-      this.writer.length = 0
-      this.writer.varint(this.log.openSegment.epoch)
-      this.appendWritten(recordTypes.clean)
+      const isCheckpointed = await this.checkpointer.finish()
+      if (!isCheckpointed && !this.isBroken) {
+        await this.checkpointer.abandon()
+        this.writeDelivered()
+        this.writer.length = 0
+        this.writer.varint(this.log.openSegment.epoch)
+        this.appendWritten(recordTypes.clean)
+      }
     }
     try {
+      await this.pages.close()
       await this.log.close()
     } catch (error) {
       throw translate(error)
@@ -209,23 +326,80 @@ export class LogStore implements Store, SettlementListener, LogEvents {
   // What the log tells.
 
   durable(lsn: number): void {
-    if (this.snapshotLsn !== 0 && lsn >= this.snapshotLsn) this.snapshotLsn = 0
     this.events.durable(lsn)
-    if (!this.closing) this.dropDeadSegments()
+    this.checkpointer.durable(lsn)
+    while (this.dyingCold.length > 0 && (this.dyingCold[0] as DyingSegment).lsn <= lsn) {
+      this.log.removeCold((this.dyingCold.shift() as DyingSegment).segment)
+    }
+    const nowMs = this.platform.clock.monotonicMs()
+    if (!this.closing && nowMs - this.retiredMs >= retireMs) {
+      this.retiredMs = nowMs
+      this.retireDeadSegments()
+    }
     this.commit()
   }
 
   stalled(error: Error): void {
+    this.isStalled = true
+    // Closing would wait for ever for a checkpoint that waits for the log.
+    if (this.closing) this.checkpointer.giveUp()
     this.events.stalled(error)
   }
 
   resumed(): void {
+    this.isStalled = false
     this.events.resumed()
   }
 
   failed(error: LogError): void {
+    this.fail(translate(error))
+  }
+
+  // What the checkpointer tells.
+
+  commitNow(): void {
+    this.wanted = true
+    this.commit()
+  }
+
+  checkpointed(): void {
+    if (this.closing || this.isBroken) return
+    this.retireDeadSegments()
+    this.commit()
+    this.compactor.consider()
+  }
+
+  // What the compactor asks and tells.
+
+  get neededFromId(): number {
+    return this.checkpointer.neededFromId
+  }
+
+  get nextCheckpointId(): number {
+    return this.checkpointer.nextId
+  }
+
+  holdCheckpoints(): Promise<boolean> {
+    return this.checkpointer.hold()
+  }
+
+  releaseCheckpoints(): void {
+    this.checkpointer.release()
+  }
+
+  compacted(): void {
+    this.checkpointer.wantAnother()
+  }
+
+  broken(detail: string, error: unknown): void {
+    this.log.abort(detail, error)
+  }
+
+  private fail(error: Error): void {
+    if (this.isBroken) return
     this.isBroken = true
-    this.events.failed(translate(error))
+    this.checkpointer.giveUp()
+    this.events.failed(error)
   }
 
   // What indexes tell.
@@ -245,31 +419,93 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     this.commit()
   }
 
-  private makeIndex(queueId: number): QueueIndex {
-    return new QueueIndex(queueId, this)
+  segment(id: number): Segment {
+    const segment = this.log.segmentOf(id)
+    assert(segment !== null, 'a segment with live entries is there')
+    return segment
+  }
+
+  purged(index: QueueIndex): void {
+    if (this.isBroken) return
+    const { writer } = this
+    const held = new RangeList()
+    index.forEachHeld((entry) => {
+      if (entry.logged) held.add(entry.sequence)
+    })
+    writer.length = 0
+    writer.u32le(index.queueId)
+    writer.varint(index.nextSequence)
+    held.encode(writer)
+    this.appendWritten(recordTypes.purged)
+  }
+
+  overflow(message: Message): boolean {
+    if (this.isBroken || this.closing) return false
+    this.beginPublish(message, 0)
+    this.endPublish()
+    return true
+  }
+
+  fetch(index: QueueIndex, entries: readonly Entry[]): void {
+    this.reader.load(index, entries)
+  }
+
+  damaged(index: QueueIndex, entry: Entry, path: string, offset: number, detail: string): void {
+    const what = `message ${entry.sequence} of queue number ${index.queueId}`
+    this.events.damaged(
+      new LeveretError('E_STORAGE_CORRUPT', `${path} at ${offset}: ${what} cannot be read: ${detail}`),
+    )
+  }
+
+  /** Nobody knows what else is in the queue: nothing can go on. */
+  private pageLost(detail: string): void {
+    const error = new LeveretError('E_STORAGE_CORRUPT', detail)
+    if (this.isLoading) this.pageError ??= error
+    else {
+      this.fail(error)
+      this.log.abort(detail, error)
+    }
+  }
+
+  private makeIndex(queueId: number, durable: boolean): QueueIndex {
+    return new QueueIndex(queueId, durable, this.memory, this)
+  }
+
+  writeSettlementsOf(index: QueueIndex): void {
+    if (index.settled.isEmpty) return
+    const { writer } = this
+    writer.length = 0
+    writer.u32le(index.queueId)
+    writer.u8(0)
+    index.settled.encode(writer)
+    index.settled.clear()
+    this.appendWritten(recordTypes.settled)
   }
 
   private writeSettlements(): void {
-    const { unwritten, writer } = this
-    for (const index of unwritten) {
-      if (index.settled.isEmpty) continue
-      writer.length = 0
-      writer.u32le(index.queueId)
-      writer.u8(0)
-      index.settled.encode(writer)
-      index.settled.clear()
-      this.appendWritten(recordTypes.settled)
-    }
-    unwritten.length = 0
+    for (const index of this.unwritten) this.writeSettlementsOf(index)
+    this.unwritten.length = 0
     this.log.expectsRecords = false
   }
 
-  /** At a clean close: which of the messages that stay were handed out before. */
+  /** At a clean close without a checkpoint: which of the messages that stay were handed out before. */
   private writeDelivered(): void {
-    for (const index of this.indexes.values()) {
+    for (const index of this.indexesById.values()) {
+      if (!index.durable) continue
       const delivered = new RangeList()
-      index.forEachReady((entry) => {
+      const note = (entry: Entry): void => {
         if (entry.logged && entry.deliveryCount > 0) delivered.add(entry.sequence)
+      }
+      index.forEachHeld(note)
+      index.forEachLane((lane) => {
+        lane.forEachEntry(note)
+        lane.backlog?.forEachPage((page) => {
+          const bytes = this.pages.need(page)
+          if (bytes === null) return
+          forEachEntry(page, bytes, ({ sequence, deliveryCount }) => {
+            if (deliveryCount > 0 || sequence < index.suspectBelow) delivered.add(sequence)
+          })
+        })
       })
       if (delivered.isEmpty) continue
       this.writer.length = 0
@@ -279,55 +515,24 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     }
   }
 
-  /**
-   * Deletes sealed segments in which nothing lives, after a snapshot that makes the rest of them unnecessary. The snapshot
-   * is dead itself when its segment is sealed, so there must be more to gain than it costs: where a million queues are to
-   * be remembered, every frame would bring another.
-   */
-  private dropDeadSegments(): void {
-    if (this.snapshotLsn !== 0) return
+  /** Gives up sealed segments in which nothing lives and that no checkpoint would want to read. */
+  private retireDeadSegments(): void {
+    const { log, checkpointer } = this
+    const { neededFromId } = checkpointer
     const dead: Segment[] = []
-    let bytes = 0
-    for (const segment of this.log.segments) {
-      if (!segment.isRetirable) continue
-      dead.push(segment)
-      bytes += segment.bytes
+    for (const segment of log.segments) {
+      if (segment.id >= neededFromId) break
+      if (segment.isRetirable && checkpointer.isFree(segment)) dead.push(segment)
     }
-    if (dead.length === 0 || bytes < 2 * this.snapshotBytes) return
-    this.writeSnapshot()
+    for (const segment of log.coldSegments) {
+      if (segment.live > 0 || segment.isRetiring || segment.neededBefore > checkpointer.oldestKeptId) continue
+      // Not before what settled its last message is durable: a crash would bring that message back.
+      segment.isRetiring = true
+      this.dyingCold.push({ segment, lsn: this.barrier() })
+    }
+    if (dead.length === 0) return
     this.log.retire(dead)
-    this.snapshotLsn = this.log.openLsn
     this.wanted = true
-  }
-
-  /** Everything that lives, in one frame: what is settled and not yet written needs no record of its own any more. */
-  private writeSnapshot(): void {
-    const { log, writer } = this
-    const start = log.openOffset
-    writer.length = 0
-    writer.varint(this.source.nextQueueId())
-    this.appendWritten(recordTypes.snapshot)
-    this.source.durableTopology((record) => this.appendTopology(record))
-    const live = new Map<number, RangeList>()
-    for (const index of this.indexes.values()) {
-      const ranges = new RangeList()
-      index.forEachReady((entry) => addLive(ranges, entry))
-      index.settled.clear()
-      live.set(index.queueId, ranges)
-    }
-    this.unwritten.length = 0
-    this.source.unacked((queueId, entry) => {
-      const ranges = live.get(queueId)
-      if (ranges !== undefined) addLive(ranges, entry)
-    })
-    for (const [queueId, ranges] of live) {
-      writer.length = 0
-      writer.u32le(queueId)
-      writer.varint((this.indexes.get(queueId) as QueueIndex).nextSequence)
-      ranges.encode(writer)
-      this.appendWritten(recordTypes.live)
-    }
-    this.snapshotBytes = log.openOffset - start
   }
 
   private appendWritten(type: number): void {
@@ -347,10 +552,6 @@ export class LogStore implements Store, SettlementListener, LogEvents {
     this.namesExchange = message.exchange
     this.namesKey = message.routingKey
   }
-}
-
-function addLive(ranges: RangeList, entry: Entry): void {
-  if (entry.logged) ranges.add(entry.sequence)
 }
 
 function writeU32(buffer: Buffer, at: number, value: number): number {

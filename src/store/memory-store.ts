@@ -2,6 +2,7 @@
 import type { Message } from '../model/message.ts'
 import { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
+import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, Store } from './store.ts'
 
 export class MemoryStore implements Store {
@@ -9,6 +10,7 @@ export class MemoryStore implements Store {
   readonly openLsn = 0
   readonly durableLsn = 0
   readonly unsyncedBytes = 0
+  readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
 
   async load(): Promise<LoadReport> {
     return { nextQueueId: 1, messages: 0, clean: true, notes: [] }
@@ -16,15 +18,15 @@ export class MemoryStore implements Store {
 
   appendTopology(_record: TopologyRecord): void {}
 
-  queueIndex(queueId: number, _durable: boolean): QueueIndex {
-    return new QueueIndex(queueId, null)
+  queueIndex(queueId: number, durable: boolean): QueueIndex {
+    return new QueueIndex(queueId, durable, this.memory, null)
   }
 
   dropIndex(_queueId: number): void {}
 
   beginPublish(_message: Message, _routeCount: number): void {}
 
-  addRoute(_queueId: number, _sequence: number): void {}
+  addRoute(): void {}
 
   endPublish(): void {}
 

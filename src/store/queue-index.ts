@@ -1,106 +1,475 @@
 /**
  * What one queue remembers: its ready entries in order, and which entries were settled since the log last heard of it.
  *
- *     returned (heap by sequence)  ┐
- *                                  ├─ head() is the one with the lower sequence
- *     ready    (ring, ascending)   ┘
+ * The queue decides, the index remembers. Whose turn it is, the index knows at once, however long the queue is; the message
+ * may have to be read first: then `takeReady` gives nothing, asks for it, and the owner hears of it when it is there.
  *
- * A requeued entry goes to the heap, so it is handed out again at its original position. The queue decides, the index
- * remembers; the same push and settle serve the live path and recovery. Entries are resident: reading ahead from the log
- * will make `head` answer "loading" for those that are not.
+ * It counts the memory its entries take, ready or with consumers, and lets go of messages that can be read again.
  */
-import { Deque } from '../lib/deque.ts'
-import { Heap } from '../lib/heap.ts'
-import type { Message } from '../model/message.ts'
-import { Entry } from './entry.ts'
+import { Slab } from '../lib/slab.ts'
+import type { Message, Residence } from '../model/message.ts'
+import { Backlog, type SegmentDirectory } from './backlog.ts'
+import { type AwaitingMessage, Entry, HeldEntries } from './entry.ts'
+import type { IndexPage } from './index-page.ts'
+import { Lane, type LaneOwner } from './lane.ts'
+import type { PageFiles } from './page-files.ts'
 import { RangeList } from './range-list.ts'
+import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
 
-/** Told once when an index has settlements the log has not heard of. */
-export interface SettlementListener {
+/** One read brings at most so much. */
+const loadBytesMax = 1_048_576
+const loadBytesMin = 65_536
+const loadEntriesMax = 4_096
+const entriesTakenAhead = 256
+/** A window holds no more than it needs to be read ahead of the fastest consumer. */
+const windowBytesEnough = 8_388_608
+
+/** The log behind an index. */
+export interface IndexBacking extends SegmentDirectory {
+  readonly pages: PageFiles
+  /** Told once when an index has settlements the log has not heard of. */
   settlementsPending(index: QueueIndex): void
+  /** Everything ready was removed: entries below `nextSequence` that no consumer holds. */
+  purged(index: QueueIndex): void
+  /** Writes a message that the log would not have kept; false if the log takes nothing. */
+  overflow(message: Message): boolean
+  /** Reads messages; answered by `arrived` or `lost` for each that is still wanted, then by `loadEnded`. */
+  fetch(index: QueueIndex, entries: readonly Entry[]): void
 }
 
-export class QueueIndex {
+/** Whose index it is. */
+export interface IndexOwner {
+  /** Messages that were asked for are there, or given up. */
+  loaded(): void
+}
+
+export class QueueIndex implements LaneOwner {
   readonly queueId: number
+  /** Whether its queue outlives the process. */
+  readonly durable: boolean
   nextSequence = 1
+  readyCount = 0
+  /** Some entry here may expire. */
+  mayExpire = false
   readyBytes = 0
+  /** Entries with a delivery count of 0 below this were perhaps handed out by a life that did not tell. */
+  suspectBelow = 0
   /** Settled since the last commit; only entries the log knows of. */
   readonly settled: RangeList = new RangeList()
-  private listener: SettlementListener | null
-  private dropped = false
-  private readonly ready: Deque<Entry> = new Deque<Entry>()
-  private readonly returned: Heap<Entry> = new Heap<Entry>((left, right) => left.sequence < right.sequence)
+  owner: IndexOwner | null = null
+  /** What consumers hold: it lives, too. */
+  private readonly heldEntries = new HeldEntries()
+  /** Bytes of entries that are ready and objects. */
+  private windowBytes = 0
+  private readonly memory: ResidentMemory
+  private readonly backing: IndexBacking | null
+  private readonly slab = new Slab()
+  /** By priority; the one of priority 0 is always there, the others when they are needed. */
+  private readonly lanes: (Lane | null)[] = []
+  private readonly lowest: Lane
+  private highest = 0
+  /** A higher priority counts as this one. */
+  private maxPriority = 0
+  isDropped = false
+  private isLoading = false
+  /** Entries with a consumer that were taken before their message came. */
+  private wanted: Entry[] = []
 
-  /** `listener` null: nothing here is logged. */
-  constructor(queueId: number, listener: SettlementListener | null) {
+  /** `backing` null: there is no log, everything stays in memory. */
+  constructor(queueId: number, durable: boolean, memory: ResidentMemory, backing: IndexBacking | null) {
     this.queueId = queueId
-    this.listener = listener
-  }
-
-  get readyCount(): number {
-    return this.ready.length + this.returned.length
+    this.durable = durable
+    this.memory = memory
+    this.backing = backing
+    this.lowest = this.laneOf(0)
   }
 
   /** Appends a message at the end and gives it its sequence. */
-  push(message: Message, logged: boolean): Entry {
-    const entry = new Entry(message, this.nextSequence++, logged)
-    this.ready.push(entry)
-    this.readyBytes += message.bodyBytes
+  push(message: Message, logged: boolean, expiresAt = 0): Entry {
+    const priority = this.maxPriority === 0 ? 0 : Math.min(message.priority, this.maxPriority)
+    const bodyBytes = message.bodyEnd - message.bodyStart
+    const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt)
+    if (expiresAt > 0) this.mayExpire = true
+    const lane = priority === 0 ? this.lowest : this.laneOf(priority)
+    lane.push(entry)
+    this.readyCount++
+    this.readyBytes += entry.bodyBytes
+    this.countIn(message.contentBytes + entryOverheadBytes)
     return entry
   }
 
-  /** Appends an entry that recovery found, whose sequence is above all before it. */
-  restore(entry: Entry): void {
-    if (entry.sequence >= this.nextSequence) this.nextSequence = entry.sequence + 1
-    this.ready.push(entry)
-    this.readyBytes += entry.message.bodyBytes
-  }
-
-  /** Takes the first ready entry out, to be handed to a consumer; it is settled or requeued later. */
-  shift(): Entry | undefined {
-    let entry: Entry | undefined
-    if (this.returned.length === 0) entry = this.ready.shift()
-    else {
-      const back = this.returned.peek() as Entry
-      const front = this.ready.peek()
-      entry = front !== undefined && front.sequence < back.sequence ? this.ready.shift() : this.returned.pop()
+  /** The first entry if its message is there, to be handed to a consumer; null if there is none, or not yet. */
+  takeReady(): Entry | null {
+    const entry = this.first()
+    if (entry === undefined) return null
+    if (entry.message === null) {
+      this.readAhead()
+      return null
     }
-    if (entry !== undefined) this.readyBytes -= entry.message.bodyBytes
+    this.remove(entry)
     return entry
+  }
+
+  /** The first entry, whether its message is there or not: see `await`. */
+  take(): Entry | undefined {
+    const entry = this.first()
+    if (entry !== undefined) this.remove(entry)
+    return entry
+  }
+
+  /** Asks for the message of an entry that was taken without it. */
+  await(entry: Entry, waiter: AwaitingMessage): void {
+    waiter.next = entry.awaiting
+    entry.awaiting = waiter
+    if (entry.isLoading) return
+    this.wanted.push(entry)
+    this.readAhead()
   }
 
   /** Back to its original position. */
   requeue(entry: Entry): void {
-    this.returned.push(entry)
-    this.readyBytes += entry.message.bodyBytes
+    this.heldEntries.remove(entry)
+    if (entry.isLost) {
+      // It lives, but nobody gets it in this life.
+      this.heldEntries.add(entry)
+      return
+    }
+    entry.isReady = true
+    this.laneOf(entry.priority).requeue(entry)
+    this.readyCount++
+    this.readyBytes += entry.bodyBytes
+    this.windowBytes += costOf(entry)
   }
 
-  /** The entry is gone for good: acknowledged, rejected or purged. It was shifted before. */
+  /** The entry is gone for good. It was taken before. */
   settle(entry: Entry): void {
-    if (!entry.logged) return
-    const residence = entry.message.residence
-    if (residence !== null) residence.live--
-    if (this.dropped) return
-    if (this.settled.isEmpty && this.listener !== null) this.listener.settlementsPending(this)
+    this.heldEntries.remove(entry)
+    // Somebody may still wait for the message: then its record must stay until it was read.
+    if (entry.awaiting !== null) entry.isSettled = true
+    else this.release(entry)
+    if (!entry.logged || this.isDropped) return
+    if (this.settled.isEmpty) this.backing?.settlementsPending(this)
     this.settled.add(entry.sequence)
+  }
+
+  /** A consumer holds the entry, and has been given its message if it is there: see what stays of it. */
+  held(entry: Entry): void {
+    if (this.backing !== null) this.heldEntries.add(entry)
+    if (entry.message === null) return
+    if (this.backing !== null && this.memory.isPressed && this.place(entry)) this.letGo(entry)
+    else this.keep(entry)
+  }
+
+  /** A queue with priorities has a lane for each. */
+  usePriorities(maxPriority: number): void {
+    this.maxPriority = maxPriority
+  }
+
+  /** The first entry of some priority that has expired by then, taken out; undefined if there is none. */
+  takeExpired(nowMs: number): Entry | undefined {
+    if (!this.mayExpire) return undefined
+    for (let priority = this.highest; priority >= 0; priority--) {
+      const lane = this.lanes[priority]
+      if (lane == null || lane.count === 0) continue
+      const entry = lane.peek(this.suspectBelow)
+      if (entry === undefined || entry.expiresAt === 0 || entry.expiresAt > nowMs) continue
+      this.remove(entry)
+      return entry
+    }
+    return undefined
+  }
+
+  /** When the next first entry of some priority expires, in ms since 1970; infinity if none does. */
+  get nextExpiryMs(): number {
+    if (!this.mayExpire) return Number.POSITIVE_INFINITY
+    let next = Number.POSITIVE_INFINITY
+    for (const lane of this.lanes) {
+      if (lane == null || lane.count === 0) continue
+      const entry = lane.peek(this.suspectBelow)
+      if (entry !== undefined && entry.expiresAt > 0) next = Math.min(next, entry.expiresAt)
+    }
+    return next
+  }
+
+  /** Removes everything ready and returns how many entries that were. */
+  purge(): number {
+    const count = this.readyCount
+    if (count === 0) return 0
+    // One record says it all, however many there are; but it must not come after later settlements.
+    this.forEachLane((lane) => lane.clear((entry) => this.forget(entry)))
+    this.mayExpire = false
+    this.readyCount = 0
+    this.readyBytes = 0
+    if (!this.isDropped && this.durable && this.backing !== null) {
+      this.backing.purged(this)
+      // What was settled before is covered by that.
+      this.settled.clear()
+    }
+    return count
   }
 
   /** The queue was deleted: what is ready lets go of the log; what consumers still hold does so when they settle it. */
   drop(): void {
-    this.dropped = true
-    this.listener = null
+    this.isDropped = true
     this.settled.clear()
-    for (let entry = this.shift(); entry !== undefined; entry = this.shift()) this.settle(entry)
+    this.purge()
   }
 
-  /** Takes the newest ready entry that is not yet at or below `sequence`; for walking back over what is new. */
-  newestReady(behind: number): Entry | undefined {
-    return this.ready.get(this.ready.length - 1 - behind)
+  /** End of turn: what came in it and stays is copied out of the network's chunks, or goes to the log alone. */
+  settleNewcomers(): void {
+    if (this.highest === 0) this.lowest.settleNewcomers()
+    else this.forEachLane((lane) => lane.settleNewcomers())
   }
 
-  /** Visits the ready entries, ascending by sequence but for the returned ones, which come first. */
-  forEachReady(visit: (entry: Entry) => void): void {
-    for (const entry of this.returned.values()) visit(entry)
-    for (let at = 0; at < this.ready.length; at++) visit(this.ready.get(at) as Entry)
+  /** Asks for messages that will be wanted next, if there is room for them or the first one is missing. */
+  readAhead(): void {
+    if (this.backing === null || this.isLoading || (this.isDropped && this.wanted.length === 0)) return
+    const first = this.first()
+    const isMissing = this.wanted.length > 0 || (first !== undefined && first.message === null && !first.isLoading)
+    const room = Math.min(this.memory.windowShare, windowBytesEnough)
+    if (!isMissing && this.windowBytes * 2 > room) return
+    const entries = this.chooseNext(Math.min(loadBytesMax, Math.max(loadBytesMin, room - this.windowBytes)))
+    if (entries.length === 0) return
+    for (const entry of entries) entry.isLoading = true
+    this.isLoading = true
+    this.backing.fetch(this, entries)
   }
+
+  /** From the log: the message of an entry that was asked for. */
+  arrived(entry: Entry, message: Message): void {
+    if (!entry.isLoading) return
+    entry.isLoading = false
+    if (entry.isSettled) this.release(entry)
+    else {
+      this.memory.bytes += message.contentBytes
+      if (entry.isReady) this.windowBytes += message.contentBytes
+      if (entry.isReturned) this.laneOf(entry.priority).returnedBare--
+      else if (entry.isReady) this.laneOf(entry.priority).windowBare--
+    }
+    entry.message = message
+    let waiter = entry.awaiting
+    entry.awaiting = null
+    for (; waiter !== null; waiter = waiter.next) waiter.arrived(message)
+  }
+
+  /** From the log: the message cannot be read. The entry stays on disk and is not handed out by this life. */
+  lost(entry: Entry): void {
+    if (!entry.isLoading) return
+    entry.isLoading = false
+    entry.isLost = true
+    let waiter = entry.awaiting
+    entry.awaiting = null
+    for (; waiter !== null; waiter = waiter.next) waiter.lost()
+    if (entry.isSettled) this.release(entry)
+    if (!entry.isReady) return
+    this.laneOf(entry.priority).extract(entry)
+    entry.isReady = false
+    this.readyCount--
+    this.readyBytes -= entry.bodyBytes
+    this.windowBytes -= costOf(entry)
+    this.heldEntries.add(entry)
+  }
+
+  loadEnded(): void {
+    this.isLoading = false
+    this.owner?.loaded()
+    if (this.wanted.length > 0) this.readAhead()
+  }
+
+  /** Memory for what is read. */
+  get readSlab(): Slab {
+    return this.slab
+  }
+
+  // ------------------------------------------------------------------------------------------ recovery, checkpoints
+
+  /** Recovery: a page that a checkpoint told of. */
+  addPage(priority: number, page: IndexPage): void {
+    this.laneOf(priority).backlog?.addPage(page)
+  }
+
+  /** Recovery: leaves out what is gone, and what does not survive a restart; see Backlog.sift. */
+  sift(gone: readonly number[], seen: readonly number[]): void {
+    this.forEachLane(({ backlog }) => backlog?.sift(gone, seen, true))
+  }
+
+  /** Recovery: the queue was deleted. */
+  discard(): void {
+    this.forEachLane(({ backlog }) => backlog?.discard())
+  }
+
+  /** Recovery is done: counts what is there. */
+  recovered(nextSequence: number, suspectBelow: number): void {
+    this.nextSequence = Math.max(this.nextSequence, nextSequence)
+    this.suspectBelow = suspectBelow
+    this.readyCount = 0
+    this.readyBytes = 0
+    this.forEachLane(({ backlog }) => {
+      if (backlog === null) return
+      this.readyCount += backlog.count
+      this.readyBytes += backlog.bodyBytes
+      backlog.countLive()
+    })
+  }
+
+  /** Visits what consumers hold. */
+  forEachHeld(visit: (entry: Entry) => void): void {
+    this.heldEntries.forEach(visit)
+  }
+
+  /** Visits every lane there is, the lowest priority first. */
+  forEachLane(visit: (lane: Lane) => void): void {
+    for (const lane of this.lanes) if (lane != null) visit(lane)
+  }
+
+  /** The lane of a priority, made if need be. */
+  laneOf(priority: number): Lane {
+    const known = this.lanes[priority]
+    if (known != null) return known
+    const { backing, queueId } = this
+    const lane = new Lane(
+      priority,
+      this,
+      backing === null ? null : new Backlog(queueId, priority, backing.pages, backing),
+    )
+    while (this.lanes.length < priority) this.lanes.push(null)
+    this.lanes[priority] = lane
+    this.highest = Math.max(this.highest, priority)
+    return lane
+  }
+
+  // ------------------------------------------------------------------------------------------ what the lane asks
+
+  get isOverFull(): boolean {
+    return this.windowBytes > this.memory.windowShare
+  }
+
+  entered(entry: Entry): void {
+    this.countIn(costOf(entry))
+  }
+
+  /** Gives the entry a place in the log if it has none; false if that cannot be. */
+  place(entry: Entry): boolean {
+    if (entry.segment !== null) return true
+    const message = entry.message as Message
+    // Where nothing lives any more the segment may go, or be gone: then the message is written once more.
+    const isThere = message.residence !== null && message.residence.live > 0
+    if (!isThere && !(this.backing as IndexBacking).overflow(message)) return false
+    entry.settleAt(message)
+    // The log has counted the routes it knows of; this one is another.
+    if (!entry.logged) {
+      const segment = entry.segment as unknown as Residence
+      segment.live++
+      segment.references++
+    }
+    return true
+  }
+
+  packed(entry: Entry): void {
+    this.countOut(costOf(entry))
+  }
+
+  keep(entry: Entry): void {
+    const message = entry.message as Message
+    if (!message.owned) message.keepIn(this.slab)
+  }
+
+  // ------------------------------------------------------------------------------------------ the rest
+
+  private remove(entry: Entry): void {
+    this.laneOf(entry.priority).remove(entry)
+    entry.isReady = false
+    this.readyCount--
+    this.readyBytes -= entry.bodyBytes
+    this.windowBytes -= costOf(entry)
+  }
+
+  /** As settling what was ready, but without telling the log: it is told of all at once. */
+  private forget(entry: Entry): void {
+    this.windowBytes -= costOf(entry)
+    entry.isReady = false
+    entry.isReturned = false
+    if (entry.awaiting !== null) entry.isSettled = true
+    else this.release(entry)
+  }
+
+  private release(entry: Entry): void {
+    this.memory.bytes -= costOf(entry)
+    entry.isLoading = false
+    const { residence } = entry
+    if (residence !== null) residence.live--
+  }
+
+  private letGo(entry: Entry): void {
+    this.memory.bytes -= (entry.message as Message).contentBytes
+    entry.message = null
+  }
+
+  /** The first entry of the highest priority there is. */
+  private first(): Entry | undefined {
+    if (this.highest === 0) return this.lowest.peek(this.suspectBelow)
+    for (let priority = this.highest; priority >= 0; priority--) {
+      const lane = this.lanes[priority]
+      if (lane == null || lane.count === 0) continue
+      const entry = lane.peek(this.suspectBelow)
+      if (entry !== undefined) return entry
+    }
+    return undefined
+  }
+
+  /** Entries without message, those first that are due first; takes more out of the backlogs if there are too few. */
+  private chooseNext(bytesMax: number): Entry[] {
+    const chosen = this.wanted
+    this.wanted = []
+    let bytes = 0
+    for (const entry of chosen) bytes += entry.recordBytes
+    for (let priority = this.highest; priority >= 0; priority--) {
+      const lane = this.lanes[priority]
+      if (lane != null) bytes = this.chooseFrom(lane, chosen, bytes, bytesMax)
+    }
+    return chosen
+  }
+
+  private chooseFrom(lane: Lane, chosen: Entry[], bytesBefore: number, bytesMax: number): number {
+    let bytes = bytesBefore
+    const isEnough = (): boolean => bytes >= bytesMax || chosen.length >= loadEntriesMax
+    if (lane.returnedBare > 0) {
+      const bare = lane.returned.values().filter(isBare)
+      bare.sort((left, right) => left.sequence - right.sequence)
+      for (const entry of bare) {
+        if (isEnough()) return bytes
+        chosen.push(entry)
+        bytes += entry.recordBytes
+      }
+    }
+    for (let at = lane.windowBare > 0 ? 0 : lane.window.length; !isEnough(); at++) {
+      if (at === lane.window.length) {
+        if (lane.backlog === null || lane.backlog.count === 0) break
+        if (lane.refill(entriesTakenAhead, this.suspectBelow) === 0) break
+      }
+      const entry = lane.window.get(at) as Entry
+      if (!isBare(entry)) continue
+      chosen.push(entry)
+      bytes += entry.recordBytes
+    }
+    return bytes
+  }
+
+  private countIn(bytes: number): void {
+    this.memory.bytes += bytes
+    this.windowBytes += bytes
+  }
+
+  private countOut(bytes: number): void {
+    this.memory.bytes -= bytes
+    this.windowBytes -= bytes
+  }
+}
+
+function isBare(entry: Entry): boolean {
+  return entry.message === null && !entry.isLoading
+}
+
+function costOf(entry: Entry): number {
+  return entryOverheadBytes + (entry.message === null ? 0 : entry.message.contentBytes)
 }

@@ -30,6 +30,17 @@ export class RangeList {
     this.end = sequence
   }
 
+  /** As adding each of `start` to `end`. */
+  addRange(start: number, end: number): void {
+    if (start === this.end + 1 && this.start !== 0) {
+      this.end = end
+      return
+    }
+    if (this.start !== 0) this.closed.push(this.start, this.end)
+    this.start = start
+    this.end = end
+  }
+
   clear(): void {
     this.start = 0
     this.end = 0
@@ -59,22 +70,37 @@ export class RangeList {
     }
   }
 
-  /** Ascending and merged where they touch. */
-  private sorted(): number[] {
-    const pairs: [number, number][] = []
-    for (let at = 0; at < this.closed.length; at += 2) {
-      pairs.push([this.closed[at] as number, this.closed[at + 1] as number])
-    }
-    pairs.push([this.start, this.end])
-    pairs.sort((left, right) => left[0] - right[0])
-    const merged: number[] = []
-    for (const [start, end] of pairs) {
-      const last = merged.at(-1)
-      if (last !== undefined && start <= last + 1) merged[merged.length - 1] = Math.max(last, end)
-      else merged.push(start, end)
-    }
-    return merged
+  /** As start, end, start, end …, ascending and merged where they touch. */
+  sorted(): number[] {
+    return this.start === 0 ? [] : mergeRanges([...this.closed, this.start, this.end])
   }
+}
+
+/** Sorts ranges given as start, end, start, end … and merges those that touch. */
+export function mergeRanges(ranges: readonly number[]): number[] {
+  const pairs: [number, number][] = []
+  for (let at = 0; at < ranges.length; at += 2) pairs.push([ranges[at] as number, ranges[at + 1] as number])
+  pairs.sort((left, right) => left[0] - right[0])
+  const merged: number[] = []
+  for (const [start, end] of pairs) {
+    const last = merged.at(-1)
+    if (last !== undefined && start <= last + 1) merged[merged.length - 1] = Math.max(last, end)
+    else merged.push(start, end)
+  }
+  return merged
+}
+
+/** What ascending `ranges` leave out of the numbers from 1 to `end`. */
+export function invertRanges(ranges: readonly number[], end: number): number[] {
+  const inverse: number[] = []
+  let next = 1
+  for (let at = 0; at < ranges.length; at += 2) {
+    const start = ranges[at] as number
+    if (start > next && next <= end) inverse.push(next, Math.min(start - 1, end))
+    next = Math.max(next, (ranges[at + 1] as number) + 1)
+  }
+  if (next <= end) inverse.push(next, end)
+  return inverse
 }
 
 /** Reads ranges that `encode` wrote as start, end, start, end …, ascending. */

@@ -5,14 +5,18 @@
  * Payloads, little endian; text is UTF-8 behind a varint length, ranges as in range-list.ts, tables as in AMQP:
  *
  *     1  PUBLISH    exchange (u8 length, UTF-8) | routing key (u8 length, UTF-8) | route count u32
- *                   | routes: queue id u32, sequence u48, priority u8, flags u8 (both 0 until they mean something)
+ *                   | routes: queue id u32, sequence u48, priority u8, flags u8
+ *                             [expiry u48, ms since 1970, if flags has bit 0]
  *                   | property bytes up to the record's header length | body
  *     2  SETTLED    queue id u32 | reason u8 (0 = settled by a consumer or purged) | ranges of sequences
  *     4  TOPOLOGY   operation u8 | its fields, see encodeTopology
+ *     5  PURGED     queue id u32 | next sequence varint | ranges of sequences below it that stay: consumers hold them
  *     6  DELIVERED  queue id u32 | ranges of live sequences that were handed out; written at a clean close
  *     12 SNAPSHOT   next queue id varint; the TOPOLOGY and LIVE records of its frame are then all there is
  *     13 LIVE       queue id u32 | next sequence varint | ranges of live sequences
  *     14 CLEAN      epoch varint; what DELIVERED does not name was never handed out up to the end of that opening
+ *
+ * A PUBLISH without routes is there for its content alone: entries refer to it that do not survive a restart.
  *
  * A snapshot makes every record before it unnecessary but the PUBLISH records that a LIVE range names: it is what allows
  * segments without live messages to be deleted anywhere in the log.
@@ -25,6 +29,7 @@ export const recordTypes = {
   publish: 1,
   settled: 2,
   topology: 4,
+  purged: 5,
   delivered: 6,
   snapshot: 12,
   live: 13,
@@ -34,8 +39,10 @@ export const recordTypes = {
 /** A reader that does not know a record with this flag must refuse the folder. */
 export const criticalFlag = 0x80
 
-/** Bytes of one route in a PUBLISH record. */
+/** Bytes of one route in a PUBLISH record, without and with all that its flags can announce. */
 export const routeBytes = 12
+export const routeBytesMax = 18
+export const routeExpires = 1
 
 export type TopologyRecord =
   | {

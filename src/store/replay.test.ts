@@ -1,13 +1,19 @@
-// What recovery makes of a log, record by record: what lives, in which order, and what a snapshot makes of the rest.
+// What recovery makes of a checkpoint and a log, record by record: what lives, in which order, and what is told twice.
 import { describe, expect, test } from 'vitest'
 import { ByteWriter } from '../lib/byte-writer.ts'
+import { recordHeaderBytes } from '../log/frame.ts'
 import { Segment } from '../log/segment.ts'
 import { emptyTable } from '../model/field-table.ts'
+import type { Platform } from '../platform/platform.ts'
 import { makeMessage } from '../testing/core-harness.ts'
-import { QueueIndex } from './queue-index.ts'
+import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
+import { IndexPage } from './index-page.ts'
+import { PageFiles } from './page-files.ts'
+import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import { RangeList } from './range-list.ts'
 import { criticalFlag, encodeTopology, recordTypes, type TopologyRecord } from './record.ts'
 import { Replay } from './replay.ts'
+import { ResidentMemory } from './resident-memory.ts'
 
 function segment(): Segment {
   return new Segment('log', {
@@ -25,10 +31,52 @@ function segment(): Segment {
   })
 }
 
+const memory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
+
+/** A log whose one segment is there, and nothing else. */
+class Backing implements IndexBacking {
+  readonly pages: PageFiles
+  private readonly only: Segment
+
+  constructor(only: Segment) {
+    this.only = only
+    const platform = { disk: null, clock: null } as unknown as Platform
+    const options = { pageBytesMax: Number.MAX_SAFE_INTEGER, pageFileBytesMax: 1 }
+    this.pages = new PageFiles(platform, 'idx', options, () => {})
+  }
+
+  segment(): Segment {
+    return this.only
+  }
+
+  settlementsPending(): void {}
+  purged(): void {}
+  fetch(): void {}
+
+  overflow(): boolean {
+    return false
+  }
+}
+
+/** What a checkpoint says of a queue. */
+interface Told {
+  readonly queueId: number
+  readonly position: LogPosition
+  readonly nextSequence: number
+  readonly suspectBelow?: number
+  readonly bodies: readonly [sequence: number, body: string, deliveryCount: number][]
+}
+
 /** Writes records the way the log does, and hands them to recovery. */
 class Tape {
-  readonly replay = new Replay()
   readonly segment = segment()
+  private readonly backing = new Backing(this.segment)
+  readonly replay: Replay = new Replay((queueId) => new QueueIndex(queueId, true, memory, this.backing))
+  /** Bodies by queue and sequence: recovery does not keep them. */
+  private readonly bodies = new Map<string, string>()
+  lastRecordBytes = 0
+  /** The frame whose records are being written. */
+  lsn = 1
 
   publish(body: string, ...routes: [queueId: number, sequence: number][]): this {
     const message = makeMessage('exchange', 'key', body, { persistent: true })
@@ -39,6 +87,7 @@ class Tape {
     }
     writer.u32le(routes.length)
     for (const [queueId, sequence] of routes) {
+      this.bodies.set(`${queueId}:${sequence}`, body)
       writer.u32le(queueId)
       writer.u32le(sequence % 2 ** 32)
       writer.u8(Math.floor(sequence / 2 ** 32) & 255)
@@ -58,6 +107,14 @@ class Tape {
     writer.u8(0)
     encodeRanges(writer, sequences)
     return this.give(recordTypes.settled, writer)
+  }
+
+  purged(queueId: number, nextSequence: number, ...held: number[]): this {
+    const writer = new ByteWriter(4)
+    writer.u32le(queueId)
+    writer.varint(nextSequence)
+    encodeRanges(writer, held)
+    return this.give(recordTypes.purged, writer)
   }
 
   delivered(queueId: number, ...sequences: number[]): this {
@@ -110,15 +167,56 @@ class Tape {
     return this.topology({ type: 'queue-deleted', virtualHost: '/', name, queueId })
   }
 
+  /** Begins with a checkpoint of these queues; the next record is the first of frame `lsn`. */
+  checkpoint(lsn: number, queues: readonly Told[], more: Partial<Checkpoint> = {}, isOutdated = false): this {
+    const start = { segments: [], offset: 1_024, lsn: lsn - 1, crc: 0, syncedLsn: lsn - 1 }
+    const facts = queues.map(({ queueId, position, bodies, nextSequence, suspectBelow = 0 }) => {
+      const page = new IndexPage(queueId)
+      page.isClosed = true
+      for (const [at, [sequence, body, deliveryCount]] of bodies.entries()) {
+        this.bodies.set(`${queueId}:${sequence}`, body)
+        page.add(sequence, 1, 2_000 + at * 100, 100, body.length, deliveryCount, false, 0)
+      }
+      return {
+        queueId,
+        position,
+        nextSequence,
+        suspectBelow,
+        mayExpire: false,
+        lanes: [{ priority: 0, pages: [page] }],
+      }
+    })
+    const checkpoint: Checkpoint = {
+      id: 1,
+      start,
+      topologyPosition: { lsn, records: 0 },
+      nextQueueId: 1,
+      epoch: 1,
+      isFinal: false,
+      topology: [],
+      queues: facts,
+      cold: [],
+      pageFiles: [],
+      ...more,
+    }
+    this.replay.begin(checkpoint, isOutdated)
+    this.lsn = lsn
+    return this
+  }
+
   frameEnd(): this {
     this.replay.frameEnd()
+    this.lsn++
     return this
   }
 
   give(type: number, writer: ByteWriter, headerEnd = writer.length, flags: number = criticalFlag): this {
     // In the middle of a buffer that is read over afterwards, as recovery's is.
     const buffer = Buffer.concat([Buffer.alloc(7, 0xee), writer.toBuffer(), Buffer.alloc(5, 0xee)])
-    this.replay.record(type, flags, buffer, 7, 7 + headerEnd, 7 + writer.length, this.segment)
+    // The record's offset in its segment is the last thing of its header.
+    buffer.writeUInt32LE(4_000, 3)
+    this.lastRecordBytes = recordHeaderBytes + writer.length
+    this.replay.record(type, flags, buffer, 7, 7 + headerEnd, 7 + writer.length, this.segment, this.lsn)
     buffer.fill(0xdd)
     return this
   }
@@ -126,14 +224,14 @@ class Tape {
   /** What lives, as `queueId: bodies`, with `!` behind what counts as delivered. */
   finish(epoch = 2): { queues: Record<number, string>; indexes: Map<number, QueueIndex> } {
     const indexes = new Map<number, QueueIndex>()
-    this.replay.finish(epoch, (queueId) => new QueueIndex(queueId, null), indexes)
+    this.replay.finish(epoch, indexes)
     const queues: Record<number, string> = {}
     for (const [queueId, index] of indexes) {
-      const bodies: string[] = []
-      index.forEachReady((entry) => {
-        bodies.push(`${entry.message.body.toString()}${entry.deliveryCount > 0 ? '!' : ''}`)
-      })
-      queues[queueId] = bodies.join(' ')
+      const found: string[] = []
+      for (let entry = index.take(); entry !== undefined; entry = index.take()) {
+        found.push(`${this.bodies.get(`${queueId}:${entry.sequence}`)}${entry.deliveryCount > 0 ? '!' : ''}`)
+      }
+      queues[queueId] = found.join(' ')
     }
     return { queues, indexes }
   }
@@ -151,19 +249,27 @@ describe('replaying a log', () => {
     const { queues, indexes } = tape.clean(1).finish()
     expect(queues).toEqual({ 1: 'a c', 2: 'b' })
     expect(tape.segment.live).toBe(3)
-    const message = indexes.get(1)?.shift()?.message
-    expect([message?.exchange, message?.routingKey, message?.persistent, message?.owned]).toEqual([
-      'exchange',
-      'key',
-      true,
-      true,
-    ])
-    expect(message?.residence).toBe(tape.segment)
+    expect([...indexes.values()].map((index) => index.queueId)).toEqual([1, 2])
   })
 
-  test('shares one message among the queues of a fan-out', () => {
-    const { indexes } = new Tape().publish('a', [1, 1], [2, 7]).finish()
-    expect(indexes.get(1)?.shift()?.message).toBe(indexes.get(2)?.shift()?.message)
+  test('knows where each message lies, and how long its record and its body are', () => {
+    const indexes = new Map<number, QueueIndex>()
+    const tape = new Tape().publish('abc', [1, 1])
+    tape.replay.finish(2, indexes)
+    const entry = indexes.get(1)?.take()
+    expect([entry?.segment, entry?.offset, entry?.bodyBytes, entry?.message]).toEqual([tape.segment, 4_000, 3, null])
+    expect(entry?.recordBytes).toBe(tape.lastRecordBytes)
+  })
+
+  test('takes everything out that a purge did not spare, and gives no number again', () => {
+    const tape = new Tape().publish('a', [1, 1]).publish('b', [1, 2]).publish('c', [1, 3]).purged(1, 9, 2)
+    tape.publish('d', [1, 9]).clean(1)
+    expect(tape.finish().queues).toEqual({ 1: 'b d' })
+    expect(new Tape().purged(1, 9).finish().indexes.get(1)?.nextSequence).toBe(9)
+  })
+
+  test('leaves out a message that is there for its content alone', () => {
+    expect(new Tape().publish('a').publish('b', [1, 1]).clean(1).finish().queues).toEqual({ 1: 'b' })
   })
 
   test('never gives a sequence twice, also one above 2^32 whose message is gone', () => {
@@ -234,12 +340,6 @@ describe('replaying a log', () => {
     expect(tape.finish().queues).toEqual({ 2: 'a!' })
   })
 
-  test('notes a message that a snapshot names and the log does not have', () => {
-    const tape = new Tape().publish('a', [2, 1]).snapshot(3).live(2, 9, 1, 4, 5).frameEnd()
-    expect(tape.finish().queues).toEqual({ 2: 'a!' })
-    expect(tape.replay.notes).toEqual(['2 messages of queue 2 are named by a snapshot and not in the log'])
-  })
-
   test('keeps through a snapshot what it knows to be delivered', () => {
     const tape = new Tape().publish('a', [2, 1]).publish('b', [2, 2]).delivered(2, 1)
     tape.snapshot(3).live(2, 3, 1, 2).frameEnd().clean(1)
@@ -263,5 +363,154 @@ describe('replaying a log', () => {
     short.u32le(1)
     short.bytes(Buffer.alloc(14))
     expect(() => new Tape().give(recordTypes.publish, short, 10)).toThrow('inside its routes')
+  })
+})
+
+describe('replaying a log from a checkpoint', () => {
+  const at = (lsn: number, records: number): LogPosition => ({ lsn, records })
+
+  test('begins with what it says lives, and goes on from there', () => {
+    const q: Told = {
+      queueId: 1,
+      position: at(5, 0),
+      nextSequence: 9,
+      bodies: [
+        [3, 'a', 0],
+        [8, 'b', 2],
+      ],
+    }
+    const tape = new Tape().checkpoint(5, [q], { nextQueueId: 7 }).publish('c', [1, 9]).settled(1, 3).clean(1)
+    const { queues, indexes } = tape.finish()
+    expect(queues).toEqual({ 1: 'b! c' })
+    expect([indexes.get(1)?.nextSequence, tape.replay.nextQueueId]).toEqual([10, 7])
+  })
+
+  test('gives no number again that it names, though nothing of the queue is left', () => {
+    const tape = new Tape().checkpoint(5, [{ queueId: 1, position: at(5, 0), nextSequence: 50, bodies: [] }])
+    expect(tape.finish().indexes.get(1)?.nextSequence).toBe(50)
+  })
+
+  test('applies nothing again to a queue that comes before its position, whatever the record, and all that comes after', () => {
+    const told: Told = {
+      queueId: 1,
+      position: at(6, 3),
+      nextSequence: 5,
+      bodies: [
+        [2, 'b', 0],
+        [4, 'd', 0],
+      ],
+    }
+    const tape = new Tape().checkpoint(5, [told])
+    // The frame before: everything in it is in the checkpoint.
+    tape.publish('a', [1, 1]).publish('b', [1, 2]).publish('c', [1, 3]).settled(1, 1).purged(1, 2).frameEnd()
+    // The first three records of the frame are, too.
+    tape.publish('d', [1, 4]).settled(1, 3).purged(1, 1, 4)
+    tape.publish('e', [1, 5]).settled(1, 2).frameEnd()
+    tape.publish('f', [1, 6]).settled(1, 5).frameEnd().clean(1)
+    expect(tape.finish().queues).toEqual({ 1: 'd f' })
+    expect(tape.segment.live).toBe(2)
+  })
+
+  test('applies a purge that comes after its position', () => {
+    const told: Told = {
+      queueId: 1,
+      position: at(5, 1),
+      nextSequence: 3,
+      bodies: [
+        [1, 'a', 0],
+        [2, 'b', 0],
+      ],
+    }
+    const tape = new Tape().checkpoint(5, [told]).publish('b', [1, 2]).purged(1, 3, 2).publish('c', [1, 3]).clean(1)
+    expect(tape.finish().queues).toEqual({ 1: 'b c' })
+  })
+
+  test('takes a message for the queues alone that had not been looked at when it came', () => {
+    const early: Told = { queueId: 1, position: at(5, 1), nextSequence: 2, bodies: [[1, 'a', 0]] }
+    const late: Told = {
+      queueId: 2,
+      position: at(5, 2),
+      nextSequence: 3,
+      bodies: [
+        [1, 'a', 0],
+        [2, 'b', 0],
+      ],
+    }
+    const tape = new Tape().checkpoint(5, [early, late])
+    tape.publish('a', [1, 1], [2, 1]).publish('b', [1, 2], [2, 2]).publish('c', [1, 3], [2, 3]).clean(1)
+    expect(tape.finish().queues).toEqual({ 1: 'a b c', 2: 'a b c' })
+  })
+
+  test('counts records of each frame from its beginning', () => {
+    const told: Told = { queueId: 1, position: at(6, 1), nextSequence: 3, bodies: [[2, 'b', 0]] }
+    const tape = new Tape().checkpoint(4, [told]).publish('x', [9, 1]).publish('a', [1, 1]).frameEnd()
+    // A frame may be missing here: SYNCED frames are the log's own.
+    tape.lsn = 6
+    tape.settled(1, 1).publish('c', [1, 3]).frameEnd().publish('d', [1, 4]).frameEnd().clean(1)
+    expect(tape.finish().queues[1]).toBe('b c d')
+  })
+
+  test('leaves a queue without a position, which was declared since, all its records', () => {
+    const tape = new Tape().checkpoint(5, [], { topologyPosition: at(5, 0) })
+    tape.declare('new', 3).publish('a', [3, 1]).frameEnd().clean(1)
+    expect(tape.finish().queues).toEqual({ 3: 'a' })
+    expect([tape.replay.topology.length, tape.replay.nextQueueId]).toEqual([1, 4])
+  })
+
+  test('takes no topology record twice: those before its position are in it, those after it are not', () => {
+    const known = new Tape().declare('known', 1).declare('again', 4).replay.topology
+    const queue: Told = { queueId: 1, position: at(6, 9), nextSequence: 2, bodies: [[1, 'a', 0]] }
+    const again: Told = { queueId: 4, position: at(6, 9), nextSequence: 2, bodies: [[1, 'b', 0]] }
+    const options = { topology: known, topologyPosition: at(6, 2), nextQueueId: 5 }
+    const tape = new Tape().checkpoint(5, [queue, again], options)
+    // What was deleted and declared again before the position is there, in its second life.
+    tape.declare('known', 1).declare('again', 2).frameEnd()
+    tape.delete('again', 2).declare('again', 4).delete('known', 1).declare('late', 5).frameEnd().clean(1)
+    expect(tape.finish().queues).toEqual({ 4: 'b' })
+    expect(tape.replay.topology.map((record) => record.type)).toEqual([
+      'queue-declared',
+      'queue-declared',
+      'queue-deleted',
+      'queue-declared',
+    ])
+    expect(tape.replay.nextQueueId).toBe(6)
+  })
+
+  test('believes a final one that nothing was handed out since, unless another opening or another record came', () => {
+    const bodies: Told['bodies'] = [
+      [1, 'a', 0],
+      [2, 'b', 3],
+    ]
+    const told: Told = { queueId: 1, position: at(5, 0), nextSequence: 3, bodies }
+    const final = { isFinal: true, epoch: 3 }
+    const found = (more: Partial<Checkpoint>, epoch: number, isOutdated = false, lsn = 0): string | undefined => {
+      const tape = new Tape().checkpoint(5, [told], more, isOutdated)
+      if (lsn > 0) {
+        tape.lsn = lsn
+        tape.settled(9, 1)
+      }
+      return tape.finish(epoch).queues[1]
+    }
+    expect(found(final, 4)).toBe('a b!')
+    expect(found(final, 4, false, 4)).toBe('a b!')
+    expect(found(final, 4, false, 5)).toBe('a! b!')
+    expect(found(final, 5)).toBe('a! b!')
+    expect(found(final, 4, true)).toBe('a! b!')
+    expect(found({ isFinal: false, epoch: 3 }, 4)).toBe('a! b!')
+  })
+
+  test('goes on suspecting after a clean end what an earlier end left in doubt', () => {
+    const bodies: Told['bodies'] = [
+      [1, 'a', 0],
+      [2, 'b', 0],
+    ]
+    const told: Told = { queueId: 1, position: at(5, 0), nextSequence: 3, suspectBelow: 2, bodies }
+    expect(new Tape().checkpoint(5, [told]).clean(1).finish().queues).toEqual({ 1: 'a! b' })
+  })
+
+  test('counts no message of a queue that was deleted before its topology was written down', () => {
+    const tape = new Tape().checkpoint(5, [], { topologyPosition: at(5, 3) })
+    tape.declare('gone', 1).publish('a', [1, 1]).delete('gone', 1).frameEnd()
+    expect(tape.replay.finish(2, new Map()).messages).toBe(0)
   })
 })

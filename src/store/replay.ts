@@ -1,27 +1,38 @@
 /**
- * Recovery's view of the log: it takes every record in order and is left with what lives. Publishes make entries,
- * settlements remove them, a snapshot states what is live and forgets the rest.
+ * Recovery's view of the log: it takes a checkpoint, if there is one, and every record in order, and is left with what
+ * lives. Publishes become entries of their queues' backlogs; what was settled is gathered and taken out at the end, when all
+ * is known.
  */
-import { assert } from '../lib/assert.ts'
 import { ByteReader } from '../lib/byte-reader.ts'
-import { copyRange } from '../lib/copy-range.ts'
-import { Slab } from '../lib/slab.ts'
+import { recordHeaderBytes, recordOffset } from '../log/frame.ts'
 import type { RecoverySink } from '../log/recovery.ts'
 import type { Segment } from '../log/segment.ts'
 import { LeveretError } from '../model/errors.ts'
-import { Message } from '../model/message.ts'
-import { Entry } from './entry.ts'
+import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
+import { skipNames, skipRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
-import { readRanges } from './range-list.ts'
-import { criticalFlag, decodeTopology, recordTypes, routeBytes, type TopologyRecord } from './record.ts'
+import { invertRanges, mergeRanges, readRanges } from './range-list.ts'
+import { criticalFlag, decodeTopology, recordTypes, routeBytes, routeExpires, type TopologyRecord } from './record.ts'
 
-/** A Map keeps the order of insertion, which is the order of sequences. */
-interface RecoveredQueue {
-  entries: Map<number, Entry>
-  nextSequence: number
+class RecoveredQueue {
+  readonly index: QueueIndex
+  nextSequence = 1
+  /** Sequences that are gone, and those that were handed out, as start, end, start, end … in the order they came. */
+  gone: number[] = []
+  seen: number[] = []
   /** Named by the snapshot whose frame is being read. */
   inSnapshot: boolean
+  /** What the log says of the queue before this is known from a checkpoint. */
+  position: LogPosition = beginning
+  suspectBelow = 0
+
+  constructor(index: QueueIndex, inSnapshot: boolean) {
+    this.index = index
+    this.inSnapshot = inSnapshot
+  }
 }
+
+const beginning: LogPosition = { lsn: 0, records: 0 }
 
 export class Replay implements RecoverySink {
   /** Every topology record since the last snapshot, that one's own first. */
@@ -29,18 +40,40 @@ export class Replay implements RecoverySink {
   nextQueueId = 1
   /** Whether the last run said that it ended; known after `finish`. */
   clean = true
-  readonly notes: string[] = []
+  private readonly makeIndex: (queueId: number) => QueueIndex
   private readonly queues = new Map<number, RecoveredQueue>()
-  private readonly slab = new Slab()
-  /** Exchange and routing key of the last publish, as bytes and as the strings that its neighbours share. */
-  private readonly names = Buffer.alloc(2 + 2 * 255)
-  private namesBytes = 0
-  private exchange = ''
-  private routingKey = ''
+  private lastQueue: RecoveredQueue | null = null
+  /** Topology records before this are known from a checkpoint. */
+  private topologyPosition: LogPosition = beginning
+  /** Where the record being taken stands: its frame, and how many records of the caller's come before it there. */
+  private lsn = 0
+  private records = -1
+  private finalEpoch = 0
   private readingSnapshot = false
   private isEmpty = true
   /** The opening that the last record ended; 0 if it is another record. */
   private cleanEpoch = 0
+
+  constructor(makeIndex: (queueId: number) => QueueIndex) {
+    this.makeIndex = makeIndex
+  }
+
+  /** Begins with what a checkpoint says. `isOutdated`: it is not the last one that was made. */
+  begin(checkpoint: Checkpoint, isOutdated: boolean): void {
+    this.isEmpty = false
+    this.topology = [...checkpoint.topology]
+    this.topologyPosition = checkpoint.topologyPosition
+    this.nextQueueId = checkpoint.nextQueueId
+    if (checkpoint.isFinal && !isOutdated) this.finalEpoch = checkpoint.epoch
+    for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of checkpoint.queues) {
+      const queue = this.queue(queueId)
+      queue.position = position
+      queue.nextSequence = nextSequence
+      queue.suspectBelow = suspectBelow
+      queue.index.mayExpire = mayExpire
+      for (const { priority, pages } of lanes) for (const page of pages) queue.index.addPage(priority, page)
+    }
+  }
 
   record(
     type: number,
@@ -50,21 +83,41 @@ export class Replay implements RecoverySink {
     headerEnd: number,
     payloadEnd: number,
     segment: Segment,
+    lsn: number,
   ): void {
+    if (lsn !== this.lsn) this.records = -1
+    this.lsn = lsn
+    this.records++
     this.isEmpty = false
     this.cleanEpoch = 0
+    if (this.isAfter(this.topologyPosition)) this.finalEpoch = 0
     const reader = new ByteReader(buffer, payloadStart, payloadEnd)
     switch (type) {
       case recordTypes.publish:
         return this.publish(reader, headerEnd, segment)
-      case recordTypes.settled:
-        return this.settled(reader)
+      case recordTypes.settled: {
+        const queue = this.queue(reader.u32le())
+        reader.u8()
+        if (this.isAfter(queue.position)) queue.gone.push(...readRanges(reader))
+        return
+      }
+      case recordTypes.purged: {
+        const queue = this.queue(reader.u32le())
+        if (!this.isAfter(queue.position)) return
+        const nextSequence = reader.varint()
+        // Or what is published next would get a number that counts as gone.
+        queue.nextSequence = Math.max(queue.nextSequence, nextSequence)
+        queue.gone.push(...invertRanges(readRanges(reader), nextSequence - 1))
+        return
+      }
       case recordTypes.topology: {
         const record = decodeTopology(reader)
+        // Ids are not used again, so what is left of the queue is in the way wherever this stands.
+        if (record.type === 'queue-deleted') this.forget(record.queueId)
+        if (!this.isAfter(this.topologyPosition)) return
         if (record.type === 'queue-declared' && record.queueId >= this.nextQueueId)
           this.nextQueueId = record.queueId + 1
         this.topology.push(record)
-        if (record.type === 'queue-deleted') this.queues.delete(record.queueId)
         return
       }
       case recordTypes.snapshot:
@@ -73,17 +126,17 @@ export class Replay implements RecoverySink {
         this.readingSnapshot = true
         for (const queue of this.queues.values()) queue.inSnapshot = false
         return
-      case recordTypes.live:
-        return this.live(reader)
-      case recordTypes.delivered: {
-        const entries = this.queue(reader.u32le()).entries
-        const ranges = readRanges(reader)
-        forEachSequence(ranges, (sequence) => {
-          const entry = entries.get(sequence)
-          if (entry !== undefined) entry.deliveryCount = 1
-        })
+      case recordTypes.live: {
+        const queue = this.queue(reader.u32le())
+        queue.inSnapshot = true
+        const nextSequence = reader.varint()
+        queue.nextSequence = Math.max(queue.nextSequence, nextSequence)
+        queue.gone.push(...invertRanges(readRanges(reader), nextSequence - 1))
         return
       }
+      case recordTypes.delivered:
+        this.queue(reader.u32le()).seen.push(...readRanges(reader))
+        return
       case recordTypes.clean:
         this.cleanEpoch = reader.varint()
         return
@@ -100,126 +153,75 @@ export class Replay implements RecoverySink {
   frameEnd(): void {
     if (!this.readingSnapshot) return
     this.readingSnapshot = false
-    for (const [queueId, queue] of this.queues) if (!queue.inSnapshot) this.queues.delete(queueId)
+    for (const [queueId, queue] of this.queues) if (!queue.inSnapshot) this.forget(queueId)
   }
 
   /**
-   * Turns what lives into indexes; returns how many messages that are. `epoch` is that of the present opening: one that
+   * Leaves what lives in the indexes; returns how many messages that are. `epoch` is that of the present opening: one that
    * ended without a record since then may have handed out anything.
    */
-  finish(
-    epoch: number,
-    makeIndex: (queueId: number) => QueueIndex,
-    into: Map<number, QueueIndex>,
-  ): { messages: number } {
-    this.clean = this.isEmpty || this.cleanEpoch === epoch - 1
+  finish(epoch: number, into: Map<number, QueueIndex>): { messages: number } {
+    this.clean = this.isEmpty || this.cleanEpoch === epoch - 1 || this.finalEpoch === epoch - 1
     let messages = 0
     for (const [queueId, queue] of this.queues) {
-      const index = makeIndex(queueId)
-      const slab = new Slab()
-      for (const entry of queue.entries.values()) {
-        // After an end that was not announced nobody knows what consumers had seen.
-        if (!this.clean && entry.deliveryCount === 0) entry.deliveryCount = 1
-        const { residence } = entry.message
-        assert(residence !== null, 'a recovered message has a place in the log')
-        residence.live++
-        if (!entry.message.owned) entry.message.keepIn(slab)
-        index.restore(entry)
-        messages++
-      }
-      index.nextSequence = Math.max(index.nextSequence, queue.nextSequence)
+      const { index, nextSequence } = queue
+      index.sift(mergeRanges(queue.gone), mergeRanges(queue.seen))
+      // After an end that was not announced nobody knows what consumers had seen.
+      index.recovered(nextSequence, this.clean ? queue.suspectBelow : nextSequence)
+      messages += index.readyCount
       into.set(queueId, index)
     }
     return { messages }
   }
 
   private publish(reader: ByteReader, headerEnd: number, segment: Segment): void {
-    this.readNames(reader)
+    const { buffer, end, at: payloadStart } = reader
+    skipNames(reader)
     const routeCount = reader.u32le()
-    reader.need(routeCount * routeBytes)
     const routesAt = reader.at
-    const contentAt = routesAt + routeCount * routeBytes
-    const propertiesBytes = headerEnd - contentAt
-    if (propertiesBytes < 0) throw new RangeError('a PUBLISH record whose header ends inside its routes')
-    // The buffer belongs to recovery and is read over, so what may live is copied; what does, once more by `finish`.
-    const bytes = reader.end - contentAt
-    const source = this.slab.take(bytes)
-    const start = this.slab.offset
-    copyRange(reader.buffer, contentAt, reader.end, source, start)
-    const bodyStart = start + propertiesBytes
-    const isAlone = source.length === bytes
-    const message = new Message(
-      this.exchange,
-      this.routingKey,
-      source,
-      start,
-      bodyStart,
-      bodyStart,
-      start + bytes,
-      isAlone,
-    )
-    message.residence = segment
-    for (let at = routesAt; at < contentAt; at += routeBytes) {
-      const queueId = reader.buffer.readUInt32LE(at)
-      const sequence = reader.buffer.readUInt32LE(at + 4) + reader.buffer.readUInt16LE(at + 8) * 4294967296
+    for (let left = routeCount; left > 0; left--) skipRoute(reader)
+    const contentAt = reader.at
+    if (headerEnd < contentAt) throw new RangeError('a PUBLISH record whose header ends inside its routes')
+    const offset = recordOffset(buffer, payloadStart)
+    const recordBytes = recordHeaderBytes + end - payloadStart
+    reader.at = routesAt
+    for (let left = routeCount; left > 0; left--) {
+      const { at } = reader
+      skipRoute(reader)
+      const queueId = buffer.readUInt32LE(at)
+      const sequence = buffer.readUInt32LE(at + 4) + buffer.readUInt16LE(at + 8) * 4294967296
       const queue = this.queue(queueId)
-      queue.entries.set(sequence, new Entry(message, sequence, true))
+      if (!this.isAfter(queue.position)) continue
+      segment.references++
+      const priority = buffer[at + 10] as number
+      const flags = buffer[at + 11] as number
+      const expiresAt = flags & routeExpires ? buffer.readUIntLE(at + routeBytes, 6) : 0
+      if (expiresAt > 0) queue.index.mayExpire = true
+      const { backlog } = queue.index.laneOf(priority)
+      backlog?.add(sequence, segment.id, offset, recordBytes, end - headerEnd, 0, false, expiresAt)
       if (sequence >= queue.nextSequence) queue.nextSequence = sequence + 1
     }
   }
 
-  private readNames(reader: ByteReader): void {
-    const { buffer, at } = reader
-    const { names, namesBytes } = this
-    if (namesBytes > 0 && reader.remaining >= namesBytes) {
-      if (buffer.compare(names, 0, namesBytes, at, at + namesBytes) === 0) {
-        reader.at += namesBytes
-        return
-      }
-    }
-    this.exchange = reader.utf8(reader.u8())
-    this.routingKey = reader.utf8(reader.u8())
-    this.namesBytes = reader.at - at
-    buffer.copy(names, 0, at, reader.at)
+  private isAfter({ lsn, records }: LogPosition): boolean {
+    return this.lsn > lsn || (this.lsn === lsn && this.records >= records)
   }
 
-  private settled(reader: ByteReader): void {
-    const { entries } = this.queue(reader.u32le())
-    reader.u8()
-    forEachSequence(readRanges(reader), (sequence) => entries.delete(sequence))
-  }
-
-  private live(reader: ByteReader): void {
-    const queueId = reader.u32le()
-    const queue = this.queue(queueId)
-    queue.inSnapshot = true
-    queue.nextSequence = Math.max(queue.nextSequence, reader.varint())
-    const { entries } = queue
-    queue.entries = new Map()
-    let missing = 0
-    forEachSequence(readRanges(reader), (sequence) => {
-      const entry = entries.get(sequence)
-      if (entry === undefined) missing++
-      else queue.entries.set(sequence, entry)
-    })
-    if (missing > 0)
-      this.notes.push(`${missing} messages of queue ${queueId} are named by a snapshot and not in the log`)
+  private forget(queueId: number): void {
+    this.queues.get(queueId)?.index.discard()
+    this.queues.delete(queueId)
+    this.lastQueue = null
   }
 
   private queue(queueId: number): RecoveredQueue {
+    if (this.lastQueue !== null && this.lastQueue.index.queueId === queueId) return this.lastQueue
     let queue = this.queues.get(queueId)
     if (queue === undefined) {
       // A frame that holds a snapshot may go on behind it: what is declared there is not in it, and lives.
-      queue = { entries: new Map(), nextSequence: 1, inSnapshot: this.readingSnapshot }
+      queue = new RecoveredQueue(this.makeIndex(queueId), this.readingSnapshot)
       this.queues.set(queueId, queue)
     }
+    this.lastQueue = queue
     return queue
-  }
-}
-
-function forEachSequence(ranges: readonly number[], visit: (sequence: number) => void): void {
-  for (let at = 0; at < ranges.length; at += 2) {
-    const end = ranges[at + 1] as number
-    for (let sequence = ranges[at] as number; sequence <= end; sequence++) visit(sequence)
   }
 }

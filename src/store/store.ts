@@ -7,9 +7,9 @@
  * straddles frames.
  */
 import type { Message } from '../model/message.ts'
-import type { Entry } from './entry.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
+import type { ResidentMemory } from './resident-memory.ts'
 
 export interface Store {
   /** Whether records outlive the process; if not, every LSN is 0 and durable at once. */
@@ -20,17 +20,20 @@ export interface Store {
   readonly durableLsn: number
   /** Bytes appended and not yet durable. */
   readonly unsyncedBytes: number
+  /** What the messages of all queues take. */
+  readonly memory: ResidentMemory
 
   /** Reads what is remembered: every topology record in order, before `queueIndex` is asked for. Once, first. */
   load(sink: (record: TopologyRecord) => void, events: StoreEvents, source: SnapshotSource): Promise<LoadReport>
   appendTopology(record: TopologyRecord): void
   /** The index of a queue, with the entries recovery found if it is one of those. */
   queueIndex(queueId: number, durable: boolean): QueueIndex
-  /** Forgets a queue that was deleted. */
+  /** Forgets a queue that was deleted, and whose index was dropped. */
   dropIndex(queueId: number): void
   /** A publish: begin, one addRoute per durable queue, end. */
   beginPublish(message: Message, routeCount: number): void
-  addRoute(queueId: number, sequence: number): void
+  /** `expiresAt` in ms since 1970, 0 = never. */
+  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number): void
   endPublish(): void
   /** Starts writing what was appended, unless a write is under way; then it follows by itself when that one is done. */
   commit(): void
@@ -52,15 +55,15 @@ export interface StoreEvents {
   resumed(): void
   /** A sync failed: nothing will ever be durable again. */
   failed(error: Error): void
+  /** A message cannot be read; its queue goes on without it. */
+  damaged(error: Error): void
 }
 
-/** Where the store asks for the present state when it writes a snapshot. */
+/** Where the store asks for the present state when it makes a checkpoint. */
 export interface SnapshotSource {
   nextQueueId(): number
   /** Every durable exchange, queue and binding, as the records that make them. */
   durableTopology(visit: (record: TopologyRecord) => void): void
-  /** Every entry that a consumer holds. */
-  unacked(visit: (queueId: number, entry: Entry) => void): void
 }
 
 export interface LoadReport {

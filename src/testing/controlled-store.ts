@@ -2,17 +2,22 @@
  * A store whose durability the test decides: what is committed becomes a frame in a list, and it is durable when the test
  * says `sync`. Frames are kept, so a test can ask what would survive together.
  */
-import { assert } from '../lib/assert.ts'
+import { assert, unreachable } from '../lib/assert.ts'
 import { ByteReader } from '../lib/byte-reader.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
-import type { Message } from '../model/message.ts'
-import { QueueIndex, type SettlementListener } from '../store/queue-index.ts'
+import type { Message, Residence } from '../model/message.ts'
+import type { PageFiles } from '../store/page-files.ts'
+import { type IndexBacking, QueueIndex } from '../store/queue-index.ts'
 import { readRanges } from '../store/range-list.ts'
 import type { TopologyRecord } from '../store/record.ts'
+import { ResidentMemory } from '../store/resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
 
-export class ControlledStore implements Store, SettlementListener {
+export class ControlledStore implements Store, IndexBacking {
   readonly persists = true
+  /** Never so much that anything leaves it. */
+  readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
+  readonly pages: PageFiles = undefined as unknown as PageFiles
   openLsn = 1
   durableLsn = 0
   unsyncedBytes = 0
@@ -40,7 +45,7 @@ export class ControlledStore implements Store, SettlementListener {
   }
 
   queueIndex(queueId: number, durable: boolean): QueueIndex {
-    return new QueueIndex(queueId, durable ? this : null)
+    return new QueueIndex(queueId, durable, this.memory, this)
   }
 
   dropIndex(_queueId: number): void {}
@@ -51,7 +56,7 @@ export class ControlledStore implements Store, SettlementListener {
     this.publishing = message
   }
 
-  addRoute(queueId: number, sequence: number): void {
+  addRoute(queueId: number, sequence: number, _priority: number, _expiresAt: number): void {
     this.routes.push(`${queueId}:${sequence}`)
   }
 
@@ -61,6 +66,24 @@ export class ControlledStore implements Store, SettlementListener {
     this.unsyncedBytes += message.contentBytes
     this.routes = []
     this.publishing = null
+  }
+
+  segment(): Residence {
+    return unreachable('nothing leaves memory here')
+  }
+
+  overflow(): boolean {
+    return false
+  }
+
+  fetch(): void {}
+
+  purged(index: QueueIndex): void {
+    const held: number[] = []
+    index.forEachHeld((entry) => {
+      if (entry.logged) held.push(entry.sequence)
+    })
+    this.open.push(`purged ${index.queueId} below ${index.nextSequence} but ${held.join(' ')}`.trimEnd())
   }
 
   settlementsPending(index: QueueIndex): void {

@@ -27,6 +27,7 @@ export type SimOperationKind =
   | 'makeDirectory'
   | 'rename'
   | 'remove'
+  | 'link'
   | 'syncDirectory'
   | 'lock'
   | 'write'
@@ -102,17 +103,24 @@ class Inode {
     }
   }
 
-  /** Makes durable what was dirty at `version` and was not touched since. */
-  synced(version: number): void {
+  /** Makes durable what was dirty at `version`: the ranges `asked`. What was added to their sectors since is dirty still. */
+  synced(version: number, asked: ReadonlyMap<number, DirtyRange>): void {
     if (this.version === version) this.durable = resized(this.durable, this.visible.length)
-    for (const [sector, range] of this.dirty) {
-      if (range.version > version) continue
-      this.dirty.delete(sector)
-      const to = Math.min(range.to, this.visible.length)
-      if (to <= range.from) continue
+    for (const [sector, { from, to: end }] of asked) {
+      const range = this.dirty.get(sector)
+      if (range === undefined) continue
+      if (range.version <= version) this.dirty.delete(sector)
+      else if (range.from >= from && range.to > end) range.from = end
+      const to = Math.min(end, this.visible.length)
+      if (to <= from) continue
       if (to > this.durable.length) this.durable = resized(this.durable, to)
-      this.visible.copy(this.durable, range.from, range.from, to)
+      this.visible.copy(this.durable, from, from, to)
     }
+  }
+
+  /** What a sync that is asked for now has to make durable. */
+  get unsynced(): ReadonlyMap<number, DirtyRange> {
+    return new Map([...this.dirty].map(([sector, range]) => [sector, { ...range }]))
   }
 
   clone(): Inode {
@@ -226,6 +234,17 @@ export class SimDisk implements Disk {
     return this.perform('remove', name, 0, () => {
       if (!this.visibleNames.has(name)) throw systemError('ENOENT', 'unlink', name)
       this.changeNames([{ path: name, inode: null }], [parent(name)])
+    })
+  }
+
+  link(from: string, to: string): Promise<void> {
+    const source = normal(from)
+    const target = normal(to)
+    return this.perform('link', source, 0, () => {
+      const inode = this.visibleNames.get(source)
+      if (inode === undefined || !this.directories.has(parent(target))) throw systemError('ENOENT', 'link', source)
+      if (this.visibleNames.has(target)) throw systemError('EEXIST', 'link', target)
+      this.changeNames([{ path: target, inode }], [parent(target)])
     })
   }
 
@@ -389,6 +408,14 @@ export class SimDisk implements Disk {
     })
   }
 
+  /** An operation that is over when it returns. A process that is dead by then does not notice. */
+  performNow<T>(kind: SimOperationKind, path: string, bytes: number, effect: () => T): T {
+    const index = this.operations++
+    const fault = this.fault?.({ kind, path, bytes, index }) ?? null
+    if (fault !== null) throw systemError(fault.code, kind, path)
+    return effect()
+  }
+
   /** How many of `bytes` new bytes at the end of a file still fit. */
   spaceFor(bytes: number): number {
     if (this.spaceBytesMax === Number.POSITIVE_INFINITY) return bytes
@@ -495,15 +522,23 @@ class SimDiskFile implements DiskFile {
     })
   }
 
+  readNow(buffer: Buffer, start: number, end: number, position: number): number {
+    const { inode } = this
+    return this.disk.performNow('read', this.path, end - start, () => {
+      if (position >= inode.visible.length) return 0
+      return inode.visible.copy(buffer, start, position, Math.min(inode.visible.length, position + end - start))
+    })
+  }
+
   sync(): Promise<void> {
     const { inode } = this
-    const { version } = inode
+    const { version, unsynced } = inode
     return this.perform(
       'sync',
       0,
       () => {},
       (fault) => {
-        if (fault === null) inode.synced(version)
+        if (fault === null) inode.synced(version, unsynced)
         else inode.syncFailed(fault.model ?? 'clean')
       },
     )

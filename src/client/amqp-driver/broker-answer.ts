@@ -55,6 +55,7 @@ function countersOf(value: unknown): QueueCounters {
     redelivered: countOf(counters, 'redelivered'),
     settled: countOf(counters, 'settled'),
     settledBytes: countOf(counters, 'settledBytes'),
+    expired: countOf(counters, 'expired'),
   }
 }
 

@@ -166,6 +166,7 @@ describe('asked of a Leveret', () => {
           redelivered: 0,
           settled: 0,
           settledBytes: 0,
+          expired: 0,
         },
       },
     ])
@@ -295,6 +296,7 @@ describe('asked of one that does not answer as it should', () => {
       redelivered: 0,
       settled: 0,
       settledBytes: 0,
+      expired: 0,
     },
   }
 

@@ -5,9 +5,10 @@
  */
 
 import { LeveretError } from '../../model/errors.ts'
+import type { LogStoreOptions } from '../../store/log-store.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
-import type { DurableState, ModelEntry } from './facts.ts'
+import { type DurableState, inOrder, type ModelEntry } from './facts.ts'
 import { exchangeText, type FoundQueue, type FoundState, openOnly, readState } from './found-state.ts'
 import type { Ledger } from './ledger.ts'
 import type { Candidate } from './reference.ts'
@@ -28,11 +29,11 @@ export interface Match {
 
 export class Checker {
   readonly ledger: Ledger
-  private readonly segmentBytesMax: number
+  private readonly storage: LogStoreOptions
 
-  constructor(ledger: Ledger, segmentBytesMax: number) {
+  constructor(ledger: Ledger, storage: LogStoreOptions) {
     this.ledger = ledger
-    this.segmentBytesMax = segmentBytesMax
+    this.storage = storage
   }
 
   /** Throws a Violation, or returns which of the candidates the disk holds. The disk must be nobody else's. */
@@ -44,6 +45,8 @@ export class Checker {
       if (nearest === null || differences.length < nearest.differences.length) nearest = { candidate, differences }
       if (differences.length === 0) break
     }
+    const damage = found.failure ?? found.damages[0]
+    if (damage !== undefined) throw new Violation('I13', damage.message)
     if (nearest === null) throw new Violation('checker', 'there is no candidate')
     if (nearest.differences.length > 0) throw this.report(nearest.candidate, candidates, nearest.differences)
     if (found.openLsn < openLsn) {
@@ -53,42 +56,52 @@ export class Checker {
   }
 
   /**
-   * Bits have rotted. The folder may refuse to open, or open with all that was in it; never with less, and never with
-   * something else. True if it refused.
+   * Bits have rotted, or files are of another history. The folder may refuse to open, or stop when it comes to that place,
+   * or open with all that was in it but messages it names as lost: of one record if it was one bit. Never with less, and
+   * never with something else. Says what it did.
    */
-  async checkDamaged(clock: SimClock, disk: SimDisk, state: DurableState, damage: string): Promise<boolean> {
+  async checkDamaged(
+    clock: SimClock,
+    disk: SimDisk,
+    state: DurableState,
+    damage: string,
+    recordsMax: number,
+  ): Promise<'refused' | 'reported' | 'no matter'> {
     let found: FoundState
     try {
-      found = await readState(clock, disk, this.segmentBytesMax)
+      found = await readState(clock, disk, this.storage, true)
     } catch (error) {
-      if (error instanceof LeveretError && honestRefusals.includes(error.code)) return true
-      throw new Violation(
-        'I13',
-        `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`,
-      )
+      if (isHonest(error)) return 'refused'
+      const text = error instanceof Error ? error.stack : String(error)
+      throw new Violation('I13', `after ${damage} the folder ends in ${text}`)
     }
-    const [difference] = compare(state, found, this.ledger)
+    if (isHonest(found.failure)) return 'refused'
+    const left = state.copy()
+    const lost = found.damages.length > 0 ? takeMissing(left, found) : []
+    if (lost.length !== found.damages.length || new Set(lost.map(({ publication }) => publication)).size > recordsMax) {
+      const names = lost.map(({ publication, queue }) => `#${publication.id} of ${queue}`).join(', ')
+      throw new Violation('I13', `after ${damage} ${found.damages.length} messages are called lost, and ${names} are`)
+    }
+    const [difference] = compare(left, found, this.ledger)
     if (difference !== undefined) throw new Violation('I13', `after ${damage} the folder opens, but ${difference.text}`)
-    return false
+    return lost.length > 0 ? 'reported' : 'no matter'
   }
 
   /** The folder holds something that no broker wrote: it must not open. */
   async checkRefused(clock: SimClock, disk: SimDisk, damage: string): Promise<void> {
     try {
-      await openOnly(clock, disk, this.segmentBytesMax)
+      await openOnly(clock, disk, this.storage)
     } catch (error) {
-      if (error instanceof LeveretError && honestRefusals.includes(error.code)) return
-      throw new Violation(
-        'I13',
-        `after ${damage} the folder ends in ${error instanceof Error ? error.stack : String(error)}`,
-      )
+      if (isHonest(error)) return
+      const text = error instanceof Error ? error.stack : String(error)
+      throw new Violation('I13', `after ${damage} the folder ends in ${text}`)
     }
     throw new Violation('I13', `after ${damage} the folder opens as if nothing had happened`)
   }
 
   /** Recovers, is cut off, and recovers again: that must find the same. */
   async checkTwice(clock: SimClock, disk: SimDisk, first: FoundState, cutOff: (disk: SimDisk) => void): Promise<void> {
-    await openOnly(clock, disk, this.segmentBytesMax)
+    await openOnly(clock, disk, this.storage)
     cutOff(disk)
     const second = await this.read(clock, disk)
     const difference = differenceOf(first, second)
@@ -97,7 +110,7 @@ export class Checker {
 
   private async read(clock: SimClock, disk: SimDisk): Promise<FoundState> {
     try {
-      return await readState(clock, disk, this.segmentBytesMax)
+      return await readState(clock, disk, this.storage)
     } catch (error) {
       if (error instanceof Violation) throw error
       throw new Violation('I1', `the folder does not open: ${error instanceof Error ? error.stack : String(error)}`)
@@ -114,6 +127,24 @@ export class Checker {
   }
 }
 
+function isHonest(error: unknown): boolean {
+  return error instanceof LeveretError && honestRefusals.includes(error.code)
+}
+
+/** Takes out of `state` what is not found, and returns it. */
+function takeMissing(state: DurableState, found: FoundState): ModelEntry[] {
+  const missing: ModelEntry[] = []
+  for (const [name, queue] of state.queues) {
+    const there = new Set(found.queues.get(name)?.messages.map((message) => message.fingerprint))
+    for (const [position, entry] of queue.entries) {
+      if (there.has(entry.publication.fingerprint)) continue
+      missing.push(entry)
+      queue.entries.delete(position)
+    }
+  }
+  return missing
+}
+
 function compare(state: DurableState, found: FoundState, ledger: Ledger): Difference[] {
   const differences: Difference[] = []
   const exchanges = new Map([...state.exchanges].map(([name, exchange]) => [name, exchangeText(exchange)]))
@@ -126,7 +157,7 @@ function compare(state: DurableState, found: FoundState, ledger: Ledger): Differ
   for (const [name, queue] of state.queues) {
     const foundQueue = found.queues.get(name)
     if (foundQueue !== undefined) {
-      compareQueue(name, [...queue.entries.values()], foundQueue, state.isClean, ledger, differences)
+      compareQueue(name, inOrder(queue.entries.values()), foundQueue, found.isClean, ledger, differences)
     }
   }
   return differences

@@ -143,9 +143,9 @@ export class ClientChannel implements ChannelEvents {
     if (consumer === undefined) return this.violate('order', `a delivery for ${consumerTag}, which is not there`)
     const publication = this.noteSeen(message, consumer.queue, redelivered)
     if (!redelivered && publication !== undefined) {
-      const last = consumer.lastByMaker.get(publication.maker) ?? 0
+      const last = consumer.lastByMaker.get(`${publication.maker} ${publication.priority}`) ?? 0
       if (last > publication.id) this.violate('I5', `#${publication.id} came after #${last} of the same channel`)
-      consumer.lastByMaker.set(publication.maker, publication.id)
+      consumer.lastByMaker.set(`${publication.maker} ${publication.priority}`, publication.id)
     }
     if (!consumer.noAck) this.tags.push(deliveryTag)
   }

@@ -7,7 +7,7 @@ import type { Prng } from '../../lib/prng.ts'
 import type { Driver, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command } from '../../model/command.ts'
 import { BrokerError } from '../../model/errors.ts'
-import { emptyTable, type FieldTable } from '../../model/field-table.ts'
+import { emptyTable, type FieldTable, toTable } from '../../model/field-table.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { type ChannelMode, ClientChannel } from './client-channel.ts'
 import { type Ledger, type Made, stringField } from './ledger.ts'
@@ -251,7 +251,7 @@ export class Client {
   private make(channel: ClientChannel, target: { exchange: string; routingKey: string; headers: FieldTable }): Made {
     const { prng, plan, parts } = this
     const isHuge = prng.chance(plan.hugeChance)
-    const bytes = isHuge ? prng.below(plan.segmentBytesMax * 1.5) : prng.below(plan.bodyBytesMax + 1)
+    const bytes = isHuge ? prng.below(plan.storage.segmentBytesMax * 1.5) : prng.below(plan.bodyBytesMax + 1)
     const isPersistent = prng.chance(plan.persistentChance)
     return parts.ledger.make(
       prng,
@@ -359,9 +359,10 @@ export class Client {
     } else channel.execute({ type: 'exchange.delete', exchange: exchange.name, ifUnused: prng.chance(0.3) })
   }
 
-  private declareQueue(channel: ClientChannel, { name, durable, autoDelete }: QueuePlan): void {
+  private declareQueue(channel: ClientChannel, { name, durable, autoDelete, maxPriority }: QueuePlan): void {
     const passive = this.prng.chance(0.05)
-    const command = { queue: name, passive, durable, exclusive: false, autoDelete, arguments: emptyTable }
+    const table = maxPriority === 0 ? emptyTable : toTable({ 'x-max-priority': maxPriority })
+    const command = { queue: name, passive, durable, exclusive: false, autoDelete, arguments: table }
     channel.execute({ type: 'queue.declare', ...command })
   }
 

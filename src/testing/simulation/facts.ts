@@ -17,6 +17,7 @@ export interface Publication {
   readonly persistent: boolean
   readonly headers: FieldTable
   readonly fingerprint: string
+  readonly priority: number
   /** Property bytes and body, as they stand in a record of the log. */
   readonly content: Buffer
   /** It has come to the broker. */
@@ -30,6 +31,8 @@ export interface ModelEntry {
   readonly publication: Publication
   readonly queue: string
   readonly position: number
+  /** Its place in the order in which messages leave the queue: the highest priority first, then the oldest. */
+  readonly rank: number
   /** Persistent and in a durable queue: the log knows it. */
   readonly logged: boolean
   /** The frame with its publish. */
@@ -51,6 +54,8 @@ export interface QueueFacts {
   readonly name: string
   readonly durable: boolean
   readonly autoDelete: boolean
+  /** 0: it has no priorities. */
+  readonly maxPriority: number
 }
 
 export interface BindingFacts {
@@ -135,6 +140,11 @@ export class DurableState {
   private forgetBindings(isGone: (binding: BindingFacts) => boolean): void {
     for (const [key, binding] of this.bindings) if (isGone(binding)) this.bindings.delete(key)
   }
+}
+
+/** Entries in the order in which they leave their queue. */
+export function inOrder(entries: Iterable<ModelEntry>): ModelEntry[] {
+  return [...entries].sort((left, right) => left.rank - right.rank)
 }
 
 function isTo(binding: BindingFacts, kind: 'queue' | 'exchange', name: string): boolean {

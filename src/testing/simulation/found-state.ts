@@ -7,7 +7,7 @@ import { Prng } from '../../lib/prng.ts'
 import type { ChannelEvents, SessionEvents } from '../../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../../model/command.ts'
 import { emptyTable } from '../../model/field-table.ts'
-import { LogStore } from '../../store/log-store.ts'
+import { LogStore, type LogStoreOptions } from '../../store/log-store.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'
@@ -33,27 +33,40 @@ export interface FoundState {
   readonly exchanges: ReadonlyMap<string, string>
   readonly queues: ReadonlyMap<string, FoundQueue>
   readonly bindings: ReadonlySet<string>
+  /** Messages that are known to be there and cannot be read. */
+  readonly damages: readonly Error[]
+  /** Why the broker gave up while it was emptied; null if it did not. */
+  readonly failure: Error | null
 }
 
 export interface OpenedBroker {
   readonly broker: Broker
   readonly store: LogStore
+  /** Messages that turned out to be unreadable. */
+  readonly damages: readonly Error[]
 }
 
 export async function openBroker(
   process: SimProcess,
-  segmentBytesMax: number,
+  storage: LogStoreOptions,
   memoryBytesMax: number,
 ): Promise<OpenedBroker> {
-  const store = new LogStore(process, dataDirectory, { segmentBytesMax, salvage: false })
+  const store = new LogStore(process, dataDirectory, storage)
   const broker = await Broker.open(process, store, { memoryBytesMax })
-  return { broker, store }
+  const damages: Error[] = []
+  broker.onDamage((error) => damages.push(error))
+  return { broker, store, damages }
 }
 
 /** Opens the broker on the disk and takes everything out. The disk is of no use afterwards. */
-export async function readState(clock: SimClock, disk: SimDisk, segmentBytesMax: number): Promise<FoundState> {
+export async function readState(
+  clock: SimClock,
+  disk: SimDisk,
+  storage: LogStoreOptions,
+  isDamaged = false,
+): Promise<FoundState> {
   const life = onlyProcess(clock, disk)
-  const { broker, store } = await clock.run(openBroker(life, segmentBytesMax, Number.MAX_SAFE_INTEGER))
+  const { broker, store, damages } = await clock.run(openBroker(life, storage, Number.MAX_SAFE_INTEGER))
   const { openLsn } = store
   const exchanges = new Map<string, string>()
   const bindings = new Set<string>()
@@ -67,25 +80,39 @@ export async function readState(clock: SimClock, disk: SimDisk, segmentBytesMax:
   const drain = new Drain()
   const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
   const session = await clock.run(broker.openSession(login, silentSession))
-  const channel = session.openChannel(drain)
+  let failure: Error | null = null
+  broker.onFailure((error) => {
+    failure = error
+  })
+  let channel = session.openChannel(drain)
   channel.execute(0, { type: 'leveret.queues' })
-  await clock.step()
+  while (!drain.isCounted && (await clock.step()));
   const counts = drain.takeCounts()
   for (const [name, autoDelete] of names) {
     const count = counts.get(name) ?? 0
     const get: Command = { type: 'basic.get', queue: name, noAck: true }
-    for (let at = 0; at <= count; at++) channel.execute(0, get)
-    while (!drain.isEmpty && (await clock.step()));
+    if (!isDamaged) {
+      for (let at = 0; at <= count; at++) channel.execute(0, get)
+      while (!drain.isEmpty && (await clock.step()));
+    }
+    // A message that cannot be read costs the channel that asked for it, and all answers that it still owes.
+    while (!drain.isEmpty && failure === null) {
+      if (drain.hasFailed) channel = session.openChannel(drain)
+      const before = drain.answers
+      channel.execute(0, get)
+      while (drain.answers === before && (await clock.step()));
+      if (drain.answers === before) break
+    }
     queues.set(name, { autoDelete, messages: drain.takeMessages() })
   }
   life.kill()
-  return { isClean: broker.report.clean, openLsn, exchanges, queues, bindings }
+  return { isClean: broker.report.clean, openLsn, exchanges, queues, bindings, damages, failure }
 }
 
 /** Opens the broker, as a recovery that is cut off right after it. */
-export async function openOnly(clock: SimClock, disk: SimDisk, segmentBytesMax: number): Promise<void> {
+export async function openOnly(clock: SimClock, disk: SimDisk, storage: LogStoreOptions): Promise<void> {
   const life = onlyProcess(clock, disk)
-  await clock.run(openBroker(life, segmentBytesMax, Number.MAX_SAFE_INTEGER))
+  await clock.run(openBroker(life, storage, Number.MAX_SAFE_INTEGER))
   life.kill()
 }
 
@@ -121,6 +148,9 @@ export const silentChannel: ChannelEvents = {
 /** Hears the answers to one leveret.queues and then to basic.get, up to the first that finds nothing. */
 class Drain implements ChannelEvents {
   isEmpty = false
+  isCounted = false
+  hasFailed = false
+  answers = 0
   private counts = new Map<string, number>()
   private messages: FoundMessage[] = []
 
@@ -136,9 +166,12 @@ class Drain implements ChannelEvents {
   }
 
   replied(_id: number, reply: Reply): void {
-    if (reply.type === 'leveret.queues-ok')
+    this.answers++
+    this.hasFailed = false
+    if (reply.type === 'leveret.queues-ok') {
       this.counts = new Map(reply.queues.map((queue) => [queue.name, queue.ready]))
-    else if (reply.type === 'basic.get-ok') this.note(reply)
+      this.isCounted = true
+    } else if (reply.type === 'basic.get-ok') this.note(reply)
     else if (reply.type === 'basic.get-empty') this.isEmpty = true
   }
 
@@ -147,8 +180,9 @@ class Drain implements ChannelEvents {
   returned(): void {}
   cancelled(): void {}
 
-  failed(_id: number, error: Error): void {
-    throw error
+  failed(): void {
+    this.hasFailed = true
+    this.answers++
   }
 
   flush(): void {}

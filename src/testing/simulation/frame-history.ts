@@ -4,8 +4,11 @@
  */
 import { ByteReader } from '../../lib/byte-reader.ts'
 import { crc32 } from '../../lib/crc32.ts'
+import type { LogStart } from '../../log/log-start.ts'
 import type { RecoverySink } from '../../log/recovery.ts'
 import { logOptionsDefault, SegmentedLog } from '../../log/segmented-log.ts'
+import type { Disk } from '../../platform/disk.ts'
+import { checkpointIdOf, decodeCheckpoint } from '../../store/checkpoint-file.ts'
 import { recordTypes, routeBytes } from '../../store/record.ts'
 import type { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
@@ -30,9 +33,26 @@ export class FrameHistory {
 export async function readNumbers(clock: SimClock, disk: SimDisk): Promise<ReadonlyMap<string, number>> {
   const life = onlyProcess(clock, disk)
   const collector = new Collector()
-  await clock.run(SegmentedLog.open(life, dataDirectory, logOptionsDefault, collector, silentLog))
+  const findStart = (): Promise<LogStart | null> => newestStart(life.disk)
+  await clock.run(SegmentedLog.open(life, dataDirectory, logOptionsDefault, collector, silentLog, findStart))
   life.kill()
   return collector.numbers
+}
+
+/** Where a recovery begins: what lies before it is proven, whatever the frames themselves say. */
+async function newestStart(disk: Disk): Promise<LogStart | null> {
+  const directory = `${dataDirectory}/ckpt`
+  await disk.makeDirectory(directory)
+  for (const name of (await disk.list(directory)).reverse()) {
+    if (checkpointIdOf(name) === 0) continue
+    const file = await disk.open(`${directory}/${name}`, 'read')
+    const content = Buffer.alloc(await file.size())
+    await file.read(content, 0, content.length, 0)
+    await file.close()
+    const checkpoint = decodeCheckpoint(content)
+    if (checkpoint !== null) return checkpoint.start
+  }
+  return null
 }
 
 const silentLog = { durable: ignore, stalled: ignore, resumed: ignore, failed: ignore }

@@ -40,6 +40,8 @@ export class Ledger {
     const properties: Properties = { messageId: `publication-${id}` }
     if (isPersistent || prng.chance(0.5)) properties.deliveryMode = isPersistent ? 2 : 1
     if (headers.size > 0) properties.headers = headers
+    const priority = prng.chance(0.3) ? prng.below(7) : 0
+    if (priority > 0) properties.priority = priority
     if (prng.chance(0.1)) properties.contentType = 'application/json'
     const body = Buffer.alloc(bodyBytes)
     fillBody(prng, body)
@@ -51,6 +53,7 @@ export class Ledger {
       routingKey,
       persistent: isPersistent,
       headers,
+      priority,
       fingerprint: fingerprint(message),
       content: Buffer.concat([message.propertyBytes, message.body]),
       arrived: false,

@@ -3,6 +3,7 @@
  * because a history with everything in it seldom gets anywhere (swarm testing).
  */
 import type { Prng } from '../../lib/prng.ts'
+import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store.ts'
 import type { ExchangeFacts } from './facts.ts'
 
 /** The ways a client can spend its time, and how often it does relative to the others. */
@@ -28,13 +29,15 @@ export interface QueuePlan {
   readonly name: string
   readonly durable: boolean
   readonly autoDelete: boolean
+  readonly maxPriority: number
 }
 
 export type Ending = 'close' | 'power' | 'process' | 'write-fault' | 'sync-fault'
 
 export interface Plan {
   readonly transport: 'direct' | 'amqp'
-  readonly segmentBytesMax: number
+  /** Everything is small, so that what happens to a hundred million messages happens to a hundred. */
+  readonly storage: LogStoreOptions
   readonly memoryBytesMax: number
   readonly diskLatencyMs: number
   readonly networkLatencyMs: number
@@ -67,7 +70,7 @@ export const memoryBytesPlenty = 1_000_000_000
 export function makePlan(prng: Prng): Plan {
   return {
     transport: prng.chance(0.6) ? 'direct' : 'amqp',
-    segmentBytesMax: pick(prng, [4096, 4096, 8192, 16_384, 65_536]),
+    storage: makeStorage(prng),
     memoryBytesMax: pick(prng, [memoryBytesPlenty, memoryBytesPlenty, memoryBytesPlenty, 100_000]),
     diskLatencyMs: pick(prng, [0, 0.2, 2, 2, 10]),
     networkLatencyMs: pick(prng, [0.1, 1, 5]),
@@ -92,6 +95,21 @@ export function makePlan(prng: Prng): Plan {
 
 export function pick<T>(prng: Prng, choices: readonly T[]): T {
   return choices[prng.below(choices.length)] as T
+}
+
+function makeStorage(prng: Prng): LogStoreOptions {
+  return {
+    ...logStoreOptionsDefault,
+    segmentBytesMax: pick(prng, [4096, 4096, 8192, 16_384, 65_536]),
+    windowBytesMax: pick(prng, [600, 2_000, 2_000, 20_000, memoryBytesPlenty]),
+    pageBytesMax: pick(prng, [0, 300, 2_000, memoryBytesPlenty]),
+    pageFileBytesMax: pick(prng, [200, 2_000, 60_000]),
+    checkpointBytes: pick(prng, [500, 4_000, 20_000, memoryBytesPlenty]),
+    deadBytesMax: pick(prng, [0, 2_000, 10_000, memoryBytesPlenty]),
+    coldBytesMax: pick(prng, [1_000, 20_000]),
+    compactionBytesPerSecond: pick(prng, [20_000, memoryBytesPlenty]),
+    checkpointMs: pick(prng, [50, 1_000, 3_000]),
+  }
 }
 
 function makeWeights(prng: Prng): Weights {
@@ -119,11 +137,12 @@ function makeQueues(prng: Prng): QueuePlan[] {
   const durableCount = 1 + prng.below(4)
   const queues: QueuePlan[] = []
   for (let number = 0; number < durableCount; number++) {
-    queues.push({ name: `durable-${number}`, durable: true, autoDelete: false })
+    queues.push({ name: `durable-${number}`, durable: true, autoDelete: false, maxPriority: pick(prng, [0, 0, 2, 5]) })
   }
-  if (prng.chance(0.4)) queues.push({ name: 'transient', durable: false, autoDelete: false })
-  if (prng.chance(0.3)) queues.push({ name: 'durable-auto', durable: true, autoDelete: true })
-  if (prng.chance(0.2)) queues.push({ name: 'transient-auto', durable: false, autoDelete: true })
+  if (prng.chance(0.4))
+    queues.push({ name: 'transient', durable: false, autoDelete: false, maxPriority: pick(prng, [0, 3]) })
+  if (prng.chance(0.3)) queues.push({ name: 'durable-auto', durable: true, autoDelete: true, maxPriority: 0 })
+  if (prng.chance(0.2)) queues.push({ name: 'transient-auto', durable: false, autoDelete: true, maxPriority: 0 })
   return queues
 }
 

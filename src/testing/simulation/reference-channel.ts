@@ -30,7 +30,7 @@ export class ModelQueue {
   name: string
   readonly facts: QueueFacts
   readonly owner: ModelSession | null
-  /** Ascending by position. */
+  /** Ascending by rank. */
   readonly ready: ModelEntry[] = []
   readonly consumers: ModelConsumer[] = []
   nextPosition = 1
@@ -47,7 +47,7 @@ export class ModelQueue {
   /** Back to its original position. */
   requeue(entry: ModelEntry): void {
     let at = this.ready.length
-    while (at > 0 && (this.ready[at - 1] as ModelEntry).position > entry.position) at--
+    while (at > 0 && (this.ready[at - 1] as ModelEntry).rank > entry.rank) at--
     this.ready.splice(at, 0, entry)
   }
 }

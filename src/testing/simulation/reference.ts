@@ -101,7 +101,7 @@ export class Reference {
     for (const { facts, entries } of state.queues.values()) {
       const queue = new ModelQueue(facts, null)
       for (const entry of entries.values()) {
-        queue.ready.push(entry)
+        queue.requeue(entry)
         queue.nextPosition = entry.position + 1
       }
       this.queues.set(facts.name, queue)
@@ -347,8 +347,9 @@ export class Reference {
       assert(queue !== undefined, `the queue ${name} of a binding exists`)
       const logged = publication.persistent && queue.facts.durable
       const position = queue.nextPosition++
-      const entry = { publication, queue: name, position, logged, lsn: this.lsn, handedOut: false, settledLsn: 0 }
-      queue.ready.push(entry)
+      const rank = position - Math.min(publication.priority, queue.facts.maxPriority) * 1_000_000
+      const entry = { publication, queue: name, position, rank, logged, lsn: this.lsn, handedOut: false, settledLsn: 0 }
+      queue.requeue(entry)
       if (logged) entries.push(entry)
     }
     if (entries.length > 0) this.record({ type: 'published', entries })
@@ -517,7 +518,8 @@ export class Reference {
       return this.reply(channel, id, lsn, declareOk(queue))
     }
     const durable = command.durable && !command.exclusive
-    const facts = { name: command.queue, durable, autoDelete: command.autoDelete }
+    const maxPriority = Number(command.arguments.get('x-max-priority')?.value ?? 0)
+    const facts = { name: command.queue, durable, autoDelete: command.autoDelete, maxPriority }
     const queue = new ModelQueue(facts, command.exclusive ? session : null)
     if (command.exclusive) session.exclusiveQueues.add(queue)
     if (durable) {

@@ -1,0 +1,247 @@
+/**
+ * The ready entries of a queue that are not in its window, oldest first, as pages:
+ *
+ *     [ page | page | … | page being filled ]
+ *        ^cursor                            ^add
+ *
+ * Entries are added at the end and taken at the front; nothing else ever happens to one that waits here.
+ */
+import { Deque } from '../lib/deque.ts'
+import type { Residence } from '../model/message.ts'
+import { Entry } from './entry.ts'
+import { forEachEntry, IndexPage, PageCursor } from './index-page.ts'
+import type { PageFiles } from './page-files.ts'
+
+/** What a backlog needs to know of the log. */
+export interface SegmentDirectory {
+  /** The segment with that id, which has live entries and so is there. */
+  segment(id: number): Residence
+}
+
+/** A segment to which records were copied, and where in it they are. */
+export interface Relocation {
+  readonly segment: Residence
+  /** Where the record of that address is now; -1 if it was not copied. */
+  find(segmentId: number, offset: number): number
+}
+
+export class Backlog {
+  count = 0
+  bodyBytes = 0
+  private readonly queueId: number
+  private readonly priority: number
+  private readonly files: PageFiles
+  private readonly directory: SegmentDirectory
+  private readonly pages = new Deque<IndexPage>()
+  private readonly cursor = new PageCursor()
+  private lastSegment: Residence | null = null
+
+  constructor(queueId: number, priority: number, files: PageFiles, directory: SegmentDirectory) {
+    this.queueId = queueId
+    this.priority = priority
+    this.files = files
+    this.directory = directory
+  }
+
+  add(
+    sequence: number,
+    segmentId: number,
+    offset: number,
+    recordBytes: number,
+    bodyBytes: number,
+    deliveryCount: number,
+    isTransient: boolean,
+    expiresAt: number,
+  ): void {
+    let page = this.pages.peekLast()
+    const isNew = page === undefined || page.isClosed
+    if (page === undefined || page.isClosed) {
+      page = new IndexPage(this.queueId)
+      this.pages.push(page)
+    }
+    const before = page.residentBytes
+    page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+    if (page.isFull) page.isClosed = true
+    // Memory may be made by closing this very page, so it is counted when it has its entry.
+    if (isNew) this.files.arrived(page)
+    else if (page.residentBytes !== before) this.files.resized(page.residentBytes - before)
+    this.count++
+    this.bodyBytes += bodyBytes
+  }
+
+  /** Recovery: adds a page that a checkpoint told of, whose entries come after all others. */
+  addPage(page: IndexPage): void {
+    this.files.recovered(page)
+    this.keepPage(page)
+  }
+
+  private keepPage(page: IndexPage): void {
+    this.pages.push(page)
+    this.count += page.count - page.passed
+    this.bodyBytes += page.bodyBytes
+  }
+
+  /** Moves up to `max` entries to the end of `target`, without their messages; returns how many. */
+  take(target: Deque<Entry>, max: number, suspectBelow: number): number {
+    const { cursor, pages } = this
+    let taken = 0
+    while (taken < max && this.count > 0) {
+      const page = pages.peek() as IndexPage
+      page.isTouched = true
+      const bytes = this.files.need(page)
+      if (bytes === null) break
+      while (cursor.passed < page.passed) cursor.next(bytes)
+      while (taken < max && cursor.passed < page.count) {
+        cursor.next(bytes)
+        page.pass(cursor)
+        target.push(this.makeEntry(suspectBelow))
+        taken++
+        this.count--
+        this.bodyBytes -= cursor.bodyBytes
+      }
+      if (page.passed === page.count) this.dropFirst()
+      else if (page.passed * 2 > page.count && pages.length > 1) this.files.prefetch(pages.get(1) as IndexPage)
+    }
+    return taken
+  }
+
+  /** Lets go of everything. Without reading it: pages know which segments they refer to. */
+  clear(): void {
+    while (this.pages.length > 0) {
+      const { segments, segmentsAt } = this.pages.peek() as IndexPage
+      for (let at = segmentsAt; at < segments.length; at += 2) {
+        this.segment(segments[at] as number).live -= segments[at + 1] as number
+      }
+      this.dropFirst()
+    }
+    this.count = 0
+    this.bodyBytes = 0
+  }
+
+  /** As `clear`, before the segments know of any entry. */
+  discard(): void {
+    while (this.pages.length > 0) this.dropFirst()
+    this.count = 0
+    this.bodyBytes = 0
+  }
+
+  /** Counts every entry in its segment: recovery does so once it knows what lives. */
+  countLive(): void {
+    this.forEachPage(({ segments, segmentsAt }) => {
+      for (let at = segmentsAt; at < segments.length; at += 2) {
+        this.segment(segments[at] as number).live += segments[at + 1] as number
+      }
+    })
+  }
+
+  forEachPage(visit: (page: IndexPage) => void): void {
+    for (let at = 0; at < this.pages.length; at++) visit(this.pages.get(at) as IndexPage)
+  }
+
+  /** Lets the entries of a page say where their records were copied to. The page is replaced by another. */
+  rewrite(page: IndexPage, copy: Relocation): void {
+    const at = this.find(page)
+    const bytes = at === -1 ? null : this.files.need(page)
+    if (bytes === null) return
+    const moved = new IndexPage(this.queueId)
+    forEachEntry(page, bytes, (entry) => {
+      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+      const newOffset = copy.find(segmentId, offset)
+      if (newOffset === -1) {
+        moved.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+        return
+      }
+      this.segment(segmentId).live--
+      copy.segment.live++
+      copy.segment.references++
+      moved.add(sequence, copy.segment.id, newOffset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+    })
+    moved.isClosed = page.isClosed
+    this.pages.set(at, moved)
+    if (at === 0) this.cursor.reset()
+    this.files.discard(page)
+    this.files.arrived(moved)
+  }
+
+  /** Where in the ring the page is; -1 if it was taken from the queue meanwhile. Their first sequences ascend. */
+  private find(page: IndexPage): number {
+    let low = 0
+    let high = this.pages.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.pages.get(middle) as IndexPage).firstSequence < page.firstSequence) low = middle + 1
+      else high = middle
+    }
+    return this.pages.get(low) === page ? low : -1
+  }
+
+  /**
+   * Leaves out entries: those whose sequence is in `gone` (ranges as start, end, start, end …, ascending), and with
+   * `withoutTransient` those that do not survive a restart; counts those in `seen` as handed out. Only in recovery, before
+   * anything was taken.
+   */
+  sift(gone: readonly number[], seen: readonly number[], withoutTransient: boolean): void {
+    const old: IndexPage[] = []
+    for (let page = this.pages.shift(); page !== undefined; page = this.pages.shift()) old.push(page)
+    this.cursor.reset()
+    this.count = 0
+    this.bodyBytes = 0
+    let goneAt = 0
+    let seenAt = 0
+    for (const page of old) {
+      while (goneAt < gone.length && (gone[goneAt + 1] as number) < page.firstSequence) goneAt += 2
+      while (seenAt < seen.length && (seen[seenAt + 1] as number) < page.firstSequence) seenAt += 2
+      const isWhole =
+        (gone[goneAt] ?? Number.POSITIVE_INFINITY) > page.lastSequence &&
+        (seen[seenAt] ?? Number.POSITIVE_INFINITY) > page.lastSequence &&
+        (page.transientCount === 0 || !withoutTransient)
+      const isGone =
+        (gone[goneAt] ?? Number.POSITIVE_INFINITY) <= page.firstSequence &&
+        (gone[goneAt + 1] as number) >= page.lastSequence
+      if (isWhole) {
+        page.isClosed = true
+        this.keepPage(page)
+        continue
+      }
+      const bytes = isGone ? null : this.files.need(page)
+      if (bytes !== null) {
+        let atGone = goneAt
+        let atSeen = seenAt
+        forEachEntry(page, bytes, (entry) => {
+          const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+          if (isTransient && withoutTransient) return
+          while (atGone < gone.length && (gone[atGone + 1] as number) < sequence) atGone += 2
+          if (atGone < gone.length && (gone[atGone] as number) <= sequence) return
+          while (atSeen < seen.length && (seen[atSeen + 1] as number) < sequence) atSeen += 2
+          const isSeen = atSeen < seen.length && (seen[atSeen] as number) <= sequence
+          const count = isSeen && deliveryCount === 0 ? 1 : deliveryCount
+          this.add(sequence, segmentId, offset, recordBytes, bodyBytes, count, isTransient, expiresAt)
+        })
+      }
+      this.files.discard(page)
+    }
+  }
+
+  private dropFirst(): void {
+    const page = this.pages.shift() as IndexPage
+    this.files.discard(page)
+    this.cursor.reset()
+  }
+
+  private makeEntry(suspectBelow: number): Entry {
+    const { cursor } = this
+    const { sequence, isTransient, bodyBytes, expiresAt } = cursor
+    const entry = new Entry(null, sequence, !isTransient, bodyBytes, this.priority, expiresAt)
+    entry.segment = this.segment(cursor.segmentId)
+    entry.offset = cursor.offset
+    entry.recordBytes = cursor.recordBytes
+    entry.deliveryCount = cursor.deliveryCount
+    if (cursor.deliveryCount === 0 && cursor.sequence < suspectBelow) entry.deliveryCount = 1
+    return entry
+  }
+
+  private segment(id: number): Residence {
+    if (this.lastSegment === null || this.lastSegment.id !== id) this.lastSegment = this.directory.segment(id)
+    return this.lastSegment
+  }
+}

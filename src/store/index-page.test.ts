@@ -1,0 +1,194 @@
+// Pages of an index: what was added comes out again, in few bytes, and what is told of the rest stays true.
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { forEachEntry, IndexPage, PageCursor, type PageEntry } from './index-page.ts'
+
+function add(page: IndexPage, entry: PageEntry): void {
+  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+  page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+}
+
+function copyOf(entry: PageEntry): PageEntry {
+  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+  return { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt }
+}
+
+function entriesOf(page: IndexPage): PageEntry[] {
+  const entries: PageEntry[] = []
+  forEachEntry(page, page.bytes as Buffer, (entry) => entries.push(copyOf(entry)))
+  return entries
+}
+
+/** Segment ids and how many entries refer to each, runs of the same one as one. */
+function runsOf(entries: readonly PageEntry[]): number[] {
+  const runs: number[] = []
+  for (const { segmentId } of entries) {
+    if (runs.length > 0 && runs.at(-2) === segmentId) runs[runs.length - 1] = (runs.at(-1) as number) + 1
+    else runs.push(segmentId, 1)
+  }
+  return runs
+}
+
+function sum(entries: readonly PageEntry[], value: (entry: PageEntry) => number): number {
+  return entries.reduce((total, entry) => total + value(entry), 0)
+}
+
+interface Step {
+  readonly gap: number
+  readonly segmentId: number
+  /** Null: where the record before ended. */
+  readonly offset: number | null
+  readonly recordBytes: number
+  readonly bodyBytes: number
+  readonly deliveryCount: number
+  readonly isTransient: boolean
+  readonly expiresAt: number
+}
+
+const u32 = fc.oneof(fc.nat(300), fc.nat(70_000), fc.integer({ min: 0, max: 2 ** 32 - 1 }))
+
+const step: fc.Arbitrary<Step> = fc.record({
+  gap: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 40 })),
+  segmentId: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 3 }), u32),
+  offset: fc.option(u32),
+  recordBytes: fc.oneof(fc.constant(100), u32),
+  bodyBytes: fc.oneof(fc.constant(64), u32),
+  deliveryCount: fc.oneof(fc.constant(0), u32),
+  isTransient: fc.boolean(),
+  expiresAt: fc.constantFrom(0, 0, 1, 1_800_000_000_000, 2 ** 52),
+})
+
+/** Ascending entries, often next to each other. */
+const ascending = fc.array(step, { minLength: 1, maxLength: 120 }).map((steps) => {
+  let sequence = 0
+  let end = 0
+  return steps.map(({ gap, offset, ...rest }) => {
+    sequence += gap
+    const entry = { ...rest, sequence, offset: offset ?? end }
+    end = entry.offset + entry.recordBytes
+    return entry
+  })
+})
+
+describe('an index page', () => {
+  test('gives back what was added, in order, and knows first, last and sums', () => {
+    fc.assert(
+      fc.property(ascending, (entries) => {
+        const page = new IndexPage(7)
+        for (const entry of entries) add(page, entry)
+        expect(entriesOf(page)).toEqual(entries)
+        expect([page.count, page.passed, page.queueId]).toEqual([entries.length, 0, 7])
+        expect([page.firstSequence, page.lastSequence]).toEqual([entries[0]?.sequence, entries.at(-1)?.sequence])
+        expect(page.bodyBytes).toBe(sum(entries, (entry) => entry.bodyBytes))
+        expect(page.transientCount).toBe(sum(entries, (entry) => Number(entry.isTransient)))
+        expect(page.segments).toEqual(runsOf(entries))
+        expect(page.residentBytes).toBe(page.bytes?.length)
+        expect(page.usedBytes).toBeLessThanOrEqual(page.residentBytes)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test('tells of what is left when entries are taken from the front, also between additions', () => {
+    fc.assert(
+      fc.property(ascending, fc.array(fc.boolean(), { maxLength: 240 }), (entries, takes) => {
+        const page = new IndexPage(7)
+        const cursor = new PageCursor()
+        const waiting: PageEntry[] = []
+        const pending = [...entries]
+        for (const isTake of [...takes, ...entries.map(() => false)]) {
+          if (isTake && waiting.length > 0) {
+            cursor.next(page.bytes as Buffer)
+            page.pass(cursor)
+            expect(copyOf(cursor)).toEqual(waiting.shift())
+          } else {
+            const entry = pending.shift()
+            if (entry === undefined) continue
+            add(page, entry)
+            waiting.push(entry)
+          }
+          expect(page.bodyBytes).toBe(sum(waiting, (entry) => entry.bodyBytes))
+          expect(page.transientCount).toBe(sum(waiting, (entry) => Number(entry.isTransient)))
+          expect(page.segments.slice(page.segmentsAt)).toEqual(runsOf(waiting))
+          expect(page.count - page.passed).toBe(waiting.length)
+        }
+        expect(cursor.passed).toBe(page.passed)
+        expect(entriesOf(page)).toEqual(waiting)
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  test('takes one byte for each entry of a steady stream, also where the log begins another segment', () => {
+    const page = new IndexPage(7)
+    const entry = { segmentId: 5, recordBytes: 300, bodyBytes: 200, deliveryCount: 0, isTransient: false, expiresAt: 0 }
+    for (let at = 0; at < 1_000; at++) add(page, { ...entry, sequence: 2 ** 40 + at, offset: 2 ** 31 + at * 300 })
+    const first = page.usedBytes - 999
+    expect(first).toBeLessThan(20)
+    add(page, { ...entry, sequence: 2 ** 40 + 1_000, segmentId: 7, offset: 1_024 })
+    add(page, { ...entry, sequence: 2 ** 40 + 1_001, segmentId: 7, offset: 1_324 })
+    expect(page.usedBytes).toBe(first + 999 + 4 + 1)
+  })
+
+  test('has the bytes that its comment draws', () => {
+    const page = new IndexPage(7)
+    page.add(3, 1, 1_024, 100, 64, 0, false, 0)
+    page.add(4, 1, 1_124, 100, 64, 0, false, 0)
+    page.add(6, 2, 1_224, 101, 64, 300, true, 0)
+    expect(page.bytes?.toString('hex', 0, page.usedBytes)).toBe(
+      '00' + // differs from zeros in all
+        '03' + // sequence
+        '01' + // segment
+        '8008' + // offset
+        '64' + // record bytes
+        '40' + // body bytes
+        '0f' + // NEXT, SAME_SEGMENT, ADJACENT, SAME_SIZE
+        '30' + // DELIVERED, TRANSIENT
+        '02' + // distance from 4
+        '02' + // segment
+        'c809' + // offset: the segment is another
+        '65' +
+        '40' +
+        'ac02', // delivery count
+    )
+  })
+
+  test('is full at 8000 entries, or at 16,000 bytes, with a buffer that is not larger than it must be', () => {
+    const steady = new IndexPage(7)
+    let at = 0
+    for (; !steady.isFull; at++) steady.add(at + 1, 1, 1_024 + at * 100, 100, 64, 0, false, 0)
+    expect(at).toBe(8_000)
+    const jumpy = new IndexPage(7)
+    for (at = 0; !jumpy.isFull; at++)
+      jumpy.add(2 ** 52 + at * 2, at + 1, 2 ** 40, 2 ** 31, 2 ** 31 + at, 2 ** 31, true, 2 ** 52)
+    expect(jumpy.usedBytes).toBeGreaterThanOrEqual(16_000)
+    expect(jumpy.residentBytes).toBe(16_384)
+    expect(at).toBeGreaterThan(16_000 / 48)
+  })
+
+  test('begins small and doubles', () => {
+    const page = new IndexPage(7)
+    const sizes = new Set<number>()
+    for (let at = 0; !page.isFull; at++) {
+      page.add(at * 3 + 1, 1, at * 150, 100, at % 128, 0, false, 0)
+      sizes.add(page.residentBytes)
+    }
+    expect([...sizes]).toEqual([256, 512, 1_024, 2_048, 4_096, 8_192, 16_384])
+    page.bytes = null
+    expect(page.residentBytes).toBe(0)
+  })
+
+  test('can be read once more with the same cursor', () => {
+    const page = new IndexPage(7)
+    page.add(3, 1, 1_024, 100, 64, 2, true, 0)
+    page.add(4, 1, 1_124, 100, 64, 0, false, 0)
+    const cursor = new PageCursor()
+    for (let round = 0; round < 2; round++) {
+      cursor.next(page.bytes as Buffer)
+      expect([cursor.sequence, cursor.offset, cursor.deliveryCount, cursor.isTransient]).toEqual([3, 1_024, 2, true])
+      cursor.next(page.bytes as Buffer)
+      expect([cursor.sequence, cursor.offset, cursor.deliveryCount, cursor.isTransient]).toEqual([4, 1_124, 0, false])
+      cursor.reset()
+    }
+  })
+})

@@ -1,0 +1,77 @@
+/** The content of a PUBLISH record (record.ts) and how to get at it: recovery wants its routes, readers its message. */
+import { ByteReader } from '../lib/byte-reader.ts'
+import { copyRange } from '../lib/copy-range.ts'
+import type { Slab } from '../lib/slab.ts'
+import { Message } from '../model/message.ts'
+import { routeBytes, routeExpires } from './record.ts'
+
+/** Exchange and routing key of the last record, as bytes and as the strings that its neighbours share. */
+export class PublishNames {
+  exchange = ''
+  routingKey = ''
+  private readonly names = Buffer.alloc(2 + 2 * 255)
+  private bytes = 0
+
+  read(reader: ByteReader): void {
+    const { buffer, at } = reader
+    const { names, bytes } = this
+    if (bytes > 0 && reader.remaining >= bytes && buffer.compare(names, 0, bytes, at, at + bytes) === 0) {
+      reader.at += bytes
+      return
+    }
+    this.exchange = reader.utf8(reader.u8())
+    this.routingKey = reader.utf8(reader.u8())
+    this.bytes = reader.at - at
+    buffer.copy(names, 0, at, reader.at)
+  }
+}
+
+/** Moves the reader behind exchange and routing key. */
+export function skipNames(reader: ByteReader): void {
+  for (let left = 2; left > 0; left--) {
+    const bytes = reader.u8()
+    reader.need(bytes)
+    reader.at += bytes
+  }
+}
+
+/** Moves the reader behind the routes. */
+export function skipRoutes(reader: ByteReader): void {
+  const count = reader.u32le()
+  for (let left = count; left > 0; left--) skipRoute(reader)
+}
+
+/** Moves the reader behind one route. */
+export function skipRoute(reader: ByteReader): void {
+  reader.need(routeBytes)
+  const flags = reader.buffer[reader.at + routeBytes - 1] as number
+  const bytes = routeBytes + (flags & routeExpires ? 6 : 0)
+  reader.need(bytes)
+  reader.at += bytes
+}
+
+/**
+ * The message in the payload `buffer[payloadStart, payloadEnd)`, its content copied to the slab. Throws ByteReaderError,
+ * RangeError or BrokerError on bytes that are no PUBLISH record.
+ */
+export function readMessage(
+  names: PublishNames,
+  slab: Slab,
+  buffer: Buffer,
+  payloadStart: number,
+  headerEnd: number,
+  payloadEnd: number,
+): Message {
+  const reader = new ByteReader(buffer, payloadStart, payloadEnd)
+  names.read(reader)
+  skipRoutes(reader)
+  const contentAt = reader.at
+  const propertiesBytes = headerEnd - contentAt
+  if (propertiesBytes < 0) throw new RangeError('a PUBLISH record whose header ends inside its routes')
+  const bytes = payloadEnd - contentAt
+  const source = slab.take(bytes)
+  const start = slab.offset
+  copyRange(buffer, contentAt, payloadEnd, source, start)
+  const bodyStart = start + propertiesBytes
+  return new Message(names.exchange, names.routingKey, source, start, bodyStart, bodyStart, start + bytes, true)
+}
