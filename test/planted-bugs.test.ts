@@ -458,6 +458,17 @@ const bugs: readonly Bug[] = [
     ],
     seed: 1,
   },
+  {
+    name: 'a cold segment goes before the last acknowledgement in it is durable',
+    patches: [
+      {
+        file: store,
+        from: 'this.dyingCold.push({ segment, lsn: this.barrier() });',
+        to: 'log.removeCold(segment);',
+      },
+    ],
+    seed: 430,
+  },
 ]
 
 const root = fileURLToPath(new URL('../', import.meta.url))

@@ -22,7 +22,11 @@ export interface QueueTraits {
   readonly maxPriority: number
   /** How long a message may wait, in ms; infinity: for ever. */
   readonly messageTtlMs: number
+  /** Messages of one key that may be with consumers at a time; 0: the queue knows no keys. */
+  readonly keyConcurrency: number
 }
+
+const keyConcurrencyMax = 65_535
 
 /** Ten years, RabbitMQ's limit for times. */
 const ttlMsMax = 315_360_000_000
@@ -32,7 +36,14 @@ export function queueTraits(table: FieldTable): QueueTraits {
   return {
     maxPriority: integerOf(table.get('x-max-priority')) ?? 0,
     messageTtlMs: integerOf(table.get('x-message-ttl')) ?? Number.POSITIVE_INFINITY,
+    keyConcurrency: keyConcurrencyOf(table.get('x-leveret-keyed')),
   }
+}
+
+/** True means one at a time. */
+function keyConcurrencyOf(field: Field | undefined): number {
+  if (field?.tag === 't') return field.value === true ? 1 : 0
+  return integerOf(field) ?? 0
 }
 
 function integerOf(field: Field | undefined): number | null {
@@ -63,6 +74,7 @@ export function checkQueueArguments(name: string, virtualHost: string, table: Fi
   }
   checkInteger(table, 'x-max-priority', 255, where)
   checkInteger(table, 'x-message-ttl', ttlMsMax, where)
+  if (table.get('x-leveret-keyed')?.tag !== 't') checkInteger(table, 'x-leveret-keyed', keyConcurrencyMax, where)
   const type = table.get('x-queue-type')
   if (type === undefined || (type.tag === 'S' && type.value === 'classic')) return
   throw new BrokerError(

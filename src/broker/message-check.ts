@@ -2,6 +2,7 @@
  * What can be wrong with a message before anybody routes it. What Leveret does not do yet is refused with the reason: a
  * message that asks for copies must not go without them silently.
  */
+import { crc32 } from '../lib/crc32.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
@@ -28,6 +29,14 @@ export function expirationMs(message: Message): number {
   const ms = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN
   if (ms <= expirationMsMax) return ms
   throw refused(`invalid expiration '${text}': a number of milliseconds from 0 to ${expirationMsMax} is wanted`)
+}
+
+/** The hash of the message's key (header x-leveret-key, text or bytes); 0 if it has none. */
+export function keyHashOf(message: Message): number {
+  const value = message.decodeProperties().headers?.get('x-leveret-key')?.value
+  if (typeof value !== 'string' && !Buffer.isBuffer(value)) return 0
+  const bytes = typeof value === 'string' ? Buffer.from(value) : value
+  return Math.max(1, crc32(bytes, 0, bytes.length, 0))
 }
 
 function checkUser(message: Message, user: string | null): void {

@@ -43,8 +43,8 @@ export class Publisher {
     store.beginPublish(message, loggedCount)
     for (let at = 0; at < length; at++) {
       const queue = routes.queues[at] as Queue
-      const { sequence, priority, expiresAt } = queue.accept(message, queue.durable)
-      if (queue.durable) store.addRoute(queue.id, sequence, priority, expiresAt)
+      const { sequence, priority, expiresAt, keyHash } = queue.accept(message, queue.durable)
+      if (queue.durable) store.addRoute(queue.id, sequence, priority, expiresAt, keyHash)
     }
     store.endPublish()
     return store.openLsn

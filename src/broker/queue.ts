@@ -11,7 +11,7 @@ import type { Entry } from '../store/entry.ts'
 import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
 import { queueTraits } from './arguments.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
-import { expirationMs } from './message-check.ts'
+import { expirationMs, keyHashOf } from './message-check.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 
 /** A consumer, as its queue sees it. */
@@ -60,6 +60,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private readonly tick: Tick
   private readonly expiry: Expiry
   private readonly messageTtlMs: number
+  private readonly isKeyed: boolean
   private nextConsumer = 0
 
   constructor(
@@ -81,9 +82,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.arguments = table
     this.index = index
     index.owner = this
-    const { maxPriority, messageTtlMs } = queueTraits(table)
+    const { maxPriority, messageTtlMs, keyConcurrency } = queueTraits(table)
     this.messageTtlMs = messageTtlMs
     index.usePriorities(maxPriority)
+    this.isKeyed = keyConcurrency > 0
+    if (this.isKeyed) index.useKeys(keyConcurrency)
     // What recovery brought may have expired meanwhile.
     if (index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY) tick.markQueue(this)
   }
@@ -94,7 +97,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   /** Takes a message in and returns its entry. */
   accept(message: Message, logged: boolean): Entry {
-    const entry = this.index.push(message, logged, this.expiryOf(message))
+    const keyHash = this.isKeyed && message.mayAsk ? keyHashOf(message) : 0
+    const entry = this.index.push(message, logged, this.expiryOf(message), keyHash)
     const { counters } = this
     counters.published++
     counters.publishedBytes += message.bodyEnd - message.bodyStart

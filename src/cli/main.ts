@@ -5,6 +5,7 @@ import { version } from '../client/version.ts'
 import { fail, type Reporting } from './fail.ts'
 
 const target = 'amqp:// URL of a served broker, or a data folder'
+const dataFolder = 'where messages are kept'
 const defaultUrl = 'amqp://127.0.0.1:5672'
 
 /** What every subcommand exports: it resolves with the exit status. */
@@ -26,6 +27,12 @@ function program(): Command {
   addSend(root)
   addReceive(root)
   addQueues(root)
+  addVerify(root)
+  addInspect(root)
+  addBackup(root)
+  addRestore(root)
+  addCompact(root)
+  addSalvage(root)
   return root
 }
 
@@ -68,6 +75,60 @@ function addQueues(root: Command): void {
     .argument('[names...]', 'only these; a broker other than Leveret has to be told them')
     .option('--at <target>', target, defaultUrl)
     .action((names: string[], options: object) => start({ names, ...options }, () => import('./queues.ts')))
+}
+
+function addVerify(root: Command): void {
+  common(root.command('verify'))
+    .description('Check every byte of a folder that matters, also while it is in use. Changes nothing.')
+    .argument('[folder]', dataFolder, './data')
+    .addHelpText('after', '\nExit status: 0 all is well, 1 something is damaged, 2 it cannot be said.')
+    .action((folder: string, options: object) => start({ folder, ...options }, () => import('./verify.ts')))
+}
+
+function addInspect(root: Command): void {
+  common(root.command('inspect'))
+    .description('Show what is in a folder, in a queue, or in one file. Changes nothing.')
+    .argument('[folder]', dataFolder, './data')
+    .addOption(new Option('--queue <name>', 'show the messages that wait in it').conflicts('file'))
+    .option('--file <path>', 'show a segment, cold segment, checkpoint or page file, such as log/0000000001.log')
+    .option('--limit <lines>', 'stop after so many messages or lines; 0: never', '100')
+    .action((folder: string, options: object) => start({ folder, ...options }, () => import('./inspect.ts')))
+}
+
+function addBackup(root: Command): void {
+  common(root.command('backup'))
+    .description('Make a second folder with everything that was confirmed, also while the first one is in use.')
+    .argument('<folder>', dataFolder)
+    .argument('<target>', 'a folder that is empty or not there')
+    .action((folder: string, target: string, options: object) =>
+      start({ folder, target, ...options }, () => import('./backup.ts')),
+    )
+}
+
+function addRestore(root: Command): void {
+  common(root.command('restore'))
+    .description('Check a backup, then make a folder from it. The backup stays as it is.')
+    .argument('<backup>', 'what leveret backup made')
+    .argument('<folder>', 'a folder that is empty or not there')
+    .option('--force', 'restore what is there although it is damaged', false)
+    .action((backup: string, folder: string, options: object) =>
+      start({ backup, folder, ...options }, () => import('./restore.ts')),
+    )
+}
+
+function addCompact(root: Command): void {
+  common(root.command('compact'))
+    .description('Give back the space that nothing needs, in a folder that nobody uses.')
+    .argument('<folder>', dataFolder)
+    .action((folder: string, options: object) => start({ folder, ...options }, () => import('./compact.ts')))
+}
+
+function addSalvage(root: Command): void {
+  common(root.command('salvage'))
+    .description('Open a damaged folder and keep all of it that can be read. Shows what is wrong first.')
+    .argument('<folder>', dataFolder)
+    .option('--yes', 'do it: without this nothing is changed', false)
+    .action((folder: string, options: object) => start({ folder, ...options }, () => import('./salvage.ts')))
 }
 
 function common(command: Command): Command {

@@ -345,6 +345,11 @@ export class SegmentedLog {
     return this.cold.values()
   }
 
+  /** Resolves when the files of what was given up are gone. */
+  async removed(): Promise<void> {
+    await this.removing
+  }
+
   /** A salt for a new cold segment. */
   newSalt(): Buffer {
     return this.makeSalt()

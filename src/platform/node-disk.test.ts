@@ -48,6 +48,17 @@ describe('NodeDisk', () => {
     await expect(disk.open(`${folder}/b`, 'write')).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
+  test('gives a file a second name, which stays when the first one goes', async () => {
+    const file = await disk.open(`${folder}/a`, 'create')
+    await file.write(Buffer.from('abc'), 0, 3, 0)
+    await file.close()
+    await disk.link(`${folder}/a`, `${folder}/b`)
+    await expect(disk.link(`${folder}/a`, `${folder}/b`)).rejects.toMatchObject({ code: 'EEXIST' })
+    await expect(disk.link(`${folder}/x`, `${folder}/c`)).rejects.toMatchObject({ code: 'ENOENT' })
+    await disk.remove(`${folder}/a`)
+    expect(statSync(`${folder}/b`).size).toBe(3)
+  })
+
   test('lists sorted names, renames and removes', async () => {
     await disk.makeDirectory(`${folder}/deep/er`)
     await disk.makeDirectory(`${folder}/deep/er`)

@@ -41,11 +41,22 @@ class Fixture implements SegmentDirectory {
   }
 
   add(entry: PageEntry): void {
-    const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+    const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
+      entry
     const segment = this.segments.get(segmentId) ?? { id: segmentId, live: 0, references: 0 }
     segment.live++
     this.segments.set(segmentId, segment)
-    this.backlog.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+    this.backlog.add(
+      sequence,
+      segmentId,
+      offset,
+      recordBytes,
+      bodyBytes,
+      deliveryCount,
+      isTransient,
+      expiresAt,
+      keyHash,
+    )
   }
 
   /** Takes entries; what is taken lives no more. */
@@ -59,8 +70,17 @@ class Fixture implements SegmentDirectory {
       expect(segment).toBe(this.segments.get(segment.id))
       expect([entry.message, entry.isReady, entry.isLoading]).toEqual([null, true, false])
       segment.live--
-      const { sequence, offset, recordBytes, bodyBytes, deliveryCount, expiresAt } = entry
-      const facts = { sequence, segmentId: segment.id, offset, recordBytes, bodyBytes, deliveryCount, expiresAt }
+      const { sequence, offset, recordBytes, bodyBytes, deliveryCount, expiresAt, keyHash } = entry
+      const facts = {
+        sequence,
+        segmentId: segment.id,
+        offset,
+        recordBytes,
+        bodyBytes,
+        deliveryCount,
+        expiresAt,
+        keyHash,
+      }
       entries.push({ ...facts, isTransient: !entry.logged })
     }
     return entries
@@ -96,6 +116,7 @@ class Source {
       deliveryCount: kind % 11 === 0 ? kind % 4 : 0,
       isTransient: kind % 4 === 1,
       expiresAt: kind % 9 === 2 ? 1_800_000_000_000 + kind : 0,
+      keyHash: kind % 4 === 1 ? 4_000_000_000 + kind : 0,
     }
     this.end += recordBytes + (kind % 6 === 0 ? 33 : 0)
     return entry
@@ -243,7 +264,15 @@ describe('a backlog', () => {
 
   test('says of what an earlier life may have handed out that it was, unless it knows better', async () => {
     const fixture = await open(100_000)
-    const plain = { segmentId: 1, offset: 1_024, recordBytes: 100, bodyBytes: 64, isTransient: false, expiresAt: 0 }
+    const plain = {
+      segmentId: 1,
+      offset: 1_024,
+      recordBytes: 100,
+      bodyBytes: 64,
+      isTransient: false,
+      expiresAt: 0,
+      keyHash: 0,
+    }
     for (const [at, deliveryCount] of [0, 3, 0, 0].entries()) {
       fixture.add({ ...plain, sequence: at + 1, deliveryCount })
     }
@@ -257,8 +286,9 @@ describe('a backlog', () => {
     for (const entry of entries.slice(0, 5)) fixture.add(entry)
     const page = new IndexPage(7)
     for (const entry of entries.slice(5, 15)) {
-      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
-      page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
+        entry
+      page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
     }
     for (const entry of entries.slice(5, 8)) page.pass(entry)
     page.isClosed = true
@@ -348,7 +378,7 @@ describe('a backlog', () => {
     const { backlog, clock } = fixture
     const entries = new Source().many(2_000)
     for (const [at, entry] of entries.entries()) {
-      fixture.add({ ...entry, isTransient: false, expiresAt: 0 })
+      fixture.add({ ...entry, isTransient: false, expiresAt: 0, keyHash: 0 })
       if (at % 50 === 0) await clock.runUntilIdle()
     }
     const pages: IndexPage[] = []

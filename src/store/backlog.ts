@@ -52,6 +52,7 @@ export class Backlog {
     deliveryCount: number,
     isTransient: boolean,
     expiresAt: number,
+    keyHash = 0,
   ): void {
     let page = this.pages.peekLast()
     const isNew = page === undefined || page.isClosed
@@ -60,7 +61,7 @@ export class Backlog {
       this.pages.push(page)
     }
     const before = page.residentBytes
-    page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+    page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
     if (page.isFull) page.isClosed = true
     // Memory may be made by closing this very page, so it is counted when it has its entry.
     if (isNew) this.files.arrived(page)
@@ -145,16 +146,27 @@ export class Backlog {
     if (bytes === null) return
     const moved = new IndexPage(this.queueId)
     forEachEntry(page, bytes, (entry) => {
-      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
+        entry
       const newOffset = copy.find(segmentId, offset)
       if (newOffset === -1) {
-        moved.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+        moved.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
         return
       }
       this.segment(segmentId).live--
       copy.segment.live++
       copy.segment.references++
-      moved.add(sequence, copy.segment.id, newOffset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+      moved.add(
+        sequence,
+        copy.segment.id,
+        newOffset,
+        recordBytes,
+        bodyBytes,
+        deliveryCount,
+        isTransient,
+        expiresAt,
+        keyHash,
+      )
     })
     moved.isClosed = page.isClosed
     this.pages.set(at, moved)
@@ -208,14 +220,24 @@ export class Backlog {
         let atGone = goneAt
         let atSeen = seenAt
         forEachEntry(page, bytes, (entry) => {
-          const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
+          const {
+            sequence,
+            segmentId,
+            offset,
+            recordBytes,
+            bodyBytes,
+            deliveryCount,
+            isTransient,
+            expiresAt,
+            keyHash,
+          } = entry
           if (isTransient && withoutTransient) return
           while (atGone < gone.length && (gone[atGone + 1] as number) < sequence) atGone += 2
           if (atGone < gone.length && (gone[atGone] as number) <= sequence) return
           while (atSeen < seen.length && (seen[atSeen + 1] as number) < sequence) atSeen += 2
           const isSeen = atSeen < seen.length && (seen[atSeen] as number) <= sequence
           const count = isSeen && deliveryCount === 0 ? 1 : deliveryCount
-          this.add(sequence, segmentId, offset, recordBytes, bodyBytes, count, isTransient, expiresAt)
+          this.add(sequence, segmentId, offset, recordBytes, bodyBytes, count, isTransient, expiresAt, keyHash)
         })
       }
       this.files.discard(page)
@@ -230,8 +252,8 @@ export class Backlog {
 
   private makeEntry(suspectBelow: number): Entry {
     const { cursor } = this
-    const { sequence, isTransient, bodyBytes, expiresAt } = cursor
-    const entry = new Entry(null, sequence, !isTransient, bodyBytes, this.priority, expiresAt)
+    const { sequence, isTransient, bodyBytes, expiresAt, keyHash } = cursor
+    const entry = new Entry(null, sequence, !isTransient, bodyBytes, this.priority, expiresAt, keyHash)
     entry.segment = this.segment(cursor.segmentId)
     entry.offset = cursor.offset
     entry.recordBytes = cursor.recordBytes

@@ -235,7 +235,17 @@ function pageOf(queueId: number, { first, entries, taken, place, crc }: PageSpec
     segmentId += segments - 1
     page.add(sequence, segmentId, offset, bodyBytes + 40, bodyBytes, deliveryCount, isTransient, expiresAt)
     const recordBytes = bodyBytes + 40
-    added.push({ sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt })
+    added.push({
+      sequence,
+      segmentId,
+      offset,
+      recordBytes,
+      bodyBytes,
+      deliveryCount,
+      isTransient,
+      expiresAt,
+      keyHash: 0,
+    })
   }
   for (const entry of added.slice(0, Math.min(taken, added.length - 1))) page.pass(entry)
   page.isClosed = true

@@ -9,7 +9,7 @@
 import { coldNumberOf } from '../log/cold-segment.ts'
 import type { Segment } from '../log/segment.ts'
 import type { SegmentedLog } from '../log/segmented-log.ts'
-import { isSystemError, removeIfThere } from '../log/small-file.ts'
+import { isSystemError } from '../log/small-file.ts'
 import type { Disk, DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
 import {
@@ -24,6 +24,7 @@ import {
 import type { Entry } from './entry.ts'
 import { IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
+import type { Leftovers } from './leftovers.ts'
 import type { PageFiles } from './page-files.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
@@ -111,18 +112,11 @@ function packEntries(queueId: number, entries: readonly Entry[], from: number, t
       page = new IndexPage(queueId)
     }
     const entry = entries[at] as Entry
-    const { sequence, bodyBytes, deliveryCount, message, expiresAt } = entry
+    const { sequence, bodyBytes, deliveryCount, message, expiresAt, keyHash } = entry
     if (entry.segment === null && message !== null) entry.settleAt(message)
-    page.add(
-      sequence,
-      entry.segment?.id ?? 0,
-      entry.offset,
-      entry.recordBytes,
-      bodyBytes,
-      deliveryCount,
-      false,
-      expiresAt,
-    )
+    const segmentId = entry.segment?.id ?? 0
+    const { offset, recordBytes } = entry
+    page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, false, expiresAt, keyHash)
   }
   if (page.count > 0) into.push(page)
 }
@@ -210,10 +204,10 @@ export class Checkpointer {
   }
 
   /** Recovery is done. */
-  async begin(log: SegmentedLog, source: SnapshotSource): Promise<void> {
+  async begin(log: SegmentedLog, source: SnapshotSource, leftovers: Leftovers): Promise<void> {
     this.log = log
     this.source = source
-    for (const name of this.unusable.splice(0)) await removeIfThere(this.disk, `${this.directory}/${name}`)
+    for (const name of this.unusable.splice(0)) await leftovers.take(this.directory, name)
     // What had to be replayed would have to be once more.
     this.bytesAtStart = -log.recovery.bytes
     this.landingsAtStart = -1
@@ -259,6 +253,12 @@ export class Checkpointer {
     const wanted = Math.max(this.options.checkpointBytes, 4 * this.lastBytes)
     if (this.log.landedBytes - this.bytesAtStart >= wanted) void this.run(false)
     else if (this.cancelTimer === null && this.isWanted) this.startTimer()
+  }
+
+  /** Makes one at once, after the one that is being made; false if it did not work. */
+  async makeNow(): Promise<boolean> {
+    while (this.running !== null) await this.running
+    return this.isAbandoned || this.isHeld ? false : this.run(false)
   }
 
   /** No checkpoint is begun any more; one that is being made is given up. */
@@ -427,14 +427,14 @@ export class Checkpointer {
     this.store.writeSettlementsOf(index)
     const lanes: CapturedLane[] = []
     index.forEachLane((lane) => lanes.push(captureLane(lane)))
+    // What consumers hold, and what waits for its key, goes in front of its lane.
     const [first] = lanes
-    // What consumers hold goes in front of any lane: recovery asks each entry for nothing but its place.
-    if (first !== undefined) {
-      index.forEachHeld((entry) => {
-        const lane = lanes.find((one) => one.priority === entry.priority) ?? first
-        if (entry.logged) lane.entries.push(entry)
-      })
+    const note = (entry: Entry): void => {
+      const lane = lanes.find((one) => one.priority === entry.priority) ?? first
+      if (entry.logged) lane?.entries.push(entry)
     }
+    index.forEachHeld(note)
+    index.forEachStaged(note)
     const { queueId, nextSequence, suspectBelow, mayExpire } = index
     return { queueId, position: this.position(), nextSequence, suspectBelow, mayExpire, lanes }
   }

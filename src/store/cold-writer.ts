@@ -5,6 +5,7 @@ import { encodeSegmentHeader, framesStart, type Segment } from '../log/segment.t
 import type { SegmentedLog } from '../log/segmented-log.ts'
 import type { Disk, DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
+import type { Leftovers } from './leftovers.ts'
 import { findRun, type Placed } from './record-runs.ts'
 
 const bufferBytes = 1_048_576
@@ -63,7 +64,7 @@ export class ColdWriter {
   }
 
   /** Removes what is in the folder and no checkpoint named: copies of what is elsewhere. Returns what should be there. */
-  async open(): Promise<Segment[]> {
+  async open(leftovers: Leftovers): Promise<Segment[]> {
     await this.disk.makeDirectory(this.directory)
     const known = new Map([...this.log.coldSegments].map((segment) => [segment.path, segment]))
     // A number is not given again as long as anybody might mean the one that had it.
@@ -72,7 +73,7 @@ export class ColdWriter {
       const number = coldNumberIn(name)
       this.nextNumber = Math.max(this.nextNumber, number + 1)
       const path = `${this.directory}/${name}`
-      if (number > 0 && !known.delete(path)) await this.disk.remove(path)
+      if (number > 0 && !known.delete(path)) await leftovers.take(this.directory, name)
     }
     return [...known.values()]
   }

@@ -19,6 +19,7 @@ import { type ColdCopy, ColdWriter } from './cold-writer.ts'
 import type { Entry } from './entry.ts'
 import { forEachEntry, type IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
+import type { Leftovers } from './leftovers.ts'
 import type { PageFiles } from './page-files.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { Placed } from './record-runs.ts'
@@ -87,8 +88,8 @@ export class Compactor {
   }
 
   /** Takes away what an earlier opening copied in vain; returns the cold segments that are not there. */
-  async open(): Promise<Segment[]> {
-    return this.writer.open()
+  async open(leftovers: Leftovers): Promise<Segment[]> {
+    return this.writer.open(leftovers)
   }
 
   /** Starts a round if enough is dead, unless one is under way. */
@@ -255,6 +256,7 @@ export class Compactor {
 
   private forEachObject(index: QueueIndex, visit: (entry: Entry) => void): void {
     index.forEachHeld(visit)
+    index.forEachStaged(visit)
     index.forEachLane((lane) => lane.forEachEntry(visit))
   }
 

@@ -26,6 +26,8 @@ export class Entry {
   readonly priority: number
   /** When it expires, in ms since 1970; 0 = never. */
   readonly expiresAt: number
+  /** Its key's hash; 0 = it has none. */
+  readonly keyHash: number
   /** How often it was handed out, as far as this broker or its checkpoints know. */
   deliveryCount = 0
   /** Where its record is, so that it can be read; null as long as only the message knows, or if there is none. */
@@ -34,6 +36,8 @@ export class Entry {
   recordBytes = 0
   /** It is in its queue, not with a consumer. */
   isReady = true
+  /** It waits for the turn of its key, out of its lane. */
+  isStaged = false
   /** It is in its queue once more, after it was handed out. */
   isReturned = false
   /** The message has been asked for and not come yet. */
@@ -56,6 +60,7 @@ export class Entry {
     bodyBytes: number,
     priority = 0,
     expiresAt = 0,
+    keyHash = 0,
   ) {
     this.message = message
     this.sequence = sequence
@@ -63,6 +68,7 @@ export class Entry {
     this.bodyBytes = bodyBytes
     this.priority = priority
     this.expiresAt = expiresAt
+    this.keyHash = keyHash
   }
 
   /** The segment it counts in; null if it is nowhere in a log. */

@@ -4,13 +4,13 @@ import { describe, expect, test } from 'vitest'
 import { forEachEntry, IndexPage, PageCursor, type PageEntry } from './index-page.ts'
 
 function add(page: IndexPage, entry: PageEntry): void {
-  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
-  page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt)
+  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } = entry
+  page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
 }
 
 function copyOf(entry: PageEntry): PageEntry {
-  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt } = entry
-  return { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt }
+  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } = entry
+  return { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash }
 }
 
 function entriesOf(page: IndexPage): PageEntry[] {
@@ -43,6 +43,7 @@ interface Step {
   readonly deliveryCount: number
   readonly isTransient: boolean
   readonly expiresAt: number
+  readonly keyHash: number
 }
 
 const u32 = fc.oneof(fc.nat(300), fc.nat(70_000), fc.integer({ min: 0, max: 2 ** 32 - 1 }))
@@ -56,6 +57,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   deliveryCount: fc.oneof(fc.constant(0), u32),
   isTransient: fc.boolean(),
   expiresAt: fc.constantFrom(0, 0, 1, 1_800_000_000_000, 2 ** 52),
+  keyHash: fc.constantFrom(0, 0, 1, 4_294_967_295),
 })
 
 /** Ascending entries, often next to each other. */
@@ -121,7 +123,15 @@ describe('an index page', () => {
 
   test('takes one byte for each entry of a steady stream, also where the log begins another segment', () => {
     const page = new IndexPage(7)
-    const entry = { segmentId: 5, recordBytes: 300, bodyBytes: 200, deliveryCount: 0, isTransient: false, expiresAt: 0 }
+    const entry = {
+      segmentId: 5,
+      recordBytes: 300,
+      bodyBytes: 200,
+      deliveryCount: 0,
+      isTransient: false,
+      expiresAt: 0,
+      keyHash: 0,
+    }
     for (let at = 0; at < 1_000; at++) add(page, { ...entry, sequence: 2 ** 40 + at, offset: 2 ** 31 + at * 300 })
     const first = page.usedBytes - 999
     expect(first).toBeLessThan(20)

@@ -10,6 +10,7 @@
  *             record bytes, body bytes                          varints  unless SAME_SIZE
  *             delivery count                                    varint   if DELIVERED
  *             expiry, ms since 1970                             varint   if EXPIRES
+ *             hash of the key                                   varint   if KEYED
  *
  * The first entry of a page differs from zeros. TRANSIENT: it does not survive a restart.
  */
@@ -21,12 +22,13 @@ const SAME_SIZE = 8
 const DELIVERED = 16
 const TRANSIENT = 32
 const EXPIRES = 64
+const KEYED = 128
 
 /** A page is full when it has that many bytes or entries: it is read and checked as a whole. */
 const pageBytesFull = 16_000
 const pageEntriesMax = 8_000
 /** No entry is longer. */
-const entryBytesMax = 56
+const entryBytesMax = 64
 const pageBytesMin = 256
 
 /** Where a page is in a page file. */
@@ -45,6 +47,7 @@ export interface PageEntry {
   deliveryCount: number
   isTransient: boolean
   expiresAt: number
+  keyHash: number
 }
 
 export class IndexPage {
@@ -101,6 +104,7 @@ export class IndexPage {
     deliveryCount: number,
     isTransient: boolean,
     expiresAt: number,
+    keyHash = 0,
   ): void {
     let bytes = this.bytes as Buffer
     if (this.usedBytes + entryBytesMax > bytes.length) bytes = this.grow()
@@ -129,6 +133,10 @@ export class IndexPage {
     if (expiresAt > 0) {
       flags |= EXPIRES
       at = writeVarint(bytes, at, expiresAt)
+    }
+    if (keyHash > 0) {
+      flags |= KEYED
+      at = writeVarint(bytes, at, keyHash)
     }
     bytes[start] = flags
     this.usedBytes = at
@@ -199,6 +207,7 @@ export class PageCursor implements PageEntry {
   deliveryCount = 0
   isTransient = false
   expiresAt = 0
+  keyHash = 0
   private at = 0
 
   reset(): void {
@@ -224,6 +233,7 @@ export class PageCursor implements PageEntry {
     this.deliveryCount = flags & DELIVERED ? this.varint(bytes) : 0
     this.isTransient = (flags & TRANSIENT) !== 0
     this.expiresAt = flags & EXPIRES ? this.varint(bytes) : 0
+    this.keyHash = flags & KEYED ? this.varint(bytes) : 0
     this.passed++
   }
 

@@ -209,6 +209,7 @@ export class Lane {
 }
 
 function addTo(backlog: Backlog, entry: Entry): void {
-  const { sequence, offset, recordBytes, bodyBytes, deliveryCount, logged, expiresAt } = entry
-  backlog.add(sequence, entry.segment?.id ?? 0, offset, recordBytes, bodyBytes, deliveryCount, !logged, expiresAt)
+  const { sequence, offset, recordBytes, bodyBytes, deliveryCount, logged, expiresAt, keyHash } = entry
+  const segmentId = entry.segment?.id ?? 0
+  backlog.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, !logged, expiresAt, keyHash)
 }

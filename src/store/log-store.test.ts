@@ -99,11 +99,11 @@ class World {
     this.random = new SimRandom(seed)
   }
 
-  async open(): Promise<Run> {
+  async open(options: Partial<LogStoreOptions> = {}): Promise<Run> {
     const { clock, disk, random } = this
     const host = this.machine.startProcess()
     const platform = { clock, disk, random, host, network: null } as unknown as Platform
-    const store = new LogStore(platform, '/data', this.options)
+    const store = new LogStore(platform, '/data', { ...this.options, ...options })
     const broker = await clock.run(Broker.open(platform, store, { memoryBytesMax: 1_000_000_000 }))
     const session = new CoreSession({ settle() {} })
     session.port = await broker.openSession(hostLogin, session)
@@ -165,6 +165,38 @@ describe('after a clean close', () => {
     await first.close()
     const second = await world.open()
     expect(await second.drain('q')).toEqual(['2!'])
+  })
+
+  test('keys still wait for each other, and priorities and expiry hold, in a window that holds next to nothing', async () => {
+    const world = new World({ ...logStoreOptionsDefault, windowBytesMax: 600, pageBytesMax: 0 })
+    const first = await world.open()
+    const keyed = { durable: true, arguments: { 'x-leveret-keyed': true, 'x-max-priority': 2 } }
+    first.channel.give(declareQueue('q', keyed))
+    await first.settle()
+    for (const [body, key, priority] of [
+      ['a1', 'a', 0],
+      ['a2', 'a', 0],
+      ['b1', 'b', 0],
+      ['c1', 'c', 2],
+    ] as const) {
+      first.channel.post('', 'q', body, {
+        persistent: true,
+        headers: { 'x-leveret-key': key },
+        properties: { priority },
+      })
+    }
+    first.channel.post('', 'q', 'gone', { persistent: true, properties: { priority: 1, expiration: '5000' } })
+    await first.settle()
+    world.cutPower()
+    await world.clock.advance(6_000)
+    const second = await world.open()
+    second.channel.give(consume('q', { tag: 'c' }))
+    await second.settle(5_000)
+    expect(second.channel.takeBodies()).toEqual(['c1', 'a1', 'b1'])
+    second.channel.port.ack(2, false)
+    await second.settle(1_000)
+    expect(second.channel.takeBodies()).toEqual(['a2'])
+    await second.close()
   })
 
   test('transient messages, transient queues and exclusive queues are gone', async () => {
@@ -796,3 +828,40 @@ function indexOf(run: Run, name: string): { nextSequence: number } {
   if (queue === undefined) throw new Error(`no queue ${name}`)
   return queue.index
 }
+
+describe('a salvage without a checkpoint that can be read', () => {
+  test('keeps messages whose queue nobody declares any more, and puts aside what it cannot make sense of', async () => {
+    const options = {
+      segmentBytesMax: 4_096,
+      checkpointBytes: 1,
+      checkpointMs: 100,
+      pageBytesMax: 0,
+      windowBytesMax: 600,
+    }
+    const world = new World(options)
+    const first = await world.open()
+    await first.declare('q')
+    await first.declare('other')
+    // Segments with the declarations go; some with messages stay.
+    for (let round = 0; round < 8; round++) {
+      await first.publish('other', 'x'.repeat(3_000))
+      await first.drain('other')
+      await first.settle(300)
+    }
+    await first.publish('q', '1', '2', '3')
+    await first.settle(500)
+    world.kill()
+    for (const path of world.disk.paths().filter((name) => name.endsWith('.ckpt'))) world.disk.flipBit(path, 60, 1)
+
+    await expect(world.open()).rejects.toThrow('E_STORAGE_CORRUPT')
+    world.kill()
+    const second = await world.open({ salvage: true })
+    const [name] = (await second.queues()).filter((line) => line.startsWith('salvaged-') && line.endsWith(' 3'))
+    expect(name).toBeDefined()
+    expect(await second.drain(name?.split(' ')[0] as string)).toEqual(['1!', '2!', '3!'])
+    expect(world.disk.paths().filter((path) => /quarantine.*ckpt/.test(path)).length).toBeGreaterThan(0)
+    await second.close()
+    const third = await world.open()
+    expect((await third.queues()).some((line) => line.startsWith('salvaged-'))).toBe(true)
+  })
+})

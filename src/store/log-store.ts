@@ -17,6 +17,7 @@ import type { LogStart } from '../log/log-start.ts'
 import type { Segment } from '../log/segment.ts'
 import { type LogEvents, type LogOptions, SegmentedLog } from '../log/segmented-log.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
+import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -25,6 +26,7 @@ import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './
 import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
 import type { Entry } from './entry.ts'
 import { forEachEntry } from './index-page.ts'
+import { Leftovers } from './leftovers.ts'
 import { PageFiles, type PageFilesOptions } from './page-files.ts'
 import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import { RangeList } from './range-list.ts'
@@ -34,6 +36,7 @@ import {
   recordTypes,
   routeBytesMax,
   routeExpires,
+  routeKeyed,
   type TopologyRecord,
 } from './record.ts'
 import { type ReaderEvents, RecordReader } from './record-reader.ts'
@@ -65,6 +68,12 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   compactionBytesPerSecond: limits.compactionBytesPerSecond,
 }
 
+interface Awaited {
+  readonly lsn: number
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
 /** A cold segment in which nothing lives, to be deleted when that frame is durable. */
 interface DyingSegment {
   readonly segment: Segment
@@ -90,6 +99,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private ackTimer: (() => void) | null = null
   /** Somebody waits for the open frame: write it even if it holds nothing but settlements. */
   private wanted = false
+  /** Who waits for a frame, in the order of the frames. */
+  private readonly awaited: Awaited[] = []
   private readonly dyingCold: DyingSegment[] = []
   private retiredMs = Number.NEGATIVE_INFINITY
   private isStalled = false
@@ -164,9 +175,12 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       this.reader = new RecordReader(this.log, this)
       this.compactor = new Compactor(platform, `${directory}/cold`, this.log, this.pages, this.options, this)
       if (checkpoint !== null) this.knowSegments(checkpoint)
-      const missing = await this.compactor.open()
-      await this.pages.removeLeftovers()
       const { epoch } = this.log.openSegment
+      // Without a checkpoint nobody knows what they are for, and salvage throws nothing away.
+      const isRescue = this.options.salvage && checkpoint === null
+      const leftovers = new Leftovers(platform.disk, isRescue ? `${directory}/quarantine` : null, `${epoch}`)
+      const missing = await this.compactor.open(leftovers)
+      await this.pages.removeLeftovers(leftovers)
       const { messages } = replay.finish(epoch, this.recovered)
       this.needPages()
       for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
@@ -174,16 +188,33 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       // Queues look at their first entries.
       this.needPages()
       this.isLoading = false
+      if (isRescue) this.rescueQueues(sink)
       // Whatever the topology does not know belongs to queues that were deleted.
       for (const index of this.recovered.values()) index.drop()
       this.recovered = new Map()
-      await this.checkpointer.begin(this.log, source)
+      await this.checkpointer.begin(this.log, source, leftovers)
       const notes = [...this.log.recovery.notes, ...this.checkpointer.notes]
       return { nextQueueId: replay.nextQueueId, messages, clean: replay.clean, notes }
     } catch (error) {
       await this.pages.close()
       await this.log.close()
       throw translate(error)
+    }
+  }
+
+  /**
+   * Salvage: what a checkpoint said of queues is lost with it. Messages whose queue nobody declares any more get one whose
+   * name tells its number.
+   */
+  private rescueQueues(sink: (record: TopologyRecord) => void): void {
+    const virtualHost = '/'
+    for (const [queueId, index] of this.recovered) {
+      if (index.readyCount === 0) continue
+      const name = `salvaged-${queueId}`
+      const facts = { virtualHost, name, queueId, durable: true, autoDelete: false, arguments: emptyTable }
+      const record: TopologyRecord = { type: 'queue-declared', ...facts }
+      this.appendTopology(record)
+      sink(record)
     }
   }
 
@@ -244,7 +275,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.routeCount = routeCount
   }
 
-  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number): void {
+  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number, keyHash: number): void {
     const { buffer } = this.log
     const at = writeU32(buffer, this.at, queueId)
     writeU32(buffer, at, sequence >>> 0)
@@ -252,9 +283,14 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     buffer[at + 4] = high & 255
     buffer[at + 5] = high >>> 8
     buffer[at + 6] = priority
-    buffer[at + 7] = expiresAt > 0 ? routeExpires : 0
+    buffer[at + 7] = (expiresAt > 0 ? routeExpires : 0) | (keyHash > 0 ? routeKeyed : 0)
     this.at = at + 8
-    if (expiresAt === 0) return
+    if (expiresAt > 0) this.addExpiry(expiresAt)
+    if (keyHash > 0) this.at = writeU32(buffer, this.at, keyHash)
+  }
+
+  private addExpiry(expiresAt: number): void {
+    const { buffer } = this.log
     const expiryHigh = Math.floor(expiresAt / 4294967296)
     writeU32(buffer, this.at, expiresAt >>> 0)
     buffer[this.at + 4] = expiryHigh & 255
@@ -293,6 +329,39 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     if (log.openRecords > 0) log.commit()
   }
 
+  /**
+   * Copies what lives out of every segment in which something is dead, and deletes those. Resolves with the bytes given
+   * back, once their files are gone.
+   */
+  async compactAll(): Promise<number> {
+    const before = this.segmentBytes
+    await this.compactor.compactAll()
+    // Old segments stay until both checkpoints that are kept were begun after the move.
+    for (let count = 0; count < 2; count++) if (!(await this.checkpointer.makeNow())) break
+    this.retireDeadSegments()
+    const lsn = this.barrier()
+    this.commitNow()
+    await this.reached(lsn)
+    await this.log.removed()
+    return Math.max(0, before - this.segmentBytes)
+  }
+
+  private get segmentBytes(): number {
+    let bytes = 0
+    for (const segment of this.log.segments) bytes += segment.bytes
+    for (const segment of this.log.coldSegments) bytes += segment.bytes
+    return bytes
+  }
+
+  /** Resolves when the frame is durable; rejects if it never will be. */
+  private reached(lsn: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.log.durableLsn >= lsn) resolve()
+      else if (this.isBroken) reject(new LeveretError('E_STORAGE_FAILED', `${this.directory}: the storage failed`))
+      else this.awaited.push({ lsn, resolve, reject })
+    })
+  }
+
   async announce(addresses: readonly string[]): Promise<void> {
     await this.log.setAddresses([...addresses])
   }
@@ -328,6 +397,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   durable(lsn: number): void {
     this.events.durable(lsn)
     this.checkpointer.durable(lsn)
+    while (this.awaited.length > 0 && (this.awaited[0] as Awaited).lsn <= lsn) this.awaited.shift()?.resolve()
     while (this.dyingCold.length > 0 && (this.dyingCold[0] as DyingSegment).lsn <= lsn) {
       this.log.removeCold((this.dyingCold.shift() as DyingSegment).segment)
     }
@@ -399,6 +469,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     if (this.isBroken) return
     this.isBroken = true
     this.checkpointer.giveUp()
+    for (const { reject } of this.awaited.splice(0)) reject(error)
     this.events.failed(error)
   }
 
@@ -497,6 +568,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
         if (entry.logged && entry.deliveryCount > 0) delivered.add(entry.sequence)
       }
       index.forEachHeld(note)
+      index.forEachStaged(note)
       index.forEachLane((lane) => {
         lane.forEachEntry(note)
         lane.backlog?.forEachPage((page) => {

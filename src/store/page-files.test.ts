@@ -5,6 +5,7 @@ import { corePlatform } from '../testing/core-harness.ts'
 import { SimClock } from '../testing/sim-clock.ts'
 import { SimDisk, type SimFault, type SimOperation } from '../testing/sim-disk.ts'
 import { IndexPage } from './index-page.ts'
+import { Leftovers } from './leftovers.ts'
 import { PageFiles, type PageFilesOptions, pageFileName, pageHeaderBytes } from './page-files.ts'
 
 const directory = '/data/idx'
@@ -390,7 +391,7 @@ describe('page files', () => {
     await clock.runUntilIdle()
     expect(pages[0]?.place?.file).toBe(9)
     expect(disk.paths()).toHaveLength(3)
-    await clock.run(files.removeLeftovers())
+    await clock.run(files.removeLeftovers(new Leftovers(disk, null, '')))
     expect(disk.paths()).toEqual([`${directory}/${pageFileName(9)}`])
     expect(files.need(pages[0] as IndexPage)).not.toBeNull()
   })
@@ -489,7 +490,7 @@ describe('page files', () => {
     await clock.run(files.adopt([1]))
     files.name([1])
     files.recovered(frozen)
-    await clock.run(files.removeLeftovers())
+    await clock.run(files.removeLeftovers(new Leftovers(disk, null, '')))
     expect(disk.paths()).toEqual([firstFile])
     expect(files.need(frozen)).toEqual(content)
     files.unname([1])

@@ -15,6 +15,7 @@ import { Deque } from '../lib/deque.ts'
 import type { Disk, DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { IndexPage } from './index-page.ts'
+import type { Leftovers } from './leftovers.ts'
 
 export const pageHeaderBytes = 32
 const pageMagic = 0x3149564c
@@ -139,9 +140,9 @@ export class PageFiles {
   }
 
   /** Removes what earlier openings left and no checkpoint names. */
-  async removeLeftovers(): Promise<void> {
+  async removeLeftovers(leftovers: Leftovers): Promise<void> {
     for (const name of this.leftovers.splice(0)) {
-      if (!this.files.has(pageFileIdOf(name))) await this.disk.remove(`${this.directory}/${name}`)
+      if (!this.files.has(pageFileIdOf(name))) await leftovers.take(this.directory, name)
     }
   }
 

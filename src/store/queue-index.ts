@@ -11,6 +11,7 @@ import type { Message, Residence } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
 import { type AwaitingMessage, Entry, HeldEntries } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
+import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import type { PageFiles } from './page-files.ts'
 import { RangeList } from './range-list.ts'
@@ -21,6 +22,8 @@ const loadBytesMax = 1_048_576
 const loadBytesMin = 65_536
 const loadEntriesMax = 4_096
 const entriesTakenAhead = 256
+/** So many entries at most are spread over their keys: where more of one key wait, the others come later. */
+const stageEntriesMax = 8_192
 /** A window holds no more than it needs to be read ahead of the fastest consumer. */
 const windowBytesEnough = 8_388_608
 
@@ -68,6 +71,8 @@ export class QueueIndex implements LaneOwner {
   private readonly lanes: (Lane | null)[] = []
   private readonly lowest: Lane
   private highest = 0
+  /** Null: the queue knows no keys. */
+  private keys: KeyTurns | null = null
   /** A higher priority counts as this one. */
   private maxPriority = 0
   isDropped = false
@@ -85,10 +90,10 @@ export class QueueIndex implements LaneOwner {
   }
 
   /** Appends a message at the end and gives it its sequence. */
-  push(message: Message, logged: boolean, expiresAt = 0): Entry {
+  push(message: Message, logged: boolean, expiresAt = 0, keyHash = 0): Entry {
     const priority = this.maxPriority === 0 ? 0 : Math.min(message.priority, this.maxPriority)
     const bodyBytes = message.bodyEnd - message.bodyStart
-    const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt)
+    const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash)
     if (expiresAt > 0) this.mayExpire = true
     const lane = priority === 0 ? this.lowest : this.laneOf(priority)
     lane.push(entry)
@@ -135,7 +140,11 @@ export class QueueIndex implements LaneOwner {
       return
     }
     entry.isReady = true
-    this.laneOf(entry.priority).requeue(entry)
+    if (this.keys === null) this.laneOf(entry.priority).requeue(entry)
+    else {
+      entry.isStaged = true
+      this.keys.putBack(entry)
+    }
     this.readyCount++
     this.readyBytes += entry.bodyBytes
     this.windowBytes += costOf(entry)
@@ -144,6 +153,7 @@ export class QueueIndex implements LaneOwner {
   /** The entry is gone for good. It was taken before. */
   settle(entry: Entry): void {
     this.heldEntries.remove(entry)
+    this.keys?.settled(entry)
     // Somebody may still wait for the message: then its record must stay until it was read.
     if (entry.awaiting !== null) entry.isSettled = true
     else this.release(entry)
@@ -165,9 +175,15 @@ export class QueueIndex implements LaneOwner {
     this.maxPriority = maxPriority
   }
 
+  /** At most so many messages of one key are with consumers at a time. */
+  useKeys(concurrency: number): void {
+    this.keys = new KeyTurns(concurrency)
+  }
+
   /** The first entry of some priority that has expired by then, taken out; undefined if there is none. */
   takeExpired(nowMs: number): Entry | undefined {
     if (!this.mayExpire) return undefined
+    if (this.keys !== null) return this.takeExpiredOfKey(this.keys, nowMs)
     for (let priority = this.highest; priority >= 0; priority--) {
       const lane = this.lanes[priority]
       if (lane == null || lane.count === 0) continue
@@ -179,10 +195,26 @@ export class QueueIndex implements LaneOwner {
     return undefined
   }
 
+  private takeExpiredOfKey(keys: KeyTurns, nowMs: number): Entry | undefined {
+    this.fillStage(keys)
+    let expired: Entry | undefined
+    keys.forEachFirst((entry) => {
+      if (entry.expiresAt > 0 && entry.expiresAt <= nowMs) expired ??= entry
+    })
+    if (expired === undefined) return undefined
+    keys.expire(expired)
+    expired.isStaged = false
+    this.countOutReady(expired)
+    return expired
+  }
+
   /** When the next first entry of some priority expires, in ms since 1970; infinity if none does. */
   get nextExpiryMs(): number {
     if (!this.mayExpire) return Number.POSITIVE_INFINITY
     let next = Number.POSITIVE_INFINITY
+    this.keys?.forEachFirst(({ expiresAt }) => {
+      if (expiresAt > 0) next = Math.min(next, expiresAt)
+    })
     for (const lane of this.lanes) {
       if (lane == null || lane.count === 0) continue
       const entry = lane.peek(this.suspectBelow)
@@ -197,6 +229,8 @@ export class QueueIndex implements LaneOwner {
     if (count === 0) return 0
     // One record says it all, however many there are; but it must not come after later settlements.
     this.forEachLane((lane) => lane.clear((entry) => this.forget(entry)))
+    this.forEachStaged((entry) => this.forget(entry))
+    this.keys?.clear()
     this.mayExpire = false
     this.readyCount = 0
     this.readyBytes = 0
@@ -243,7 +277,8 @@ export class QueueIndex implements LaneOwner {
     else {
       this.memory.bytes += message.contentBytes
       if (entry.isReady) this.windowBytes += message.contentBytes
-      if (entry.isReturned) this.laneOf(entry.priority).returnedBare--
+      if (entry.isStaged) entry.isLoading = false
+      else if (entry.isReturned) this.laneOf(entry.priority).returnedBare--
       else if (entry.isReady) this.laneOf(entry.priority).windowBare--
     }
     entry.message = message
@@ -262,7 +297,10 @@ export class QueueIndex implements LaneOwner {
     for (; waiter !== null; waiter = waiter.next) waiter.lost()
     if (entry.isSettled) this.release(entry)
     if (!entry.isReady) return
-    this.laneOf(entry.priority).extract(entry)
+    if (entry.isStaged) {
+      this.keys?.drop(entry)
+      entry.isStaged = false
+    } else this.laneOf(entry.priority).extract(entry)
     entry.isReady = false
     this.readyCount--
     this.readyBytes -= entry.bodyBytes
@@ -315,6 +353,11 @@ export class QueueIndex implements LaneOwner {
   /** Visits what consumers hold. */
   forEachHeld(visit: (entry: Entry) => void): void {
     this.heldEntries.forEach(visit)
+  }
+
+  /** Visits what waits for the turn of its key. */
+  forEachStaged(visit: (entry: Entry) => void): void {
+    this.keys?.forEachEntry(visit)
   }
 
   /** Visits every lane there is, the lowest priority first. */
@@ -377,7 +420,15 @@ export class QueueIndex implements LaneOwner {
   // ------------------------------------------------------------------------------------------ the rest
 
   private remove(entry: Entry): void {
-    this.laneOf(entry.priority).remove(entry)
+    if (this.keys === null) this.laneOf(entry.priority).remove(entry)
+    else {
+      this.keys.take()
+      entry.isStaged = false
+    }
+    this.countOutReady(entry)
+  }
+
+  private countOutReady(entry: Entry): void {
     entry.isReady = false
     this.readyCount--
     this.readyBytes -= entry.bodyBytes
@@ -405,8 +456,28 @@ export class QueueIndex implements LaneOwner {
     entry.message = null
   }
 
-  /** The first entry of the highest priority there is. */
+  /** The entry whose turn it is. */
   private first(): Entry | undefined {
+    if (this.keys === null) return this.firstInLanes()
+    this.fillStage(this.keys)
+    return this.keys.peek()
+  }
+
+  /** Keeps enough entries in the stage for their keys to take turns. */
+  private fillStage(keys: KeyTurns): void {
+    while (keys.count < stageEntriesMax) {
+      const entry = this.firstInLanes()
+      if (entry === undefined) return
+      this.laneOf(entry.priority).remove(entry)
+      // Its place in the window is gone, and with it the care for what came this turn.
+      if (entry.message !== null) this.keep(entry)
+      entry.isStaged = true
+      keys.add(entry)
+    }
+  }
+
+  /** The first entry of the highest priority there is. */
+  private firstInLanes(): Entry | undefined {
     if (this.highest === 0) return this.lowest.peek(this.suspectBelow)
     for (let priority = this.highest; priority >= 0; priority--) {
       const lane = this.lanes[priority]
@@ -423,6 +494,14 @@ export class QueueIndex implements LaneOwner {
     this.wanted = []
     let bytes = 0
     for (const entry of chosen) bytes += entry.recordBytes
+    if (this.keys !== null) {
+      this.keys.forEachNext((entry) => {
+        if (!isBare(entry) || bytes >= bytesMax || chosen.length >= loadEntriesMax) return
+        chosen.push(entry)
+        bytes += entry.recordBytes
+      })
+      return chosen
+    }
     for (let priority = this.highest; priority >= 0; priority--) {
       const lane = this.lanes[priority]
       if (lane != null) bytes = this.chooseFrom(lane, chosen, bytes, bytesMax)

@@ -12,7 +12,15 @@ import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { skipNames, skipRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
 import { invertRanges, mergeRanges, readRanges } from './range-list.ts'
-import { criticalFlag, decodeTopology, recordTypes, routeBytes, routeExpires, type TopologyRecord } from './record.ts'
+import {
+  criticalFlag,
+  decodeTopology,
+  recordTypes,
+  routeBytes,
+  routeExpires,
+  routeKeyed,
+  type TopologyRecord,
+} from './record.ts'
 
 class RecoveredQueue {
   readonly index: QueueIndex
@@ -196,9 +204,11 @@ export class Replay implements RecoverySink {
       const priority = buffer[at + 10] as number
       const flags = buffer[at + 11] as number
       const expiresAt = flags & routeExpires ? buffer.readUIntLE(at + routeBytes, 6) : 0
+      const keyAt = at + routeBytes + (flags & routeExpires ? 6 : 0)
+      const keyHash = flags & routeKeyed ? buffer.readUInt32LE(keyAt) : 0
       if (expiresAt > 0) queue.index.mayExpire = true
       const { backlog } = queue.index.laneOf(priority)
-      backlog?.add(sequence, segment.id, offset, recordBytes, end - headerEnd, 0, false, expiresAt)
+      backlog?.add(sequence, segment.id, offset, recordBytes, end - headerEnd, 0, false, expiresAt, keyHash)
       if (sequence >= queue.nextSequence) queue.nextSequence = sequence + 1
     }
   }

@@ -57,6 +57,22 @@ describe('SimDisk', () => {
     expect(await bench.run(bench.disk.list('/d'))).toEqual([])
   })
 
+  test('gives a file a second name, durable when its directory is synced', async () => {
+    const bench = new Bench(1)
+    const file = await bench.create('/d/a')
+    await bench.write(file, 'hello')
+    await bench.run(file.sync())
+    await bench.run(bench.disk.link('/d/a', '/d/b'))
+    await expect(bench.run(bench.disk.link('/d/a', '/d/b'))).rejects.toMatchObject({ code: 'EEXIST' })
+    await expect(bench.run(bench.disk.link('/d/x', '/d/c'))).rejects.toMatchObject({ code: 'ENOENT' })
+    await bench.run(bench.disk.syncDirectory('/d'))
+    await bench.run(bench.disk.remove('/d/a'))
+    await bench.run(bench.disk.syncDirectory('/d'))
+    bench.disk.crash()
+    expect(bench.disk.paths()).toEqual(['/d/b'])
+    expect(bench.disk.contents('/d/b').toString()).toBe('hello')
+  })
+
   test('keeps what was synced, file and name, through any crash', async () => {
     const seen = await outcomes(async (bench) => {
       const file = await bench.create('/d/a')
