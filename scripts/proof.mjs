@@ -1,5 +1,5 @@
-// What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories and SIGKILLs of the
-// real binary take turns until the time is over; each turn begins where the last one ended, and its counts are added to
+// What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories, SIGKILLs of the real
+// binary and (as root on Linux) a small disk that is filled and emptied take turns until the time is over; each turn begins where the last one ended, and its counts are added to
 // docs/proof.md. Needs a build. Exits with 1 at the first violation, which is kept in the page too.
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const page = `${root}docs/proof.md`
 const seedsPerTurn = 1000
 const killsPerTurn = 20
+const fillsPerTurn = 2
 // Below come the seeds of `npm test`; they must not be counted twice.
 const seedFirst = 1_000_000
 
@@ -23,6 +24,7 @@ const endMs = performance.now() + minutes * 60_000
 while (performance.now() < endMs) {
   await simulate()
   if (performance.now() < endMs) await kill()
+  if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
 }
 console.log(`proof: ${counts.seeds} seeds and ${counts.kills} kills in all, ${counts.violations.length} violations`)
 
@@ -55,6 +57,15 @@ async function kill() {
   finishTurn(
     code,
     `the kill loop failed: ${output.split('\n').find((line) => line.includes('Error')) ?? 'see its output'}`,
+  )
+}
+
+async function fill() {
+  const { code, output } = await run('node', ['scripts/fill-cycles.mjs', '--cycles', `${fillsPerTurn}`])
+  if (code === 0) counts.fills += fillsPerTurn
+  finishTurn(
+    code,
+    `the fill cycles failed: ${output.split('\n').find((line) => line.includes('WRONG')) ?? 'see there'}`,
   )
 }
 
@@ -95,6 +106,7 @@ function readCounts() {
     confirms: 0,
     kills: 0,
     killConfirms: 0,
+    fills: 0,
     violations: [],
   }
   try {
@@ -123,6 +135,7 @@ function writeCounts() {
     `| simulated publishes, confirmed | ${number(counts.publishes)}, ${number(counts.confirms)} |`,
     `| SIGKILLs of the real binary under load | ${number(counts.kills)} |`,
     `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
+    `| times a small disk was filled and emptied | ${number(counts.fills)} |`,
     `| violations | ${counts.violations.length} |`,
     '',
     ...counts.violations.map((violation) => `- ${violation}`),

@@ -172,7 +172,7 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/checkpointer.js',
-        from: 'if (entry.logged) lane.entries.push(entry);',
+        from: 'if (entry.logged) lane?.entries.push(entry);',
         to: '',
       },
     ],

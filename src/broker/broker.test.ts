@@ -209,6 +209,18 @@ describe('a disk that takes no writes', () => {
     store.resume()
     expect(session.lines).toEqual(['blocked low on disk', 'unblocked'])
   })
+
+  test('or has little room left, blocks them as long as either is so', async () => {
+    const store = new ControlledStore()
+    const core = await openCore({ store })
+    const session = await core.session()
+    store.lowOnDisk(true)
+    store.stall()
+    store.lowOnDisk(false)
+    expect(session.lines).toEqual(['blocked low on disk'])
+    store.resume()
+    expect(session.lines).toEqual(['blocked low on disk', 'unblocked'])
+  })
 })
 
 describe('a publisher faster than the disk', () => {

@@ -39,6 +39,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private readonly throttledSessions = new Set<Session>()
   private blockedReason: string | null = null
   private diskStalled = false
+  private diskLow = false
   private failure: LeveretError | null = null
   private closing: Promise<void> | null = null
   private readonly failureListeners: ((error: LeveretError) => void)[] = []
@@ -146,6 +147,11 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.updateAlarms()
   }
 
+  lowOnDisk(isLow: boolean): void {
+    this.diskLow = isLow
+    this.updateAlarms()
+  }
+
   failed(error: Error): void {
     if (this.failure !== null) return
     this.failure =
@@ -214,7 +220,9 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   /** Publishers are blocked while memory is short or the disk does not take writes; consumers go on. */
   private updateAlarms(): void {
     const lowMemory = this.memory.bytes > (this.blockedReason === null ? this.memory.bytesMax : this.memory.bytesResume)
-    const reasons = [lowMemory ? 'memory' : '', this.diskStalled ? 'disk' : ''].filter((reason) => reason !== '')
+    const reasons = [lowMemory ? 'memory' : '', this.diskStalled || this.diskLow ? 'disk' : ''].filter(
+      (reason) => reason !== '',
+    )
     const reason = reasons.length === 0 ? null : `low on ${reasons.join(' & ')}`
     if (reason === this.blockedReason) return
     const wasBlocked = this.blockedReason !== null

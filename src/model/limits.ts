@@ -42,6 +42,8 @@ export const limits = {
   deadBytesMax: 134_217_728,
   /** So much a copy may take of what a disk can do. */
   compactionBytesPerSecond: 33_554_432,
+  /** Room that is left on the disk for acknowledgements, two checkpoints and a compaction when publishers are stopped. */
+  diskFreeBytesMin: 134_217_728,
   /** Pages of indexes in memory; at 2 bytes an entry they hold eight million. */
   pageBytesMax: 16_777_216,
   /** One transaction is one frame of the log and waits in memory until it commits. */

@@ -36,7 +36,7 @@ const isRefused = (run: () => unknown): boolean => {
   }
 }
 
-test('any properties come back, and the scan knows whether the message is persistent and whether it expires', () => {
+test('any properties come back, and the scan knows what the broker must know of every message', () => {
   fc.assert(
     fc.property(properties, (value) => {
       const bytes = encodeProperties(value)
@@ -44,7 +44,10 @@ test('any properties come back, and the scan knows whether the message is persis
       expect(decodeProperties(padded, 3, 3 + bytes.length)).toEqual(value)
       const isNamed = value.userId === undefined ? 0 : 4
       const traits = (value.deliveryMode === 2 ? 1 : 0) | (value.expiration === undefined ? 0 : 2) | isNamed
-      expect(scanProperties(padded, 3, 3 + bytes.length)).toBe(traits)
+      const scanned = scanProperties(padded, 3, 3 + bytes.length)
+      // Whether headers may ask for something is a guess.
+      expect(scanned & 7).toBe(traits)
+      expect(scanned >>> 8).toBe(value.priority ?? 0)
     }),
     { numRuns: 500 },
   )
@@ -94,7 +97,7 @@ test('every single property is skipped at its size', () => {
     appId: 'a',
     clusterId: '',
   }
-  const traits: { readonly [key: string]: number } = { deliveryMode: 1, expiration: 2, userId: 4 }
+  const traits: { readonly [key: string]: number } = { deliveryMode: 1, expiration: 2, userId: 4, priority: 9 << 8 }
   for (const key of Object.keys(all) as (keyof Properties)[]) {
     const bytes = encodeProperties({ [key]: all[key] })
     expect(scanProperties(bytes, 0, bytes.length), key).toBe(traits[key] ?? 0)
@@ -102,7 +105,7 @@ test('every single property is skipped at its size', () => {
   }
   const bytes = encodeProperties(all)
   expect(bytes.readUInt16BE(0)).toBe(0xfffc)
-  expect(scanProperties(bytes, 0, bytes.length)).toBe(7)
+  expect(scanProperties(bytes, 0, bytes.length)).toBe(7 | (9 << 8))
 })
 
 describe('refused', () => {

@@ -14,6 +14,8 @@ export interface Disk {
   remove(path: string): Promise<void>
   /** Gives a file a second name. EEXIST if that is taken; EXDEV, EPERM, … where the file system cannot do it. */
   link(from: string, to: string): Promise<void>
+  /** Bytes that can still be written below the directory; infinity where the system does not tell. */
+  freeBytes(path: string): Promise<number>
   /** Makes created, renamed and removed names in the directory durable. */
   syncDirectory(path: string): Promise<void>
   /** An exclusive lock on a directory, held by the kernel and gone with the process; null if somebody else holds it. */

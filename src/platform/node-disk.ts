@@ -53,6 +53,12 @@ export class NodeDisk implements Disk {
     })
   }
 
+  freeBytes(path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.statfs(path, (error, found) => (error === null ? resolve(found.bavail * found.bsize) : reject(error)))
+    })
+  }
+
   async syncDirectory(path: string): Promise<void> {
     // Windows cannot open a directory for syncing; NTFS journals its names by itself.
     if (process.platform === 'win32') return

@@ -151,6 +151,11 @@ export class FolderView implements Disk {
     this.contents.set(this.nameOf(to), content)
   }
 
+  /** Nothing is written. */
+  async freeBytes(): Promise<number> {
+    return Number.POSITIVE_INFINITY
+  }
+
   async syncDirectory(): Promise<void> {}
 
   /** Nobody else is in the view. */

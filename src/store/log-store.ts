@@ -24,6 +24,7 @@ import type { Platform } from '../platform/platform.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './checkpointer.ts'
 import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
+import { DiskSpace } from './disk-space.ts'
 import type { Entry } from './entry.ts'
 import { forEachEntry } from './index-page.ts'
 import { Leftovers } from './leftovers.ts'
@@ -51,6 +52,8 @@ export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, Co
   readonly segmentBytesMax: number
   /** Memory for messages that could be read from the disk again. */
   readonly windowBytesMax: number
+  /** Publishers are blocked when the disk has less room than that. */
+  readonly diskFreeBytesMin: number
   /** Skip what is corrupt, and say so, instead of refusing the folder. */
   readonly salvage: boolean
 }
@@ -59,6 +62,7 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   segmentBytesMax: limits.segmentBytesMax,
   salvage: false,
   windowBytesMax: limits.windowBytesMax,
+  diskFreeBytesMin: limits.diskFreeBytesMin,
   pageBytesMax: limits.pageBytesMax,
   pageFileBytesMax: limits.segmentBytesMax,
   checkpointBytes: limits.checkpointBytes,
@@ -91,6 +95,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private reader!: RecordReader
   private events!: StoreEvents
   private checkpointer!: Checkpointer
+  private space!: DiskSpace
   private compactor!: Compactor
   private recovered: Map<number, QueueIndex> = new Map()
   private readonly indexesById: Map<number, QueueIndex> = new Map()
@@ -151,6 +156,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     const { platform, directory } = this
     this.events = events
     this.pages = new PageFiles(platform, `${directory}/idx`, this.options, (detail) => this.pageLost(detail))
+    this.space = new DiskSpace(platform, directory, this.options.diskFreeBytesMin, (isLow) => events.lowOnDisk(isLow))
     this.checkpointer = new Checkpointer(platform, `${directory}/ckpt`, this.options, this.pages, this)
     const replay = new Replay((queueId) => this.makeIndex(queueId, true))
     let checkpoint: Checkpoint | null = null
@@ -368,6 +374,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   async close(): Promise<void> {
     this.closing = true
+    this.space.end()
     await this.compactor.end()
     this.reader.close()
     this.ackTimer?.()
@@ -396,6 +403,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   durable(lsn: number): void {
     this.events.durable(lsn)
+    this.space.wrote()
     this.checkpointer.durable(lsn)
     while (this.awaited.length > 0 && (this.awaited[0] as Awaited).lsn <= lsn) this.awaited.shift()?.resolve()
     while (this.dyingCold.length > 0 && (this.dyingCold[0] as DyingSegment).lsn <= lsn) {

@@ -53,6 +53,8 @@ export interface StoreEvents {
   /** A write failed and will be tried again; nothing is lost and nothing more is durable until `resumed`. */
   stalled(error: Error): void
   resumed(): void
+  /** The disk has little room left: what fills it must stop. False: there is enough again. */
+  lowOnDisk(isLow: boolean): void
   /** A sync failed: nothing will ever be durable again. */
   failed(error: Error): void
   /** A message cannot be read; its queue goes on without it. */

@@ -136,6 +136,10 @@ export class ControlledStore implements Store, IndexBacking {
     this.events.resumed()
   }
 
+  lowOnDisk(isLow: boolean): void {
+    this.events.lowOnDisk(isLow)
+  }
+
   fail(): void {
     this.events.failed(new Error('sync failed'))
   }

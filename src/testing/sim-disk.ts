@@ -248,6 +248,13 @@ export class SimDisk implements Disk {
     })
   }
 
+  /** Not counted as an operation: it says nothing about what is stored. */
+  async freeBytes(): Promise<number> {
+    return this.spaceBytesMax === Number.POSITIVE_INFINITY
+      ? Number.POSITIVE_INFINITY
+      : this.spaceFor(Number.MAX_SAFE_INTEGER)
+  }
+
   syncDirectory(path: string): Promise<void> {
     const directory = normal(path)
     const pending = [...this.pendingNames]
