@@ -55,6 +55,8 @@ export interface CheckpointedStore {
 /** Another part of the broker gets its turn after so long. */
 const sliceMs = 2
 const writeBytesMax = 262_144
+/** Two checkpoints that are made for the room they give back are so far apart. */
+const soonMs = 1_000
 /** A page that is being filled is told of as it is; from this size on it is closed and goes to a file. */
 const openPageBytesMax = 8_192
 /** So many first pages of a queue are told of as they were, whatever happens to them meanwhile. */
@@ -155,6 +157,9 @@ export class Checkpointer {
   private bytesAtStart = 0
   private landingsAtStart = 0
   private lastBytes = 0
+  private endedMs = Number.NEGATIVE_INFINITY
+  /** The timer stands for a checkpoint that is to give room back. */
+  private isSoon = false
   private waiting: { lsn: number; done: () => void } | null = null
 
   constructor(
@@ -261,6 +266,13 @@ export class Checkpointer {
     return this.isAbandoned || this.isHeld ? false : this.run(false)
   }
 
+  /** Makes one now, or a while after the last one if that was just made. */
+  makeSoon(): void {
+    if (this.running !== null || this.isAbandoned || this.isHeld || this.isSoon) return
+    this.isSoon = true
+    this.startTimer(Math.max(0, this.endedMs + soonMs - this.platform.clock.monotonicMs()))
+  }
+
   /** No checkpoint is begun any more; one that is being made is given up. */
   async abandon(): Promise<void> {
     this.giveUp()
@@ -289,10 +301,11 @@ export class Checkpointer {
   }
 
   /** An idle broker makes none: there is a timer only as long as there is something to tell. */
-  private startTimer(): void {
+  private startTimer(ms = this.options.checkpointMs): void {
     this.cancelTimer?.()
-    this.cancelTimer = this.platform.clock.setTimer(this.options.checkpointMs, () => {
+    this.cancelTimer = this.platform.clock.setTimer(ms, () => {
       this.cancelTimer = null
+      this.isSoon = false
       if (this.running !== null || this.isAbandoned) return
       // While it is held the next durable frame, or the release, starts the timer again.
       if (this.isWanted && !this.isHeld) void this.run(false)
@@ -321,6 +334,7 @@ export class Checkpointer {
     this.landingsAtStart = this.log.landings
     this.cancelTimer?.()
     this.cancelTimer = null
+    this.isSoon = false
     this.pages.hold()
     const running = this.write(isFinal).then(
       () => true,
@@ -332,11 +346,12 @@ export class Checkpointer {
     )
     this.running = running.then((worked) => {
       this.running = null
+      this.endedMs = this.platform.clock.monotonicMs()
       this.pages.release()
       // There is as much to tell as before.
       if (!worked) this.landingsAtStart = -1
       if (worked) this.store.checkpointed()
-      if (!this.isAbandoned && !isFinal && this.isWanted) this.startTimer()
+      if (this.cancelTimer === null && !this.isAbandoned && !isFinal && this.isWanted) this.startTimer()
       return worked
     })
     return this.running

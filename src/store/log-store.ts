@@ -45,6 +45,8 @@ import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from './store.ts'
 
+/** So many segments in which nothing lives may be held by the checkpoints before there are others. */
+const heldSegments = 6
 /** How often segments are looked through for such that nobody needs. */
 const retireMs = 100
 
@@ -600,10 +602,14 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     const { log, checkpointer } = this
     const { neededFromId } = checkpointer
     const dead: Segment[] = []
+    let heldBytes = 0
     for (const segment of log.segments) {
-      if (segment.id >= neededFromId) break
-      if (segment.isRetirable && checkpointer.isFree(segment)) dead.push(segment)
+      if (!segment.isRetirable) continue
+      if (segment.id < neededFromId && checkpointer.isFree(segment)) dead.push(segment)
+      else heldBytes += segment.bytes
     }
+    // Whoever empties a long queue writes little, and gives back much: it is not to wait for a checkpoint's time.
+    if (heldBytes >= heldSegments * this.options.segmentBytesMax) checkpointer.makeSoon()
     for (const segment of log.coldSegments) {
       if (segment.live > 0 || segment.isRetiring || segment.neededBefore > checkpointer.oldestKeptId) continue
       // Not before what settled its last message is durable: a crash would bring that message back.
