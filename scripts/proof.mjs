@@ -1,6 +1,7 @@
 // What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories, SIGKILLs of the real
-// binary and (as root on Linux) a small disk that is filled and emptied take turns until the time is over; each turn begins where the last one ended, and its counts are added to
-// docs/proof.md. Needs a build. Exits with 1 at the first violation, which is kept in the page too.
+// binary, a load that must stay within its memory and (as root on Linux) a small disk that is filled and emptied take turns
+// until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md. Needs a
+// build. Exits with 1 at the first violation, which is kept in the page too.
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -25,6 +26,7 @@ while (performance.now() < endMs) {
   await simulate()
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
+  if (performance.now() < endMs && process.platform === 'linux') await stayWithinBounds()
 }
 console.log(`proof: ${counts.seeds} seeds and ${counts.kills} kills in all, ${counts.violations.length} violations`)
 
@@ -69,6 +71,17 @@ async function fill() {
   )
 }
 
+async function stayWithinBounds() {
+  const { code, output } = await run('node', ['scripts/bounds.mjs'])
+  const peak = /peak RSS (\d+) MiB/.exec(output)
+  if (code === 0) counts.bounds++
+  if (peak !== null) counts.peakMiB = Math.max(counts.peakMiB, Number(peak[1]))
+  finishTurn(
+    code,
+    `the bounds were not kept: ${output.split('\n').find((line) => line.includes('WRONG')) ?? 'see there'}`,
+  )
+}
+
 function finishTurn(code, text) {
   if (code !== 0 && counts.violations.length === 0) counts.violations.push(text)
   writeCounts()
@@ -107,6 +120,8 @@ function readCounts() {
     kills: 0,
     killConfirms: 0,
     fills: 0,
+    bounds: 0,
+    peakMiB: 0,
     violations: [],
   }
   try {
@@ -136,6 +151,7 @@ function writeCounts() {
     `| SIGKILLs of the real binary under load | ${number(counts.kills)} |`,
     `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
     `| times a small disk was filled and emptied | ${number(counts.fills)} |`,
+    `| a million keys in 384 MiB, with a kill | ${number(counts.bounds)}, at most ${counts.peakMiB} MiB |`,
     `| violations | ${counts.violations.length} |`,
     '',
     ...counts.violations.map((violation) => `- ${violation}`),
