@@ -38,6 +38,8 @@ export const limits = {
   /** Bytes of log that a restart reads at most, but for those written while a checkpoint is made; and the time between two. */
   checkpointBytes: 67_108_864,
   checkpointMs: 60_000,
+  /** Time between two checkpoints that are made for the room they give back. */
+  checkpointSoonMs: 1_000,
   /** Bytes that nobody needs in segments that somebody needs, before what lives is copied out of them; or half of that. */
   deadBytesMax: 134_217_728,
   /** So much a copy may take of what a disk can do. */

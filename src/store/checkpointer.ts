@@ -35,6 +35,8 @@ export interface CheckpointOptions {
   readonly checkpointBytes: number
   /** Time after which there is another one if anything was appended. */
   readonly checkpointMs: number
+  /** Time between two that are made for the room they give back. */
+  readonly checkpointSoonMs: number
 }
 
 /** The store whose checkpoints these are. */
@@ -55,8 +57,6 @@ export interface CheckpointedStore {
 /** Another part of the broker gets its turn after so long. */
 const sliceMs = 2
 const writeBytesMax = 262_144
-/** Two checkpoints that are made for the room they give back are so far apart. */
-const soonMs = 1_000
 /** A page that is being filled is told of as it is; from this size on it is closed and goes to a file. */
 const openPageBytesMax = 8_192
 /** So many first pages of a queue are told of as they were, whatever happens to them meanwhile. */
@@ -157,7 +157,7 @@ export class Checkpointer {
   private bytesAtStart = 0
   private landingsAtStart = 0
   private lastBytes = 0
-  private endedMs = Number.NEGATIVE_INFINITY
+  private endedMs: number
   /** The timer stands for a checkpoint that is to give room back. */
   private isSoon = false
   private waiting: { lsn: number; done: () => void } | null = null
@@ -175,6 +175,7 @@ export class Checkpointer {
     this.options = options
     this.pages = pages
     this.store = store
+    this.endedMs = platform.clock.monotonicMs()
   }
 
   /** The newest checkpoint that is whole; null if there is none. */
@@ -266,11 +267,11 @@ export class Checkpointer {
     return this.isAbandoned || this.isHeld ? false : this.run(false)
   }
 
-  /** Makes one now, or a while after the last one if that was just made. */
+  /** Makes one now, or a while after the last one if that was just made, or the folder just opened. */
   makeSoon(): void {
     if (this.running !== null || this.isAbandoned || this.isHeld || this.isSoon) return
     this.isSoon = true
-    this.startTimer(Math.max(0, this.endedMs + soonMs - this.platform.clock.monotonicMs()))
+    this.startTimer(Math.max(0, this.endedMs + this.options.checkpointSoonMs - this.platform.clock.monotonicMs()))
   }
 
   /** No checkpoint is begun any more; one that is being made is given up. */

@@ -69,6 +69,7 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   pageFileBytesMax: limits.segmentBytesMax,
   checkpointBytes: limits.checkpointBytes,
   checkpointMs: limits.checkpointMs,
+  checkpointSoonMs: limits.checkpointSoonMs,
   deadBytesMax: limits.deadBytesMax,
   coldBytesMax: limits.segmentBytesMax,
   compactionBytesPerSecond: limits.compactionBytesPerSecond,

@@ -40,7 +40,13 @@ async function goOn(disk: SimDisk, storage: LogStoreOptions, fork: number): Prom
   const copy = disk.clone(clock, 1)
   const life = new SimProcess(clock, copy, new SimNetwork(clock, new Prng(1)), new SimMachine(), '127.0.0.1', fork)
   // A checkpoint would make it unnecessary to read what is exchanged.
-  const unmarked = { ...storage, checkpointBytes: Number.MAX_SAFE_INTEGER, checkpointMs: 1_000_000_000 }
+  const never = 1_000_000_000
+  const unmarked = {
+    ...storage,
+    checkpointBytes: Number.MAX_SAFE_INTEGER,
+    checkpointMs: never,
+    checkpointSoonMs: never,
+  }
   const { broker } = await clock.run(openBroker(life, unmarked, Number.MAX_SAFE_INTEGER))
   const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
   const channel = (await clock.run(broker.openSession(login, silentSession))).openChannel(silentChannel)
