@@ -182,7 +182,6 @@ export class Compactor {
         if (!index.isDropped) await this.move(index, victims, copy, pace)
       }
       this.keepForOlderCheckpoints(victims)
-      if (copy.segment.live === 0) this.log.removeCold(copy.segment)
     } finally {
       this.store.releaseCheckpoints()
     }
