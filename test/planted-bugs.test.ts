@@ -469,6 +469,27 @@ const bugs: readonly Bug[] = [
     ],
     seed: 430,
   },
+  {
+    name: 'a cold segment that is empty goes while records are being moved to it',
+    patches: [{ file: store, from: 'segment.live > 0 || !segment.sealed ||', to: 'segment.live > 0 ||' }],
+    seed: 315,
+  },
+  {
+    name: 'the old place of a record goes as soon as all of it moved, while others have their turn',
+    patches: [
+      {
+        file: 'store/compactor.js',
+        from: 'this.log.addCold(copy.segment); // Before anything moves: a victim may be empty while others have their turn, or the move may be given up half-way. this.keepForOlderCheckpoints(victims);',
+        to: 'this.log.addCold(copy.segment);',
+      },
+      {
+        file: 'store/compactor.js',
+        from: '} finally { copy.segment.sealed = true;',
+        to: 'this.keepForOlderCheckpoints(victims); } finally { copy.segment.sealed = true;',
+      },
+    ],
+    seed: 1,
+  },
 ]
 
 const root = fileURLToPath(new URL('../', import.meta.url))

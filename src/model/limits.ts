@@ -44,6 +44,8 @@ export const limits = {
   deadBytesMax: 134_217_728,
   /** So much a copy may take of what a disk can do. */
   compactionBytesPerSecond: 33_554_432,
+  /** A checkpoint or a compaction goes on for so long before others get their turn. */
+  sliceMs: 2,
   /** Room that is left on the disk for acknowledgements, two checkpoints and a compaction when publishers are stopped. */
   diskFreeBytesMin: 134_217_728,
   /** Pages of indexes in memory; at 2 bytes an entry they hold eight million. */

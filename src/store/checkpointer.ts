@@ -25,12 +25,13 @@ import type { Entry } from './entry.ts'
 import { IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
 import type { Leftovers } from './leftovers.ts'
+import { Pace, type PaceOptions } from './pace.ts'
 import type { PageFiles } from './page-files.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
 import type { SnapshotSource } from './store.ts'
 
-export interface CheckpointOptions {
+export interface CheckpointOptions extends PaceOptions {
   /** Bytes of log after which there is another checkpoint. */
   readonly checkpointBytes: number
   /** Time after which there is another one if anything was appended. */
@@ -54,8 +55,6 @@ export interface CheckpointedStore {
   broken(detail: string, error: unknown): void
 }
 
-/** Another part of the broker gets its turn after so long. */
-const sliceMs = 2
 const writeBytesMax = 262_144
 /** A page that is being filled is told of as it is; from this size on it is closed and goes to a file. */
 const openPageBytesMax = 8_192
@@ -404,12 +403,9 @@ export class Checkpointer {
       written += part.length
     }
     const pageFiles = new Set<number>()
-    let sliceStart = this.platform.clock.monotonicMs()
+    const pace = new Pace(this.platform, this.options)
     const rest = async (): Promise<void> => {
-      if (this.platform.clock.monotonicMs() - sliceStart >= sliceMs) {
-        await this.nextTurn()
-        sliceStart = this.platform.clock.monotonicMs()
-      }
+      await pace.rest()
       this.checkWanted()
     }
     for (const index of indexes) {
@@ -507,12 +503,6 @@ export class Checkpointer {
 
   private checkWanted(): void {
     if (this.isAbandoned) throw new Abandoned()
-  }
-
-  private nextTurn(): Promise<void> {
-    return new Promise((resolve) => {
-      this.platform.clock.defer(resolve)
-    })
   }
 
   private async readFile(name: string): Promise<Buffer> {

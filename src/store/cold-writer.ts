@@ -143,7 +143,6 @@ export class ColdWriter {
       segment.bytes += used
       await this.pause(run.bytes + used, startedMs)
     }
-    segment.sealed = true
   }
 
   /** The more was read and written, the longer the disk is left to others. */

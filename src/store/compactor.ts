@@ -20,11 +20,12 @@ import type { Entry } from './entry.ts'
 import { forEachEntry, type IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
 import type { Leftovers } from './leftovers.ts'
+import { Pace, type PaceOptions } from './pace.ts'
 import type { PageFiles } from './page-files.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { Placed } from './record-runs.ts'
 
-export interface CompactionOptions {
+export interface CompactionOptions extends PaceOptions {
   /** Bytes that nothing refers to, in segments that something refers to, which are put up with; and half of what lives. */
   readonly deadBytesMax: number
   /** A cold segment gets about so long. */
@@ -50,7 +51,6 @@ export interface CompactedStore {
   broken(detail: string, error: unknown): void
 }
 
-const sliceMs = 2
 const retryMs = 10_000
 /** One round moves no more: it remembers where each of them was. */
 const recordsMax = 131_072
@@ -164,7 +164,7 @@ export class Compactor {
 
   private async run(victims: ReadonlySet<Segment>): Promise<void> {
     const found = new LiveRecords(victims)
-    const pace = new Pace(this.platform)
+    const pace = new Pace(this.platform, this.options)
     for (const index of this.store.indexes) {
       await this.look(index, victims, found, pace)
     }
@@ -175,14 +175,16 @@ export class Compactor {
     if (!(await this.store.holdCheckpoints())) return
     try {
       this.log.addCold(copy.segment)
+      // Before anything moves: a victim may be empty while others have their turn, or the move may be given up half-way.
+      this.keepForOlderCheckpoints(victims)
       const indexes = [...this.store.indexes]
       for (const index of indexes) {
         await pace.rest()
         this.check()
         if (!index.isDropped) await this.move(index, victims, copy, pace)
       }
-      this.keepForOlderCheckpoints(victims)
     } finally {
+      copy.segment.sealed = true
       this.store.releaseCheckpoints()
     }
     this.store.compacted()
@@ -280,24 +282,6 @@ function refersTo(page: IndexPage, isWanted: (segmentId: number) => boolean): bo
   const { segments } = page
   for (let at = page.segmentsAt; at < segments.length; at += 2) if (isWanted(segments[at] as number)) return true
   return false
-}
-
-/** Gives others their turn. */
-class Pace {
-  private readonly platform: Platform
-  private sliceStart: number
-
-  constructor(platform: Platform) {
-    this.platform = platform
-    this.sliceStart = platform.clock.monotonicMs()
-  }
-
-  async rest(): Promise<void> {
-    const { clock } = this.platform
-    if (clock.monotonicMs() - this.sliceStart < sliceMs) return
-    await new Promise<void>((resolve) => clock.defer(resolve))
-    this.sliceStart = clock.monotonicMs()
-  }
 }
 
 /** A record that lives in one of the victims. */

@@ -73,6 +73,8 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   deadBytesMax: limits.deadBytesMax,
   coldBytesMax: limits.segmentBytesMax,
   compactionBytesPerSecond: limits.compactionBytesPerSecond,
+  sliceMs: limits.sliceMs,
+  restMs: 0,
 }
 
 interface Awaited {
@@ -612,7 +614,9 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     // Whoever empties a long queue writes little, and gives back much: it is not to wait for a checkpoint's time.
     if (heldBytes >= heldSegments * this.options.segmentBytesMax) checkpointer.makeSoon()
     for (const segment of log.coldSegments) {
-      if (segment.live > 0 || segment.isRetiring || segment.neededBefore > checkpointer.oldestKeptId) continue
+      // One to which records are being moved is empty at first.
+      if (segment.live > 0 || !segment.sealed || segment.isRetiring) continue
+      if (segment.neededBefore > checkpointer.oldestKeptId) continue
       // Not before what settled its last message is durable: a crash would bring that message back.
       segment.isRetiring = true
       this.dyingCold.push({ segment, lsn: this.barrier() })

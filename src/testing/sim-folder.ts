@@ -21,6 +21,7 @@ export const smallFolderOptions: LogStoreOptions = {
   checkpointMs: 500,
   deadBytesMax: 20_000,
   coldBytesMax: 20_000,
+  sliceMs: 0,
 }
 
 const commitMs = 40

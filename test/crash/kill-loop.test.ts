@@ -2,7 +2,9 @@
 // ledger: what was confirmed must be acknowledged or still there, in order, and marked if anybody saw it before.
 //
 // LEVERET_KILLS=200 LEVERET_SEED=7 npx vitest run test/crash/kill-loop.test.ts
+import { cpSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { AMQPClient, type AMQPMessage } from '@cloudamqp/amqp-client'
 import { type ChannelModel, type ConsumeMessage, connect, type GetMessage } from 'amqplib'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -74,7 +76,7 @@ async function available(): Promise<void> {
 
 beforeAll(async () => {
   programFolder = temporaryFolder('program')
-  leveret = await LeveretProcess.create({ program: copyCommandLine(programFolder) })
+  leveret = await LeveretProcess.create({ program: copyCommandLine(programFolder), args: ['--debug'] })
 })
 
 afterAll(async () => {
@@ -378,7 +380,15 @@ it(
     await leveret.start()
     await declareAll()
     // In rounds on the same folder, for what is moved is kept until the end of a round.
-    for (let done = 0; done < kills; done += killsPerRound) await round(Math.min(killsPerRound, kills - done), chance)
+    try {
+      for (let done = 0; done < kills; done += killsPerRound) await round(Math.min(killsPerRound, kills - done), chance)
+    } catch (error) {
+      await leveret.kill()
+      const kept = fileURLToPath(new URL(`../../build/kill-loop-${seed}`, import.meta.url))
+      cpSync(leveret.folder, kept, { recursive: true })
+      console.log(`the folder is kept: ${kept}`)
+      throw error
+    }
   },
   60_000 + kills * 10_000,
 )

@@ -109,6 +109,9 @@ function makeStorage(prng: Prng): LogStoreOptions {
     coldBytesMax: pick(prng, [1_000, 20_000]),
     compactionBytesPerSecond: pick(prng, [20_000, memoryBytesPlenty]),
     checkpointMs: pick(prng, [50, 1_000, 3_000]),
+    // No time passes in a simulated computation: a slice never ends, or at once.
+    sliceMs: pick(prng, [0, 1]),
+    restMs: pick(prng, [0, 1, 20]),
   }
 }
 
