@@ -10,8 +10,6 @@ const unsupportedQueueArguments: readonly string[] = [
   'x-max-length',
   'x-max-length-bytes',
   'x-overflow',
-  'x-dead-letter-exchange',
-  'x-dead-letter-routing-key',
   'x-single-active-consumer',
   'x-delivery-limit',
 ]
@@ -24,6 +22,10 @@ export interface QueueTraits {
   readonly messageTtlMs: number
   /** Messages of one key that may be with consumers at a time; 0: the queue knows no keys. */
   readonly keyConcurrency: number
+  /** Where messages go that expire or are rejected; null: nowhere. */
+  readonly deadLetterExchange: string | null
+  /** Under that key; null: under their own. */
+  readonly deadLetterRoutingKey: string | null
 }
 
 const keyConcurrencyMax = 65_535
@@ -37,6 +39,8 @@ export function queueTraits(table: FieldTable): QueueTraits {
     maxPriority: integerOf(table.get('x-max-priority')) ?? 0,
     messageTtlMs: integerOf(table.get('x-message-ttl')) ?? Number.POSITIVE_INFINITY,
     keyConcurrency: keyConcurrencyOf(table.get('x-leveret-keyed')),
+    deadLetterExchange: textOf(table.get('x-dead-letter-exchange')),
+    deadLetterRoutingKey: textOf(table.get('x-dead-letter-routing-key')),
   }
 }
 
@@ -50,6 +54,18 @@ function integerOf(field: Field | undefined): number | null {
   if (field === undefined) return null
   if (typeof field.value === 'bigint') return Number(field.value)
   return typeof field.value === 'number' && Number.isInteger(field.value) && field.tag !== 'T' ? field.value : null
+}
+
+function textOf(field: Field | undefined): string | null {
+  return field?.tag === 'S' ? (field.value as string) : null
+}
+
+/** Throws PRECONDITION_FAILED in RabbitMQ's words unless the argument is missing or a text. */
+function checkText(table: FieldTable, name: string, where: string): void {
+  const field = table.get(name)
+  if (field === undefined || field.tag === 'S') return
+  const reason = `"expected string, got ${typeName(field)}"`
+  throw new BrokerError('PRECONDITION_FAILED', `invalid arg '${name}' for ${where}: ${reason}`)
 }
 
 /** Throws PRECONDITION_FAILED in RabbitMQ's words unless the argument is missing or an integer in the range. */
@@ -74,6 +90,14 @@ export function checkQueueArguments(name: string, virtualHost: string, table: Fi
   }
   checkInteger(table, 'x-max-priority', 255, where)
   checkInteger(table, 'x-message-ttl', ttlMsMax, where)
+  checkText(table, 'x-dead-letter-exchange', where)
+  checkText(table, 'x-dead-letter-routing-key', where)
+  if (table.has('x-dead-letter-routing-key') && !table.has('x-dead-letter-exchange')) {
+    throw new BrokerError(
+      'PRECONDITION_FAILED',
+      `invalid arg 'x-dead-letter-routing-key' for ${where}: routing_key_but_no_dlx_defined`,
+    )
+  }
   if (table.get('x-leveret-keyed')?.tag !== 't') checkInteger(table, 'x-leveret-keyed', keyConcurrencyMax, where)
   const type = table.get('x-queue-type')
   if (type === undefined || (type.tag === 'S' && type.value === 'classic')) return

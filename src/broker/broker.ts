@@ -52,13 +52,14 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.memory = store.memory
     this.memory.setLimit(options.memoryBytesMax)
     this.expiry = new Expiry(platform.clock)
-    this.state = new State(store, this.tick, this.expiry)
+    const publisher = new Publisher(store)
+    this.state = new State(store, this.tick, this.expiry, publisher)
     this.topology = new Topology(platform.random, store, this.state)
     this.parts = {
       store,
       tick: this.tick,
       topology: this.topology,
-      publisher: new Publisher(store),
+      publisher,
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
       sessionEnded: (session) => {
         this.sessions.delete(session)

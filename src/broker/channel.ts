@@ -19,7 +19,7 @@ import type { BrokerParts, PublishingSession } from './parts.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import type { TickedChannel } from './tick.ts'
 import { findExchange, findQueue } from './topology.ts'
-import { Transaction } from './transaction.ts'
+import { type Outcome, Transaction } from './transaction.ts'
 import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
@@ -125,11 +125,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   ack(deliveryTag: number, multiple: boolean): void {
-    this.settle(deliveryTag, multiple, false)
+    this.settle(deliveryTag, multiple, 'acked')
   }
 
   reject(deliveryTag: number, multiple: boolean, requeue: boolean): void {
-    this.settle(deliveryTag, multiple, requeue)
+    this.settle(deliveryTag, multiple, requeue ? 'requeued' : 'rejected')
   }
 
   commit(id: number, acks: readonly number[], publishes: readonly Message[]): void {
@@ -141,7 +141,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       const unit = new Transaction()
       for (const tag of acks) {
         if (this.unacked.find(tag) < 0 || unit.settledTags.has(tag)) throw unknownTag(tag)
-        unit.settle(tag, false)
+        unit.settle(tag, 'acked')
       }
       for (const message of publishes) unit.publish(message, false)
       this.mustBeDurable = false
@@ -301,35 +301,35 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     return exchange
   }
 
-  private settle(deliveryTag: number, multiple: boolean, requeue: boolean): void {
+  private settle(deliveryTag: number, multiple: boolean, outcome: Outcome): void {
     if (this.closed) return
     const { unacked, transaction } = this
     if (deliveryTag === 0) {
       if (!multiple) return this.fail(0, unknownTag(0))
-      this.settleSlots(0, unacked.slots, requeue)
+      this.settleSlots(0, unacked.slots, outcome)
       return
     }
     const slot = unacked.find(deliveryTag)
     if (slot < 0 || transaction?.settledTags.has(deliveryTag) === true) return this.fail(0, unknownTag(deliveryTag))
-    this.settleSlots(multiple ? 0 : slot, slot + 1, requeue)
+    this.settleSlots(multiple ? 0 : slot, slot + 1, outcome)
   }
 
-  private settleSlots(start: number, end: number, requeue: boolean): void {
+  private settleSlots(start: number, end: number, outcome: Outcome): void {
     const { unacked, transaction } = this
     for (let slot = start; slot < end; slot++) {
       const entry = unacked.entryAt(slot)
       if (entry === null) continue
-      if (transaction === null) this.settleSlot(slot, entry, requeue)
+      if (transaction === null) this.settleSlot(slot, entry, outcome)
       else {
         const tag = unacked.tagAt(slot)
-        if (!transaction.settledTags.has(tag)) transaction.settle(tag, requeue)
+        if (!transaction.settledTags.has(tag)) transaction.settle(tag, outcome)
       }
     }
     if (transaction === null) unacked.trim()
     this.parts.tick.schedule()
   }
 
-  private settleSlot(slot: number, entry: Entry, requeue: boolean): void {
+  private settleSlot(slot: number, entry: Entry, outcome: Outcome): void {
     const { unacked } = this
     const queue = unacked.queueAt(slot)
     const consumer = unacked.consumerAt(slot)
@@ -338,8 +338,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       consumer.unackedCount--
       this.unackedByConsumers--
     }
-    if (requeue) queue.requeue(entry)
-    else queue.settleUnacked(entry)
+    if (outcome === 'acked') queue.settleUnacked(entry)
+    else if (outcome === 'requeued') queue.requeue(entry)
+    else queue.reject(entry)
     if (this.prefetchCountGlobal === 0) queue.creditReturned()
     else this.lookForDeliveries()
   }
@@ -363,12 +364,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       if (publisher.publish(this.host, this.exchangeFor(message), message) !== 0) this.mustBeDurable = true
       if (unit.mandatory[at] === true && publisher.routed === 0) this.outbox.returned(message)
     }
-    for (const { tag, requeue } of unit.settlements) {
+    for (const { tag, outcome } of unit.settlements) {
       const slot = this.unacked.find(tag)
       const entry = slot < 0 ? null : this.unacked.entryAt(slot)
       if (entry === null) continue
-      if (entry.logged && !requeue) this.mustBeDurable = true
-      this.settleSlot(slot, entry, requeue)
+      if (entry.logged && outcome !== 'requeued') this.mustBeDurable = true
+      this.settleSlot(slot, entry, outcome)
     }
     this.unacked.trim()
     this.parts.published(this.session)
@@ -464,7 +465,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     for (let slot = 0; slot < unacked.slots; slot++) {
       const entry = unacked.entryAt(slot)
       if (entry === null || transaction?.settledTags.has(unacked.tagAt(slot)) === true) continue
-      this.settleSlot(slot, entry, true)
+      this.settleSlot(slot, entry, 'requeued')
     }
     unacked.trim()
   }

@@ -60,7 +60,15 @@ describe('a request for queues', () => {
       correlationId: 'c-1',
       type: 'leveret.queues-ok',
     })
-    const counters = { delivered: 0, deliveredBytes: 0, redelivered: 0, settled: 0, settledBytes: 0, expired: 0 }
+    const counters = {
+      delivered: 0,
+      deliveredBytes: 0,
+      redelivered: 0,
+      settled: 0,
+      settledBytes: 0,
+      expired: 0,
+      deadLettered: 0,
+    }
     expect(answer?.value).toEqual([
       {
         name: 'answers',

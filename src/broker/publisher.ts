@@ -2,6 +2,7 @@
  * The way of a message from a channel into queues: route, log what must survive, enqueue. One per broker; the routes of
  * the last exchange and key are remembered, because publishers repeat themselves.
  */
+import { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Store } from '../store/store.ts'
 import { answerTo } from './control.ts'
@@ -9,6 +10,7 @@ import type { Exchange } from './exchange.ts'
 import type { Queue } from './queue.ts'
 import { RouteSet } from './route-set.ts'
 import type { VirtualHost } from './virtual-host.ts'
+import type { Death } from './x-death.ts'
 
 export class Publisher {
   private readonly store: Store
@@ -28,6 +30,37 @@ export class Publisher {
   publish(host: VirtualHost, exchange: Exchange, message: Message): number {
     if (exchange === host.control) return this.answer(host, message)
     this.route(host, exchange, message)
+    return this.enqueue(message)
+  }
+
+  /** As `publish`, for a message that a queue got rid of. An exchange that is not there takes nothing. */
+  publishDead(host: VirtualHost, death: Death): void {
+    const { routes } = this
+    const { message } = death
+    const exchange = host.exchanges.get(message.exchange)
+    if (exchange === undefined || exchange === host.control) return
+    try {
+      this.route(host, exchange, message)
+    } catch (error) {
+      // Nobody can say where headers lead that nobody can read.
+      if (error instanceof BrokerError) return
+      throw error
+    }
+    let kept = 0
+    for (let at = 0; at < routes.length; at++) {
+      const queue = routes.queues[at] as Queue
+      if (!death.wentRound(queue.name)) routes.queues[kept++] = queue
+    }
+    if (kept < routes.length) {
+      // These are no longer the routes of that exchange and key.
+      routes.length = kept
+      this.lastExchange = null
+    }
+    this.enqueue(message)
+  }
+
+  /** Puts the message into the queues that `routes` holds. */
+  private enqueue(message: Message): number {
     const { routes, store } = this
     const { length } = routes
     this.routed = length

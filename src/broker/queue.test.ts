@@ -114,6 +114,7 @@ describe('a queue', () => {
         settled: 3,
         settledBytes: 3,
         expired: 0,
+        deadLettered: 0,
       },
     })
   })

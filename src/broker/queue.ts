@@ -10,9 +10,11 @@ import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
 import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
 import { queueTraits } from './arguments.ts'
+import { DeadLetters } from './dead-letters.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
 import { expirationMs, keyHashOf } from './message-check.ts'
 import type { Tick, TickedQueue } from './tick.ts'
+import type { Death } from './x-death.ts'
 
 /** A consumer, as its queue sees it. */
 export interface Subscriber {
@@ -23,6 +25,14 @@ export interface Subscriber {
   take(entry: Entry, redelivered: boolean): void
   /** The queue is going, and the consumer with it. */
   ended(): void
+}
+
+/** What queues need of the broker they belong to. */
+export interface QueueParts {
+  readonly tick: Tick
+  readonly expiry: Expiry
+  /** Gives a message that a queue got rid of to its dead-letter exchange. */
+  readonly publishDead: (death: Death) => void
 }
 
 /** Whoever alone may use an exclusive queue. */
@@ -50,10 +60,13 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     settled: 0,
     settledBytes: 0,
     expired: 0,
+    deadLettered: 0,
   }
   unackedCount = 0
   wakesAtMs: number = Number.POSITIVE_INFINITY
   deleted = false
+  /** Where to messages go that expire or are rejected; null: nowhere. */
+  private readonly deadLetters: DeadLetters | null
   routeMark = 0
   /** In the tick's list of queues to dispatch. */
   marked = false
@@ -64,8 +77,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private nextConsumer = 0
 
   constructor(
-    tick: Tick,
-    expiry: Expiry,
+    { tick, expiry, publishDead }: QueueParts,
     id: number,
     name: string,
     durable: boolean,
@@ -82,7 +94,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.arguments = table
     this.index = index
     index.owner = this
-    const { maxPriority, messageTtlMs, keyConcurrency } = queueTraits(table)
+    const { maxPriority, messageTtlMs, keyConcurrency, deadLetterExchange, deadLetterRoutingKey } = queueTraits(table)
+    this.deadLetters =
+      deadLetterExchange === null
+        ? null
+        : new DeadLetters(tick, publishDead, this, deadLetterExchange, deadLetterRoutingKey)
     this.messageTtlMs = messageTtlMs
     index.usePriorities(maxPriority)
     this.isKeyed = keyConcurrency > 0
@@ -109,7 +125,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** Hands out at most `budget` messages; true if consumers could take more. */
   dispatch(budget: number): boolean {
     const { index } = this
-    if (index.mayExpire) this.dropExpired(this.tick.nowMs - 1)
+    // What has expired is handed to nobody, even if it cannot be removed yet.
+    if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) return false
     let left = budget
     let more = false
     let isWanted = false
@@ -145,7 +162,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
-    if (this.index.mayExpire) this.dropExpired(this.tick.nowMs)
+    if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
     const entry = this.index.take()
     if (entry === undefined) return undefined
     this.countDelivery(entry)
@@ -173,6 +190,15 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   settleUnacked(entry: Entry): void {
     this.unackedCount--
     this.settle(entry)
+  }
+
+  /** A consumer does not want what it held, and nobody else shall have it. */
+  reject(entry: Entry): void {
+    this.unackedCount--
+    this.counters.settled++
+    this.counters.settledBytes += entry.bodyBytes
+    if (this.deadLetters === null) this.index.settle(entry)
+    else this.deadLetters.add(entry, 'rejected')
   }
 
   /** From the timer: the first message has expired. */
@@ -224,16 +250,22 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.max(1, this.tick.nowMs + ttlMs)
   }
 
-  /** Removes first entries that had expired by then: at the head alone, as RabbitMQ does. */
-  private dropExpired(byMs: number): void {
-    for (let entry = this.index.takeExpired(byMs); entry !== undefined; entry = this.index.takeExpired(byMs)) {
-      this.counters.expired++
-      this.index.settle(entry)
+  /** Removes first entries that had expired by then: at the head alone, as RabbitMQ does. False: there may be more. */
+  private dropExpired(byMs: number): boolean {
+    const { index, deadLetters, counters } = this
+    for (;;) {
+      // Those that wait mark the queue when they are read.
+      if (deadLetters?.isFull === true) return false
+      const entry = index.takeExpired(byMs)
+      if (entry === undefined) return true
+      counters.expired++
+      if (deadLetters === null) index.settle(entry)
+      else deadLetters.add(entry, 'expired')
     }
   }
 
   private watchExpiry(): void {
-    this.dropExpired(this.tick.nowMs)
+    if (!this.dropExpired(this.tick.nowMs)) return
     const nextMs = this.index.nextExpiryMs
     if (nextMs < Number.POSITIVE_INFINITY) this.expiry.watch(this, nextMs)
   }

@@ -8,7 +8,8 @@ import type { Store } from '../store/store.ts'
 import { bindingIdentity, makeBinding } from './binding.ts'
 import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
 import type { Expiry } from './expiry.ts'
-import { Queue } from './queue.ts'
+import type { Publisher } from './publisher.ts'
+import { Queue, type QueueParts } from './queue.ts'
 import type { Tick } from './tick.ts'
 import { VirtualHost } from './virtual-host.ts'
 
@@ -19,11 +20,14 @@ export class State {
   private readonly store: Store
   private readonly tick: Tick
   private readonly expiry: Expiry
+  private readonly publisher: Publisher
+  private readonly parts = new Map<VirtualHost, QueueParts>()
 
-  constructor(store: Store, tick: Tick, expiry: Expiry) {
+  constructor(store: Store, tick: Tick, expiry: Expiry, publisher: Publisher) {
     this.store = store
     this.tick = tick
     this.expiry = expiry
+    this.publisher = publisher
   }
 
   apply(record: TopologyRecord): void {
@@ -49,7 +53,7 @@ export class State {
       case 'queue-declared': {
         const { name, queueId, durable, autoDelete } = record
         const index = this.store.queueIndex(queueId, durable)
-        const queue = new Queue(this.tick, this.expiry, queueId, name, durable, autoDelete, record.arguments, index)
+        const queue = new Queue(this.partsOf(host), queueId, name, durable, autoDelete, record.arguments, index)
         host.queues.set(name, queue)
         this.queuesById.set(queueId, queue)
         if (queueId >= this.nextQueueId) this.nextQueueId = queueId + 1
@@ -122,6 +126,15 @@ export class State {
     this.store.dropIndex(queue.id)
     host.queues.delete(name)
     this.queuesById.delete(queue.id)
+  }
+
+  private partsOf(host: VirtualHost): QueueParts {
+    const known = this.parts.get(host)
+    if (known !== undefined) return known
+    const { tick, expiry, publisher } = this
+    const parts: QueueParts = { tick, expiry, publishDead: (death) => publisher.publishDead(host, death) }
+    this.parts.set(host, parts)
+    return parts
   }
 }
 

@@ -88,8 +88,6 @@ describe('queue.declare', () => {
     'x-max-length',
     'x-max-length-bytes',
     'x-overflow',
-    'x-dead-letter-exchange',
-    'x-dead-letter-routing-key',
     'x-single-active-consumer',
     'x-delivery-limit',
   ])('refuses %s with the reason, rather than forget it', async (name) => {

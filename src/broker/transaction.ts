@@ -7,9 +7,12 @@ import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { entryOverheadBytes } from '../store/resident-memory.ts'
 
+/** What becomes of a delivery. */
+export type Outcome = 'acked' | 'rejected' | 'requeued'
+
 export interface Settlement {
   readonly tag: number
-  readonly requeue: boolean
+  readonly outcome: Outcome
 }
 
 export class Transaction {
@@ -30,8 +33,8 @@ export class Transaction {
     this.mandatory.push(mandatory)
   }
 
-  settle(tag: number, requeue: boolean): void {
-    this.settlements.push({ tag, requeue })
+  settle(tag: number, outcome: Outcome): void {
+    this.settlements.push({ tag, outcome })
     this.settledTags.add(tag)
   }
 

@@ -45,6 +45,7 @@ export const zeroCounters: Readonly<QueueCounters> = {
   settled: 0,
   settledBytes: 0,
   expired: 0,
+  deadLettered: 0,
 }
 
 export class Sampler {

@@ -112,6 +112,8 @@ export interface QueueCounters {
   settledBytes: number
   /** Messages that waited longer than they may. */
   expired: number
+  /** Messages given to the dead-letter exchange, whether it had a queue for them or not. */
+  deadLettered: number
 }
 
 export interface QueueInfo {

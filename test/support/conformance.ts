@@ -4,6 +4,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { connectionCases } from './cases/connections.ts'
 import { consumingCases } from './cases/consuming.ts'
+import { deadLetterCases } from './cases/dead-letters.ts'
 import { exchangeCases } from './cases/exchanges.ts'
 import { publishingCases } from './cases/publishing.ts'
 import { queueCases } from './cases/queues.ts'
@@ -146,6 +147,7 @@ const table: readonly (readonly [string, readonly Case[]])[] = [
   ['queues', queueCases],
   ['publishing', publishingCases],
   ['consuming', consumingCases],
+  ['dead letters', deadLetterCases],
   ['transactions', transactionCases],
 ]
 

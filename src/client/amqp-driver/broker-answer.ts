@@ -56,6 +56,7 @@ function countersOf(value: unknown): QueueCounters {
     settled: countOf(counters, 'settled'),
     settledBytes: countOf(counters, 'settledBytes'),
     expired: countOf(counters, 'expired'),
+    deadLettered: countOf(counters, 'deadLettered'),
   }
 }
 

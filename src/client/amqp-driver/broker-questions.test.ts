@@ -167,6 +167,7 @@ describe('asked of a Leveret', () => {
           settled: 0,
           settledBytes: 0,
           expired: 0,
+          deadLettered: 0,
         },
       },
     ])
@@ -297,6 +298,7 @@ describe('asked of one that does not answer as it should', () => {
       settled: 0,
       settledBytes: 0,
       expired: 0,
+      deadLettered: 0,
     },
   }
 

@@ -1,0 +1,105 @@
+/**
+ * The history that a message carries when a queue has got rid of it, in the headers RabbitMQ gives it
+ * (https://www.rabbitmq.com/docs/dlx):
+ *
+ *     x-death                                  array of tables, the latest event first, one for each queue and reason:
+ *                                              [original-expiration S] count l, reason S, queue S, time T (of the first),
+ *                                              exchange S, routing-keys A of S
+ *     x-first-death-queue, -reason, -exchange  of the first event there ever was
+ *     x-last-death-queue, -reason, -exchange   of the latest
+ */
+import { BrokerError } from '../model/errors.ts'
+import type { Field, FieldTable } from '../model/field-table.ts'
+import { Message } from '../model/message.ts'
+import { encodeProperties, type Properties } from '../model/properties.ts'
+
+export type DeathReason = 'rejected' | 'expired'
+
+export class Death {
+  /** What is published instead. */
+  readonly message: Message
+  /** Events, the latest first. */
+  private readonly events: readonly FieldTable[]
+
+  /** `key` null: it keeps its own. */
+  constructor(dead: Message, queue: string, reason: DeathReason, nowMs: number, exchange: string, key: string | null) {
+    const routingKey = key ?? dead.routingKey
+    let properties: Properties
+    try {
+      properties = dead.decodeProperties()
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      // Headers that nobody can read cannot be added to; that is no reason to lose the message.
+      this.events = []
+      this.message = Message.of(exchange, routingKey, dead.propertyBytes, dead.body)
+      return
+    }
+    const { expiration, headers, ...others } = properties
+    const earlier = eventsOf(headers)
+    const isSame = (event: FieldTable): boolean =>
+      textOf(event, 'queue') === queue && textOf(event, 'reason') === reason
+    const known = earlier.find(isSame)
+    const event = known === undefined ? newEvent(dead, queue, reason, nowMs, expiration) : again(known)
+    this.events = [event, ...earlier.filter((other) => other !== known)]
+    const table = new Map(headers)
+    table.set('x-death', { tag: 'A', value: this.events.map((value): Field => ({ tag: 'F', value })) })
+    const facts: readonly (readonly [string, string])[] = [
+      ['queue', queue],
+      ['reason', reason],
+      ['exchange', dead.exchange],
+    ]
+    for (const [name, value] of facts) {
+      if (!table.has(`x-first-death-${name}`)) table.set(`x-first-death-${name}`, text(value))
+      table.set(`x-last-death-${name}`, text(value))
+    }
+    this.message = Message.of(exchange, routingKey, encodeProperties({ ...others, headers: table }), dead.body)
+  }
+
+  /** Whether it has been in that queue, and nobody rejected it since: then it would go round for ever. */
+  wentRound(queue: string): boolean {
+    for (const event of this.events) {
+      if (textOf(event, 'reason') === 'rejected') return false
+      if (textOf(event, 'queue') === queue) return true
+    }
+    return false
+  }
+}
+
+function newEvent(
+  dead: Message,
+  queue: string,
+  reason: DeathReason,
+  nowMs: number,
+  expiration: string | undefined,
+): FieldTable {
+  const event = new Map<string, Field>()
+  if (expiration !== undefined) event.set('original-expiration', text(expiration))
+  event.set('count', { tag: 'l', value: 1 })
+  event.set('reason', text(reason))
+  event.set('queue', text(queue))
+  event.set('time', { tag: 'T', value: Math.floor(nowMs / 1_000) })
+  event.set('exchange', text(dead.exchange))
+  event.set('routing-keys', { tag: 'A', value: [text(dead.routingKey)] })
+  return event
+}
+
+function again(event: FieldTable): FieldTable {
+  const count = event.get('count')?.value
+  return new Map(event).set('count', { tag: 'l', value: typeof count === 'number' ? count + 1 : 1 })
+}
+
+/** Clients can write anything there: what is no event is left out. */
+function eventsOf(headers: FieldTable | undefined): FieldTable[] {
+  const field = headers?.get('x-death')
+  if (field?.tag !== 'A') return []
+  return (field.value as readonly Field[]).filter(({ tag }) => tag === 'F').map(({ value }) => value as FieldTable)
+}
+
+function textOf(event: FieldTable, name: string): string | null {
+  const value = event.get(name)?.value
+  return typeof value === 'string' ? value : null
+}
+
+function text(value: string): Field {
+  return { tag: 'S', value }
+}
