@@ -1,6 +1,7 @@
 // The bounds of the broker's memory, all at once: a million keys, a thousand deep queues, some with priorities, some whose
-// messages expire, and a consumer that has stopped reading; killed in the middle and recovered. Resident memory is watched
-// and must stay below --mebibytes. `node scripts/bounds.mjs`; needs a build.
+// messages expire into a dead-letter exchange, and a consumer that has stopped reading; killed in the middle, while messages
+// expire, and recovered. Resident memory is watched and must stay below --mebibytes, and every message must be where it
+// belongs, once. `node scripts/bounds.mjs`; needs a build.
 
 import fs from 'node:fs'
 import os from 'node:os'
@@ -24,10 +25,11 @@ const queues = Number(values.queues)
 const each = Number(values.each)
 const limitMiB = Number(values.mebibytes)
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'leveret-bounds-'))
-const body = Buffer.alloc(100, 'x')
 const large = Buffer.alloc(4_096, 'y')
+const ttlMs = 5_000
 let peakMiB = 0
 let confirmed = 0
+let stuckCount = 0
 /** @type {string[]} */
 const wrong = []
 
@@ -60,15 +62,23 @@ async function declare() {
   const channel = await connection.createChannel()
   await channel.assertQueue('keyed', { durable: true, arguments: { 'x-leveret-keyed': true } })
   await channel.assertQueue('stuck', { durable: true })
+  await channel.assertQueue('dead', { durable: true })
   for (let at = 0; at < queues; at++) {
     await channel.assertQueue(`deep-${at}`, { durable: true, arguments: { ...argumentsOf(at) } })
   }
   await connection.close()
 }
 
-/** Every third has priorities, every seventh loses its messages after a while. @param {number} at */
+/** Every seventh loses its messages after a while. @param {number} at */
+function expires(at) {
+  return at % 7 === 3
+}
+
+/** Of the others every third has priorities. @param {number} at */
 function argumentsOf(at) {
-  if (at % 7 === 3) return { 'x-message-ttl': 20_000 }
+  if (expires(at)) {
+    return { 'x-message-ttl': ttlMs, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' }
+  }
   return at % 3 === 0 ? { 'x-max-priority': 4 } : {}
 }
 
@@ -98,41 +108,75 @@ async function half(which) {
   const steps = Math.ceil(Math.max(keys, queues * each) / 2)
   for (let step = 0; step < steps; step++) {
     const number = which * steps + step
-    if (number < keys) await publish('keyed', body, { headers: { 'x-leveret-key': `key-${number}` } })
-    if (number < queues * each) await publish(`deep-${number % queues}`, body, { priority: number % 5 })
-    if (number % 20 === 0) await publish('stuck', large, {})
+    if (number < keys) await publish('keyed', bodyOf(number), { headers: { 'x-leveret-key': `key-${number}` } })
+    if (number < queues * each) await publish(`deep-${number % queues}`, bodyOf(number), { priority: number % 5 })
+    if (number % 20 === 0) {
+      stuckCount++
+      await publish('stuck', large, {})
+    }
   }
   while (unconfirmed > 0) await sleep(5)
   await connection.close()
   stuck.connection.stream.destroy()
 }
 
-/** Everything that does not expire is there, and comes out; of the keyed queue with order per key. */
+/** A hundred bytes that begin with the number. @param {number} number */
+function bodyOf(number) {
+  const body = Buffer.alloc(100, 'x')
+  body.writeUInt32BE(number)
+  return body
+}
+
+/** Everything is where it belongs and comes out once: of the keyed queue with order per key, of the others by count. */
 async function check() {
   const connection = await amqp.connect(broker.url)
   const channel = await connection.createChannel()
-  let found = 0
+  await sleep(ttlMs + 5_000)
+  let deep = 0
   for (let at = 0; at < queues; at++) {
     const { messageCount } = await channel.checkQueue(`deep-${at}`)
-    if (at % 7 !== 3 && messageCount !== each) wrong.push(`deep-${at} has ${messageCount} of ${each}`)
-    found += messageCount
+    const expected = expires(at) ? 0 : each
+    if (messageCount !== expected) wrong.push(`deep-${at} has ${messageCount}, not ${expected}`)
+    deep += messageCount
   }
-  const { messageCount: keyed } = await channel.checkQueue('keyed')
-  if (keyed !== keys) wrong.push(`keyed has ${keyed} of ${keys}`)
-  console.log(`${confirmed} confirmed; ${found} in deep queues, ${keyed} in the keyed one`)
-  await sleep(25_000)
-  const { messageCount: expired } = await channel.checkQueue('deep-3')
-  if (expired !== 0) wrong.push(`deep-3 still has ${expired} messages that have expired`)
+  const stuck = await channel.checkQueue('stuck')
+  if (stuck.messageCount !== stuckCount) wrong.push(`stuck has ${stuck.messageCount} of ${stuckCount}`)
+  console.log(`${confirmed} confirmed; ${deep} in deep queues, ${stuck.messageCount} in the stuck one`)
   await channel.prefetch(2_000)
-  const startedAt = performance.now()
-  let received = 0
-  await new Promise((resolve) => {
-    void channel.consume('keyed', (message) => {
-      if (message === null) return
-      channel.ack(message)
-      if (++received === keyed) resolve(null)
-    })
+  await drain(channel, 'keyed', keys)
+  let dying = 0
+  for (let at = 0; at < queues; at++) if (expires(at)) dying += each
+  await drain(channel, 'dead', dying, (message) => {
+    const [death] = message.properties.headers['x-death']
+    return death.count === 1 && death.reason === 'expired' && expires(message.content.readUInt32BE() % queues)
   })
-  console.log(`keyed drained: ${Math.round(received / ((performance.now() - startedAt) / 1000) / 1000)} k msg/s`)
   await connection.close()
+}
+
+/**
+ * Takes everything out of a queue and says what is missing, comes twice or is not as it should be.
+ * @param {amqp.Channel} channel @param {string} queue @param {number} count
+ * @param {(message: amqp.ConsumeMessage) => boolean} [isRight]
+ */
+async function drain(channel, queue, count, isRight = () => true) {
+  const { messageCount } = await channel.checkQueue(queue)
+  if (messageCount !== count) wrong.push(`${queue} has ${messageCount} of ${count}`)
+  const seen = new Set()
+  let received = 0
+  const startedAt = performance.now()
+  await new Promise((resolve) => {
+    if (messageCount === 0) resolve(null)
+    else {
+      void channel.consume(queue, (message) => {
+        if (message === null) return
+        channel.ack(message)
+        seen.add(message.content.readUInt32BE())
+        if (!isRight(message) && wrong.length < 20) wrong.push(`${queue} gave ${JSON.stringify(message.properties)}`)
+        if (++received === messageCount) resolve(null)
+      })
+    }
+  })
+  const perSecond = received / ((performance.now() - startedAt) / 1_000)
+  if (seen.size !== received) wrong.push(`${queue} gave ${received - seen.size} twice`)
+  console.log(`${queue}: all ${received} drained, ${Math.round(perSecond / 1_000)} k msg/s`)
 }
