@@ -20,17 +20,6 @@ export interface Residence {
 export class Message {
   readonly exchange: string
   readonly routingKey: string
-  readonly persistent: boolean
-  /** Whether it carries an expiration. */
-  readonly expires: boolean
-  /** Whether it says which user sent it. */
-  readonly namesUser: boolean
-  /** Whether its headers may hold CC or BCC; a guess that decoding them settles. */
-  readonly mayCopy: boolean
-  /** Whether its headers may ask something of Leveret; a guess that decoding them settles. */
-  readonly mayAsk: boolean
-  /** 0 if it has none. */
-  readonly priority: number
   source: Buffer
   propertiesStart: number
   propertiesEnd: number
@@ -42,6 +31,8 @@ export class Message {
   residence: Residence | null
   recordOffset: number
   recordBytes: number
+  /** See scanProperties. One number and not a field each: messages are copied by the collector as long as they wait. */
+  private readonly traits: number
 
   /** Throws a BrokerError if the property bytes are not what their flags announce. */
   constructor(
@@ -56,13 +47,7 @@ export class Message {
   ) {
     this.exchange = exchange
     this.routingKey = routingKey
-    const traits = scanProperties(source, propertiesStart, propertiesEnd)
-    this.persistent = (traits & 1) !== 0
-    this.expires = (traits & 2) !== 0
-    this.namesUser = (traits & 4) !== 0
-    this.mayCopy = (traits & 8) !== 0
-    this.mayAsk = (traits & 16) !== 0
-    this.priority = traits >>> 8
+    this.traits = scanProperties(source, propertiesStart, propertiesEnd)
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd
@@ -80,6 +65,35 @@ export class Message {
     properties.copy(source, 0)
     body.copy(source, properties.length)
     return new Message(exchange, routingKey, source, 0, properties.length, properties.length, source.length, false)
+  }
+
+  get persistent(): boolean {
+    return (this.traits & 1) !== 0
+  }
+
+  /** Whether it carries an expiration. */
+  get expires(): boolean {
+    return (this.traits & 2) !== 0
+  }
+
+  /** Whether it says which user sent it. */
+  get namesUser(): boolean {
+    return (this.traits & 4) !== 0
+  }
+
+  /** Whether its headers may hold CC or BCC; a guess that decoding them settles. */
+  get mayCopy(): boolean {
+    return (this.traits & 8) !== 0
+  }
+
+  /** Whether its headers may ask something of Leveret; a guess that decoding them settles. */
+  get mayAsk(): boolean {
+    return (this.traits & 16) !== 0
+  }
+
+  /** 0 if it has none. */
+  get priority(): number {
+    return this.traits >>> 8
   }
 
   get bodyBytes(): number {

@@ -8,7 +8,7 @@
  */
 import { Deque } from '../lib/deque.ts'
 import type { Residence } from '../model/message.ts'
-import { Entry } from './entry.ts'
+import { Entry, RecordPlace } from './entry.ts'
 import { forEachEntry, IndexPage, PageCursor } from './index-page.ts'
 import type { PageFiles } from './page-files.ts'
 
@@ -254,9 +254,7 @@ export class Backlog {
     const { cursor } = this
     const { sequence, isTransient, bodyBytes, expiresAt, keyHash } = cursor
     const entry = new Entry(null, sequence, !isTransient, bodyBytes, this.priority, expiresAt, keyHash)
-    entry.segment = this.segment(cursor.segmentId)
-    entry.offset = cursor.offset
-    entry.recordBytes = cursor.recordBytes
+    entry.place = new RecordPlace(this.segment(cursor.segmentId), cursor.offset, cursor.recordBytes)
     entry.deliveryCount = cursor.deliveryCount
     if (cursor.deliveryCount === 0 && cursor.sequence < suspectBelow) entry.deliveryCount = 1
     return entry

@@ -114,7 +114,7 @@ function packEntries(queueId: number, entries: readonly Entry[], from: number, t
     }
     const entry = entries[at] as Entry
     const { sequence, bodyBytes, deliveryCount, message, expiresAt, keyHash } = entry
-    if (entry.segment === null && message !== null) entry.settleAt(message)
+    if (entry.place === null && message !== null) entry.settleAt(message)
     const segmentId = entry.segment?.id ?? 0
     const { offset, recordBytes } = entry
     page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, false, expiresAt, keyHash)

@@ -16,7 +16,7 @@ import type { SegmentedLog } from '../log/segmented-log.ts'
 import { isSystemError } from '../log/small-file.ts'
 import type { Platform } from '../platform/platform.ts'
 import { type ColdCopy, ColdWriter } from './cold-writer.ts'
-import type { Entry } from './entry.ts'
+import type { Entry, RecordPlace } from './entry.ts'
 import { forEachEntry, type IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
 import type { Leftovers } from './leftovers.ts'
@@ -217,9 +217,9 @@ export class Compactor {
       })
     }
     this.forEachObject(index, (entry) => {
-      const segment = placeOf(entry)
-      if (segment !== null && victims.has(segment as Segment)) {
-        found.add(index.queueId, entry.sequence, segment.id, entry.offset, entry.recordBytes)
+      const place = placeOf(entry)
+      if (place !== null && victims.has(place.segment as Segment)) {
+        found.add(index.queueId, entry.sequence, place.segment.id, place.offset, place.recordBytes)
       }
     })
     await pace.rest()
@@ -243,15 +243,15 @@ export class Compactor {
       }
     }
     this.forEachObject(index, (entry) => {
-      const segment = placeOf(entry)
-      if (segment === null || !victims.has(segment as Segment)) return
-      const offset = copy.find(segment.id, entry.offset)
+      const place = placeOf(entry)
+      if (place === null || !victims.has(place.segment as Segment)) return
+      const offset = copy.find(place.segment.id, place.offset)
       if (offset === -1) return
-      segment.live--
+      place.segment.live--
       copy.segment.live++
       copy.segment.references++
-      entry.segment = copy.segment
-      entry.offset = offset
+      place.segment = copy.segment
+      place.offset = offset
     })
   }
 
@@ -269,9 +269,9 @@ export class Compactor {
 class GivenUp extends Error {}
 
 /** Where the entry counts; afterwards it says itself where its record is. */
-function placeOf(entry: Entry): Entry['segment'] {
-  if (entry.segment === null && entry.residence !== null && entry.message !== null) entry.settleAt(entry.message)
-  return entry.segment
+function placeOf(entry: Entry): RecordPlace | null {
+  if (entry.place === null && entry.residence !== null && entry.message !== null) entry.settleAt(entry.message)
+  return entry.place
 }
 
 function shareOf(segment: Segment): number {

@@ -7,9 +7,9 @@
  * It counts the memory its entries take, ready or with consumers, and lets go of messages that can be read again.
  */
 import { Slab } from '../lib/slab.ts'
-import type { Message, Residence } from '../model/message.ts'
+import type { Message } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
-import { type AwaitingMessage, Entry, HeldEntries } from './entry.ts'
+import { type AwaitingMessage, Entry, HeldEntries, type RecordPlace } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
@@ -124,8 +124,9 @@ export class QueueIndex implements LaneOwner {
 
   /** Asks for the message of an entry that was taken without it. */
   await(entry: Entry, waiter: AwaitingMessage): void {
-    waiter.next = entry.awaiting
-    entry.awaiting = waiter
+    const place = entry.place as RecordPlace
+    waiter.next = place.awaiting
+    place.awaiting = waiter
     if (entry.isLoading) return
     this.wanted.push(entry)
     this.readAhead()
@@ -155,7 +156,7 @@ export class QueueIndex implements LaneOwner {
     this.heldEntries.remove(entry)
     this.keys?.settled(entry)
     // Somebody may still wait for the message: then its record must stay until it was read.
-    if (entry.awaiting !== null) entry.isSettled = true
+    if (entry.isAwaited) entry.isSettled = true
     else this.release(entry)
     if (!entry.logged || this.isDropped) return
     if (this.settled.isEmpty) this.backing?.settlementsPending(this)
@@ -282,8 +283,7 @@ export class QueueIndex implements LaneOwner {
       else if (entry.isReady) this.laneOf(entry.priority).windowBare--
     }
     entry.message = message
-    let waiter = entry.awaiting
-    entry.awaiting = null
+    let waiter = takeWaiters(entry)
     for (; waiter !== null; waiter = waiter.next) waiter.arrived(message)
   }
 
@@ -292,8 +292,7 @@ export class QueueIndex implements LaneOwner {
     if (!entry.isLoading) return
     entry.isLoading = false
     entry.isLost = true
-    let waiter = entry.awaiting
-    entry.awaiting = null
+    let waiter = takeWaiters(entry)
     for (; waiter !== null; waiter = waiter.next) waiter.lost()
     if (entry.isSettled) this.release(entry)
     if (!entry.isReady) return
@@ -393,7 +392,7 @@ export class QueueIndex implements LaneOwner {
 
   /** Gives the entry a place in the log if it has none; false if that cannot be. */
   place(entry: Entry): boolean {
-    if (entry.segment !== null) return true
+    if (entry.place !== null) return true
     const message = entry.message as Message
     // Where nothing lives any more the segment may go, or be gone: then the message is written once more.
     const isThere = message.residence !== null && message.residence.live > 0
@@ -401,7 +400,7 @@ export class QueueIndex implements LaneOwner {
     entry.settleAt(message)
     // The log has counted the routes it knows of; this one is another.
     if (!entry.logged) {
-      const segment = entry.segment as unknown as Residence
+      const { segment } = entry.place as unknown as RecordPlace
       segment.live++
       segment.references++
     }
@@ -440,7 +439,7 @@ export class QueueIndex implements LaneOwner {
     this.windowBytes -= costOf(entry)
     entry.isReady = false
     entry.isReturned = false
-    if (entry.awaiting !== null) entry.isSettled = true
+    if (entry.isAwaited) entry.isSettled = true
     else this.release(entry)
   }
 
@@ -547,6 +546,14 @@ export class QueueIndex implements LaneOwner {
 
 function isBare(entry: Entry): boolean {
   return entry.message === null && !entry.isLoading
+}
+
+/** Those who wait for its message, in whatever order; they wait no more. */
+function takeWaiters({ place }: Entry): AwaitingMessage | null {
+  if (place === null) return null
+  const { awaiting } = place
+  place.awaiting = null
+  return awaiting
 }
 
 function costOf(entry: Entry): number {
