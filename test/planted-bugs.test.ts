@@ -183,8 +183,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/replay.js',
-        from: 'this.clean ? queue.suspectBelow : nextSequence',
-        to: 'queue.suspectBelow',
+        from: 'index.recovered(nextSequence, nextSequence, nowMs)',
+        to: 'index.recovered(nextSequence, queue.suspectBelow, nowMs)',
       },
     ],
     seed: 1,

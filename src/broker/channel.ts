@@ -386,7 +386,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     }
     const queue = findQueue(host, session, name)
     const where = `queue '${name}' in vhost '${host.name}'`
-    if (ifEmpty && queue.readyCount > 0) throw new BrokerError('PRECONDITION_FAILED', `${where} not empty`)
+    if (ifEmpty && queue.readyCount + queue.index.delayedCount > 0)
+      throw new BrokerError('PRECONDITION_FAILED', `${where} not empty`)
     if (ifUnused && queue.consumers.length > 0) throw new BrokerError('PRECONDITION_FAILED', `${where} in use`)
     this.mustBeDurable = queue.durable
     return { type: 'queue.delete-ok', messageCount: parts.deleteQueue(host, queue) }

@@ -21,6 +21,7 @@ export function describeQueues(host: VirtualHost): QueueInfo[] {
     ready: queue.readyCount,
     readyBytes: queue.index.readyBytes,
     unacked: queue.unackedCount,
+    delayed: queue.index.delayedCount,
     consumers: queue.consumers.length,
     counters: { ...queue.counters },
   }))

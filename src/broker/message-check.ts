@@ -9,6 +9,7 @@ import type { Message } from '../model/message.ts'
 
 /** Ten years, as in RabbitMQ. */
 const expirationMsMax = 315_360_000_000
+const delayMsMax = expirationMsMax
 
 /** Throws PRECONDITION_FAILED. `user` is who logged in; null for the host process, which may speak for anybody. */
 export function checkMessage(message: Message, user: string | null): void {
@@ -21,6 +22,7 @@ export function checkMessage(message: Message, user: string | null): void {
   if (message.namesUser) checkUser(message, user)
   if (message.expires) expirationMs(message)
   if (message.mayCopy) checkCopies(message)
+  if (message.mayAsk) delayMs(message)
 }
 
 /** How long the message says it may wait, in ms. Throws PRECONDITION_FAILED if it says nothing that makes sense. */
@@ -29,6 +31,16 @@ export function expirationMs(message: Message): number {
   const ms = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN
   if (ms <= expirationMsMax) return ms
   throw refused(`invalid expiration '${text}': a number of milliseconds from 0 to ${expirationMsMax} is wanted`)
+}
+
+/** How long the message is to be hidden (header x-leveret-delay), in ms. Throws PRECONDITION_FAILED if that makes no sense. */
+export function delayMs(message: Message): number {
+  const field = message.decodeProperties().headers?.get('x-leveret-delay')
+  if (field === undefined) return 0
+  const { value } = field
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= delayMsMax) return value
+  const shown = typeof value === 'number' || typeof value === 'string' ? String(value) : `a field of type ${field.tag}`
+  throw refused(`invalid x-leveret-delay '${shown}': an integer of milliseconds from 0 to ${delayMsMax} is wanted`)
 }
 
 /** The hash of the message's key (header x-leveret-key, text or bytes); 0 if it has none. */

@@ -4,6 +4,7 @@
  */
 import { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
+import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { answerTo } from './control.ts'
 import type { Exchange } from './exchange.ts'
@@ -59,6 +60,20 @@ export class Publisher {
     this.enqueue(message)
   }
 
+  /** A message that was hidden in a queue takes its place at the end; `entry` has it, and is settled by the caller. */
+  appear(queue: Queue, entry: Entry): void {
+    const { store } = this
+    const message = entry.message as Message
+    if (!entry.logged) {
+      queue.admit(entry)
+      return
+    }
+    store.beginPublish(message, 1)
+    const { sequence, priority, expiresAt, keyHash } = queue.admit(entry)
+    store.addRoute(queue.id, sequence, priority, expiresAt, keyHash, 0)
+    store.endPublish()
+  }
+
   /** Puts the message into the queues that `routes` holds. */
   private enqueue(message: Message): number {
     const { routes, store } = this
@@ -76,8 +91,8 @@ export class Publisher {
     store.beginPublish(message, loggedCount)
     for (let at = 0; at < length; at++) {
       const queue = routes.queues[at] as Queue
-      const { sequence, priority, expiresAt, keyHash } = queue.accept(message, queue.durable)
-      if (queue.durable) store.addRoute(queue.id, sequence, priority, expiresAt, keyHash)
+      const { sequence, priority, expiresAt, keyHash, dueAt } = queue.accept(message, queue.durable)
+      if (queue.durable) store.addRoute(queue.id, sequence, priority, expiresAt, keyHash, dueAt)
     }
     store.endPublish()
     return store.openLsn

@@ -104,6 +104,7 @@ describe('a queue', () => {
       ready: 6,
       readyBytes: 9,
       unacked: 3,
+      delayed: 0,
       consumers: 1,
       counters: {
         published: 12,

@@ -11,8 +11,9 @@ import type { Entry } from '../store/entry.ts'
 import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
 import { queueTraits } from './arguments.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { Departures } from './departures.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
-import { expirationMs, keyHashOf } from './message-check.ts'
+import { delayMs, expirationMs, keyHashOf } from './message-check.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 import type { Death } from './x-death.ts'
 
@@ -33,6 +34,8 @@ export interface QueueParts {
   readonly expiry: Expiry
   /** Gives a message that a queue got rid of to its dead-letter exchange. */
   readonly publishDead: (death: Death) => void
+  /** Puts the message of an entry that was hidden at the end of its queue. */
+  readonly publishDue: (queue: Queue, entry: Entry) => void
 }
 
 /** Whoever alone may use an exclusive queue. */
@@ -72,12 +75,15 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   marked = false
   private readonly tick: Tick
   private readonly expiry: Expiry
+  private readonly publishDue: (queue: Queue, entry: Entry) => void
+  /** What is due and must be read; null: nothing was ever hidden. */
+  private appearing: Departures<null> | null = null
   private readonly messageTtlMs: number
   private readonly isKeyed: boolean
   private nextConsumer = 0
 
   constructor(
-    { tick, expiry, publishDead }: QueueParts,
+    { tick, expiry, publishDead, publishDue }: QueueParts,
     id: number,
     name: string,
     durable: boolean,
@@ -99,12 +105,14 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       deadLetterExchange === null
         ? null
         : new DeadLetters(tick, publishDead, this, deadLetterExchange, deadLetterRoutingKey)
+    this.publishDue = publishDue
     this.messageTtlMs = messageTtlMs
     index.usePriorities(maxPriority)
     this.isKeyed = keyConcurrency > 0
     if (this.isKeyed) index.useKeys(keyConcurrency)
-    // What recovery brought may have expired meanwhile.
-    if (index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY) tick.markQueue(this)
+    // What recovery brought may have expired meanwhile, or be due.
+    const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
+    if (hasTimed || index.delayedCount > 0) tick.markQueue(this)
   }
 
   get readyCount(): number {
@@ -113,8 +121,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   /** Takes a message in and returns its entry. */
   accept(message: Message, logged: boolean): Entry {
-    const keyHash = this.isKeyed && message.mayAsk ? keyHashOf(message) : 0
-    const entry = this.index.push(message, logged, this.expiryOf(message), keyHash)
+    const entry = message.mayAsk
+      ? this.pushAsking(message, logged)
+      : this.index.push(message, logged, this.expiryOf(message))
     const { counters } = this
     counters.published++
     counters.publishedBytes += message.bodyEnd - message.bodyStart
@@ -122,13 +131,21 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     return entry
   }
 
+  /** Takes in again what was hidden: a new entry for the same message. */
+  admit({ message, logged, expiresAt, keyHash, deliveryCount }: Entry): Entry {
+    const entry = this.index.push(message as Message, logged, expiresAt, keyHash)
+    entry.deliveryCount = deliveryCount
+    if (!this.marked) this.tick.markQueue(this)
+    return entry
+  }
+
   /** Hands out at most `budget` messages; true if consumers could take more. */
   dispatch(budget: number): boolean {
     const { index } = this
+    let more = this.takeDue()
     // What has expired is handed to nobody, even if it cannot be removed yet.
-    if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) return false
+    if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) return more
     let left = budget
-    let more = false
     let isWanted = false
     while (index.readyCount > 0) {
       const consumer = this.takeTurn()
@@ -151,6 +168,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     // What may wait no time at all had its chance.
     if (index.mayExpire) this.watchExpiry()
     index.settleNewcomers()
+    if (index.delayedCount > 0) this.watchDue()
     if (isWanted) index.readAhead()
     return more
   }
@@ -201,12 +219,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     else this.deadLetters.add(entry, 'rejected')
   }
 
-  /** From the timer: the first message has expired. */
+  /** From the timer: the first message has expired, or something is due. */
   wake(): void {
     if (!this.marked && !this.deleted) this.tick.markQueue(this)
   }
 
-  /** Removes every ready entry and returns how many there were. */
+  /** Removes every ready and hidden entry and returns how many there were. */
   purge(): number {
     const count = this.index.purge()
     // The record must be written although nothing else happens.
@@ -262,6 +280,41 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       if (deadLetters === null) index.settle(entry)
       else deadLetters.add(entry, 'expired')
     }
+  }
+
+  /** As `accept`, for a message whose headers may name a key or a delay. */
+  private pushAsking(message: Message, logged: boolean): Entry {
+    const keyHash = this.isKeyed ? keyHashOf(message) : 0
+    const hiddenMs = delayMs(message)
+    if (hiddenMs === 0) return this.index.push(message, logged, this.expiryOf(message), keyHash)
+    const { nowMs } = this.tick
+    const dueAt = Math.ceil(nowMs + hiddenMs)
+    const expiresAt = this.expiryOf(message)
+    return this.index.pushDelayed(message, logged, dueAt, expiresAt === 0 ? 0 : expiresAt + hiddenMs, keyHash, nowMs)
+  }
+
+  /** Publishes anew what is due. True if there may be more. */
+  private takeDue(): boolean {
+    const { index, tick } = this
+    const { nextDueMs } = index
+    if (nextDueMs === Number.POSITIVE_INFINITY || nextDueMs > tick.nowMs) return false
+    this.appearing ??= new Departures<null>(tick, this, (entry) => this.appear(entry))
+    const { appearing } = this
+    // Those that wait mark the queue when they are read.
+    if (appearing.room === 0) return false
+    const { nowMs } = tick
+    return index.takeDue(nowMs, appearing.room, (entry) => appearing.add(entry, null))
+  }
+
+  private appear(entry: Entry): void {
+    if (!this.deleted) this.publishDue(this, entry)
+    this.index.settle(entry)
+    this.tick.schedule()
+  }
+
+  private watchDue(): void {
+    const { nextDueMs } = this.index
+    if (nextDueMs > this.tick.nowMs) this.expiry.watch(this, nextDueMs)
   }
 
   private watchExpiry(): void {

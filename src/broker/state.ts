@@ -132,7 +132,12 @@ export class State {
     const known = this.parts.get(host)
     if (known !== undefined) return known
     const { tick, expiry, publisher } = this
-    const parts: QueueParts = { tick, expiry, publishDead: (death) => publisher.publishDead(host, death) }
+    const parts: QueueParts = {
+      tick,
+      expiry,
+      publishDead: (death) => publisher.publishDead(host, death),
+      publishDue: (queue, entry) => publisher.appear(queue, entry),
+    }
     this.parts.set(host, parts)
     return parts
   }

@@ -106,7 +106,7 @@ describe('inspect', () => {
     const { code, stdout } = await run('inspect', { folder: at('data'), limit: '100' })
     expect(code).toBe(0)
     expect(stdout).toMatch(/format 1\.0, [0-9a-f-]{36}\nnot in use\n/)
-    expect(stdout).toMatch(/\nqueue +ready +bytes +oldest +written\nwork +30 /)
+    expect(stdout).toMatch(/\nqueue +ready +bytes +delayed +oldest +written\nwork +30 /)
     expect(stdout).toMatch(/\nsegment +bytes +opening +from frame +live +of\nlog\/0000000001\.log /)
     const json = await run('inspect', { folder: at('data'), limit: '100', json: true })
     expect(JSON.parse(json.stdout)).toMatchObject({ queues: [{ name: 'work', ready: 30 }] })

@@ -65,11 +65,11 @@ function ownerText(owner: FolderSummary['owner']): string {
 
 function queuesText({ queues }: FolderSummary): string {
   if (queues.length === 0) return 'no queues\n'
-  const rows = queues.map(({ name, virtualHost, ready, readyBytes, oldestSequence, oldestMs }): Cell[] => {
+  const rows = queues.map(({ name, virtualHost, ready, readyBytes, delayed, oldestSequence, oldestMs }): Cell[] => {
     const shown = virtualHost === '/' ? name : `${name} of ${virtualHost}`
-    return [shown, ready, readyBytes, oldestSequence, oldestMs === null ? null : timeText(oldestMs)]
+    return [shown, ready, readyBytes, delayed, oldestSequence, oldestMs === null ? null : timeText(oldestMs)]
   })
-  return table(['queue', 'ready', 'bytes', 'oldest', 'written'], rows)
+  return table(['queue', 'ready', 'bytes', 'delayed', 'oldest', 'written'], rows)
 }
 
 function segmentsText(title: string, segments: readonly SegmentSummary[]): string {
@@ -111,9 +111,10 @@ async function showQueue(folder: string, name: string, limit: number, json: bool
           print(json ? `${JSON.stringify(message)}\n` : messageText(message))
           count++
         }
-        const more = queue.index.readyCount - count
+        const waiting = queue.index.readyCount + queue.index.delayedCount
+        const more = waiting - count
         if (more > 0 && !json) print(`… and ${more} more (--limit 0 shows all)\n`)
-        if (queue.index.readyCount === 0 && !json) print('no message waits\n')
+        if (waiting === 0 && !json) print('no message waits\n')
       }
     } finally {
       await state.close()
@@ -124,11 +125,13 @@ async function showQueue(folder: string, name: string, limit: number, json: bool
 type Message = ReturnType<typeof messagesOf> extends AsyncGenerator<infer One> ? One : never
 
 function messageText(message: Message): string {
-  const { sequence, priority, deliveries, file, offset, writtenMs, exchange, routingKey, contentType, bytes } = message
+  const { sequence, priority, hiddenUntilMs, deliveries, file, offset, writtenMs, exchange, routingKey } = message
+  const { contentType, bytes } = message
   const facts = [`${bytes} bytes`]
   if (contentType !== '') facts.push(contentType)
   if (exchange !== '') facts.push(`from ${exchange} with key '${routingKey}'`)
   if (priority > 0) facts.push(`priority ${priority}`)
+  if (hiddenUntilMs !== null) facts.push(`hidden until ${timeText(hiddenUntilMs)}`)
   if (deliveries > 0) facts.push(`handed out ${deliveries} times`)
   if (writtenMs !== null) facts.push(timeText(writtenMs))
   const content = message.fault === null ? message.preview : `DAMAGED: ${message.fault}`

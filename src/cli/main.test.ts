@@ -141,7 +141,9 @@ describe('on a folder', () => {
     })
     expect(Buffer.concat([first, readFileSync(output)])).toEqual(Buffer.concat([bytes, Buffer.from('\n')]))
     const empty = await runLeveret(['queues', '--at', at])
-    expect(empty.stdout).toBe('queue  ready  bytes  unacked  consumers\nlines      0      0        0          0\n')
+    expect(empty.stdout).toBe(
+      'queue  ready  bytes  delayed  unacked  consumers\nlines      0      0        0        0          0\n',
+    )
   })
 
   it('begins behind the lines that are to be skipped', async () => {
@@ -189,7 +191,7 @@ describe('on a served broker', () => {
     const listed = await runLeveret(['queues', 'served', '--at', leveret.url])
     const bytes = text.length - 20_000
     expect(listed.stdout).toBe(
-      `queue   ready   bytes  unacked  consumers\nserved  20000  ${bytes}        0          0\n`,
+      `queue   ready   bytes  delayed  unacked  consumers\nserved  20000  ${bytes}        0        0          0\n`,
     )
     const received = await runLeveret(['receive', 'served', '--from', leveret.url, '--count', '20000'])
     expect(received).toEqual({ code: 0, stderr: '', stdout: text })
@@ -200,7 +202,7 @@ describe('on a served broker', () => {
     const unnamed = await runLeveret(['queues', '--at', leveret.url, '--json'])
     expect(unnamed).toMatchObject({ code: 0, stderr: '' })
     const rows = unnamed.stdout.split('\n').filter((line) => line !== '')
-    expect(rows).toContain('{"name":"listed","ready":3,"readyBytes":18,"unacked":0,"consumers":0}')
+    expect(rows).toContain('{"name":"listed","ready":3,"readyBytes":18,"delayed":0,"unacked":0,"consumers":0}')
     // Not the queue that the answer came to.
     expect(rows.filter((row) => row.includes('amq.gen'))).toEqual([])
     const missing = await runLeveret(['queues', 'nope', '--at', leveret.url])
@@ -216,7 +218,9 @@ describe('on a served broker', () => {
       /^leveret: E_UNSUPPORTED: .+ they have to be named: leveret queues orders invoices\n$/,
     )
     const named = await runLeveret(['queues', 'counted', '--at', relay.url])
-    expect(named.stdout).toBe('queue    ready  bytes  unacked  consumers\ncounted      3      -        -          0\n')
+    expect(named.stdout).toBe(
+      'queue    ready  bytes  delayed  unacked  consumers\ncounted      3      -        -        -          0\n',
+    )
     relay.close()
   })
 

@@ -15,6 +15,7 @@ interface Row {
   readonly name: string
   readonly ready: number
   readonly readyBytes: number | null
+  readonly delayed: number | null
   readonly unacked: number | null
   readonly consumers: number
 }
@@ -53,7 +54,14 @@ async function everyRow(bus: Bus): Promise<Row[] | null> {
   try {
     const all = await bus.stats()
     return all
-      .map(({ name, ready, readyBytes, unacked, consumers }) => ({ name, ready, readyBytes, unacked, consumers }))
+      .map(({ name, ready, readyBytes, delayed, unacked, consumers }) => ({
+        name,
+        ready,
+        readyBytes,
+        delayed,
+        unacked,
+        consumers,
+      }))
       .sort((one, other) => (one.name < other.name ? -1 : 1))
   } catch (error) {
     if (error instanceof LeveretError && error.code === 'E_UNSUPPORTED') return null
@@ -66,7 +74,7 @@ async function countedRows(bus: Bus, names: readonly string[]): Promise<Row[]> {
   const rows: Row[] = []
   for (const name of names) {
     const { ready, consumers } = await (await bus.openQueue(name)).count()
-    rows.push({ name, ready, readyBytes: null, unacked: null, consumers })
+    rows.push({ name, ready, readyBytes: null, delayed: null, unacked: null, consumers })
   }
   return rows
 }
@@ -76,6 +84,8 @@ function print(rows: readonly Row[], json: boolean): void {
     for (const row of rows) process.stdout.write(`${JSON.stringify(row)}\n`)
     return
   }
-  const cells: Cell[][] = rows.map((row) => [row.name, row.ready, row.readyBytes, row.unacked, row.consumers])
-  process.stdout.write(table(['queue', 'ready', 'bytes', 'unacked', 'consumers'], cells))
+  const cells = rows.map((row): Cell[] => {
+    return [row.name, row.ready, row.readyBytes, row.delayed, row.unacked, row.consumers]
+  })
+  process.stdout.write(table(['queue', 'ready', 'bytes', 'delayed', 'unacked', 'consumers'], cells))
 }

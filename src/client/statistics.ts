@@ -108,8 +108,8 @@ export class Statistics {
   }
 
   private describe(queue: QueueInfo): QueueStats {
-    const { name, ready, readyBytes, unacked, consumers } = queue
+    const { name, ready, readyBytes, unacked, delayed, consumers } = queue
     const rates = this.samplerOf(name).rates()
-    return { name, ready, readyBytes, unacked, delayed: 0, length: ready + unacked, consumers, ...rates }
+    return { name, ready, readyBytes, unacked, delayed, length: ready + unacked, consumers, ...rates }
   }
 }

@@ -125,6 +125,8 @@ export interface QueueInfo {
   readonly ready: number
   readonly readyBytes: number
   readonly unacked: number
+  /** Hidden until they are due; not among the ready ones. */
+  readonly delayed: number
   readonly consumers: number
   readonly counters: Readonly<QueueCounters>
 }

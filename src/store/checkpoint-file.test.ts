@@ -30,8 +30,8 @@ function encode(checkpoint: Checkpoint, sectionsPerPart = 1_000_000): Buffer {
   took()
   for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of checkpoint.queues) {
     encoder.beginQueue(queueId, position, nextSequence, suspectBelow, mayExpire, lanes.length)
-    for (const { priority, pages } of lanes) {
-      encoder.beginLane(priority, pages.length)
+    for (const { number, pages } of lanes) {
+      encoder.beginLane(number, pages.length)
       for (const page of pages) encoder.page(page)
     }
     encoder.endQueue()
@@ -74,7 +74,7 @@ function comparable(checkpoint: Checkpoint): unknown {
     cold: checkpoint.cold.map((facts) => ({ ...facts, salt: facts.salt.toString('hex') })),
     queues: checkpoint.queues.map((queue) => ({
       ...queue,
-      lanes: queue.lanes.map(({ priority, pages }) => ({ priority, pages: pages.map(factsOf) })),
+      lanes: queue.lanes.map(({ number, pages }) => ({ number, pages: pages.map(factsOf) })),
     })),
   }
 }
@@ -140,7 +140,7 @@ const tiny: Checkpoint = {
       nextSequence: 12,
       suspectBelow: 11,
       mayExpire: true,
-      lanes: [{ priority: 0, pages: tinyPages() }],
+      lanes: [{ number: 0, pages: tinyPages() }],
     },
   ],
   cold: [{ number: 2, epoch: 1, salt: Buffer.from('8899aabbccddeeff', 'hex'), bytes: 4_096, references: 6 }],
@@ -261,13 +261,13 @@ const queue = fc
     nextSequence: number,
     suspectBelow: number,
     mayExpire: fc.boolean(),
-    lanes: fc.array(fc.record({ priority: fc.nat(255), pages: fc.array(pageSpec, { maxLength: 4 }) }), {
+    lanes: fc.array(fc.record({ number: fc.nat(70_000), pages: fc.array(pageSpec, { maxLength: 4 }) }), {
       maxLength: 3,
     }),
   })
   .map(({ lanes, ...rest }) => ({
     ...rest,
-    lanes: lanes.map(({ priority, pages }) => ({ priority, pages: pages.map((spec) => pageOf(rest.queueId, spec)) })),
+    lanes: lanes.map(({ number, pages }) => ({ number, pages: pages.map((spec) => pageOf(rest.queueId, spec)) })),
   }))
 
 const checkpoints: fc.Arbitrary<Checkpoint> = fc.record({

@@ -11,7 +11,7 @@
  *     2 SEGMENTS   n × (id, previous id, previous bytes, previous CRC, epoch, first LSN, salt 8 B, bytes, last CRC,
  *                  references)
  *     3 TOPOLOGY   n × (length, a topology record as in record.ts)
- *     4 QUEUE      queue id, position: LSN, records | next sequence, suspect below, 1 if something may expire | lanes: priority,
+ *     4 QUEUE      queue id, position: LSN, records | next sequence, suspect below, 1 if something may expire | lanes: number,
  *                  n × page facts, each followed by its place (file + 1, position, CRC) or 0 and its bytes
  *     5 COLD       cold segments: n × (number, epoch, salt 8 B, bytes, references)
  *     9 END        the last frame that was durable when all this was | page files that are referred to: n × id
@@ -42,7 +42,8 @@ export interface LogPosition {
 }
 
 export interface LaneFacts {
-  readonly priority: number
+  /** Its priority, or a slot of the delay wheel. */
+  readonly number: number
   readonly pages: readonly IndexPage[]
 }
 
@@ -174,8 +175,8 @@ export class CheckpointEncoder {
     writer.varint(lanes)
   }
 
-  beginLane(priority: number, pages: number): void {
-    this.writer.varint(priority)
+  beginLane(number: number, pages: number): void {
+    this.writer.varint(number)
     this.writer.varint(pages)
   }
 
@@ -371,10 +372,10 @@ function readQueue(reader: ByteReader): QueueFacts {
   const mayExpire = reader.u8() === 1
   const lanes: LaneFacts[] = []
   for (let left = reader.varint(); left > 0; left--) {
-    const priority = reader.varint()
+    const number = reader.varint()
     const pages: IndexPage[] = []
     for (let count = reader.varint(); count > 0; count--) pages.push(readPage(queueId, reader))
-    lanes.push({ priority, pages })
+    lanes.push({ number, pages })
   }
   return { queueId, position, nextSequence, suspectBelow, mayExpire, lanes }
 }

@@ -69,7 +69,7 @@ interface Kept {
 }
 
 interface CapturedLane {
-  readonly priority: number
+  readonly number: number
   readonly entries: Entry[]
   /** Pages and what they were when they were looked at; the same object where that cannot change. */
   readonly pages: IndexPage[]
@@ -90,7 +90,7 @@ class Abandoned extends Error {}
 function captureLane(lane: Lane): CapturedLane {
   // The log takes nothing: then what came late has no place, and there is no checkpoint either.
   if (lane.hasNewcomers) throw new Abandoned()
-  const captured: CapturedLane = { priority: lane.priority, entries: [], pages: [], frozen: [] }
+  const captured: CapturedLane = { number: lane.number, entries: [], pages: [], frozen: [] }
   lane.forEachEntry((entry) => {
     if (entry.logged) captured.entries.push(entry)
   })
@@ -437,12 +437,13 @@ export class Checkpointer {
   private capture(index: QueueIndex): CapturedQueue {
     index.settleNewcomers()
     this.store.writeSettlementsOf(index)
+    if (index.hasUnplacedDelays) throw new Abandoned()
     const lanes: CapturedLane[] = []
     index.forEachLane((lane) => lanes.push(captureLane(lane)))
     // What consumers hold, and what waits for its key, goes in front of its lane.
     const [first] = lanes
     const note = (entry: Entry): void => {
-      const lane = lanes.find((one) => one.priority === entry.priority) ?? first
+      const lane = lanes.find((one) => one.number === entry.priority) ?? first
       if (entry.logged) lane?.entries.push(entry)
     }
     index.forEachHeld(note)
@@ -458,14 +459,14 @@ export class Checkpointer {
     rest: () => Promise<void>,
   ): Promise<void> {
     encoder.beginQueue(queueId, position, nextSequence, suspectBelow, mayExpire, lanes.length)
-    for (const { priority, entries, pages, frozen } of lanes) {
+    for (const { number, entries, pages, frozen } of lanes) {
       const loose: IndexPage[] = []
       entries.sort((left, right) => left.sequence - right.sequence)
       for (let at = 0; at < entries.length; at += entriesPerSlice) {
         packEntries(queueId, entries, at, Math.min(entries.length, at + entriesPerSlice), loose)
         await rest()
       }
-      encoder.beginLane(priority, loose.length + frozen.length)
+      encoder.beginLane(number, loose.length + frozen.length)
       for (const page of loose) encoder.page(page)
       for (let at = 0; at < frozen.length; at++) {
         const page = frozen[at] as IndexPage

@@ -34,10 +34,12 @@ export class RecordPlace {
 class EntryTerms {
   readonly expiresAt: number
   readonly keyHash: number
+  readonly dueAt: number
 
-  constructor(expiresAt: number, keyHash: number) {
+  constructor(expiresAt: number, keyHash: number, dueAt: number) {
     this.expiresAt = expiresAt
     this.keyHash = keyHash
+    this.dueAt = dueAt
   }
 }
 
@@ -72,11 +74,12 @@ export class Entry {
     priority = 0,
     expiresAt = 0,
     keyHash = 0,
+    dueAt = 0,
   ) {
     this.message = message
     this.sequence = sequence
     this.bodyBytes = bodyBytes
-    this.terms = expiresAt === 0 && keyHash === 0 ? null : new EntryTerms(expiresAt, keyHash)
+    this.terms = expiresAt === 0 && keyHash === 0 && dueAt === 0 ? null : new EntryTerms(expiresAt, keyHash, dueAt)
     this.bits = (isLogged ? logged | ready : ready) | (priority << priorityShift)
   }
 
@@ -98,6 +101,11 @@ export class Entry {
   /** Its key's hash; 0 = it has none. */
   get keyHash(): number {
     return this.terms === null ? 0 : this.terms.keyHash
+  }
+
+  /** Until when it is hidden, in ms since 1970; 0 = it is not. */
+  get dueAt(): number {
+    return this.terms === null ? 0 : this.terms.dueAt
   }
 
   /** It is in its queue, not with a consumer. */

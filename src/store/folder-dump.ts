@@ -17,6 +17,7 @@ import { decodeSegmentHeader, framesStart, headerCopyOffset, Segment, segmentIdO
 import { SegmentReader } from '../log/segment-reader.ts'
 import type { DiskFile } from '../platform/disk.ts'
 import { type Checkpoint, checkpointIdOf, decodeCheckpoint } from './checkpoint-file.ts'
+import { isDelayedLane, priorityOfLane } from './delay-wheel.ts'
 import { FolderError } from './folder-error.ts'
 import { decodePageHead } from './folder-pages.ts'
 import { describeRecord, type NameOf, topologyText, typeName } from './folder-records.ts'
@@ -181,16 +182,17 @@ function* checkpointLines(checkpoint: Checkpoint, bytes: number, nameOf: NameOf)
     const at = `as of record ${position.records} of frame ${position.lsn}`
     const suspect = suspectBelow > 0 ? `, perhaps delivered below ${suspectBelow}` : ''
     yield line(null, 'queue', null, `${nameOf(queueId)}: next ${nextSequence}${suspect}, ${at}`)
-    for (const { priority, pages } of lanes) {
-      for (const page of pages) yield pageLine(page, priority)
+    for (const { number, pages } of lanes) {
+      for (const page of pages) yield pageLine(page, number)
     }
   }
 }
 
-function pageLine(page: IndexPage, priority: number): DumpLine {
+function pageLine(page: IndexPage, lane: number): DumpLine {
   const { count, passed, firstSequence, lastSequence, place, usedBytes, bodyBytes } = page
   const where = place === null ? 'here' : `in page file ${place.file} at ${place.position}`
-  const rank = priority === 0 ? '' : `priority ${priority}, `
+  const priority = priorityOfLane(lane)
+  const rank = (isDelayedLane(lane) ? 'hidden, ' : '') + (priority === 0 ? '' : `priority ${priority}, `)
   const text = `${rank}${count - passed} messages up to ${lastSequence} of ${bodyBytes} bytes, ${where}`
   const taken = passed > 0 ? `; ${passed} from ${firstSequence} on are gone` : ''
   return line(null, 'page', usedBytes, text + taken, 1)

@@ -99,6 +99,28 @@ describe('a folder', () => {
 })
 
 describe('a queue', () => {
+  test('shows what is hidden behind the rest, as it is due, and counts it apart', async () => {
+    const world = new SimFolder()
+    const run = await world.open()
+    await run.declare('q')
+    const startMs = world.clock.realtimeMs()
+    run.post('q', 'later', { 'x-leveret-delay': 90_000 })
+    run.post('q', 'soon', { 'x-leveret-delay': 60_000 })
+    run.post('q', 'now')
+    await run.settle(2_000)
+    await run.close()
+    expect((await summary(world)).queues).toMatchObject([{ name: 'q', ready: 1, delayed: 2, oldestSequence: 3 }])
+    const all = await messages(world, 'q', 10)
+    expect(all.map(({ preview, deliveries }) => [preview, deliveries])).toEqual([
+      ['now', 0],
+      ['soon', 0],
+      ['later', 0],
+    ])
+    const [now, soon] = all
+    expect(now?.hiddenUntilMs).toBeNull()
+    expect(soon?.hiddenUntilMs).toBeGreaterThanOrEqual(startMs + 60_000)
+  })
+
   test('shows its messages in order, and which of them cannot be read', async () => {
     const world = await folder()
     const all = await messages(world, 'slow', 1_000)

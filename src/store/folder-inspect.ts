@@ -13,6 +13,7 @@ import {
 import { framesStart, type Segment, segmentIdOf } from '../log/segment.ts'
 import { readSmallFile } from '../log/small-file.ts'
 import type { Platform } from '../platform/platform.ts'
+import { isDelayedLane, priorityOfLane } from './delay-wheel.ts'
 import { fileOf } from './folder-entries.ts'
 import { preview } from './folder-records.ts'
 import type { FolderQueue, FolderState } from './folder-state.ts'
@@ -60,6 +61,8 @@ export interface QueueSummary {
   readonly queueId: number
   readonly ready: number
   readonly readyBytes: number
+  /** Hidden until they are due. */
+  readonly delayed: number
   readonly oldestSequence: number | null
   /** When the oldest one was written, ms since 1970; null if that is not known any more. */
   readonly oldestMs: number | null
@@ -84,6 +87,8 @@ export interface FolderSummary {
 export interface WaitingMessage {
   readonly sequence: number
   readonly priority: number
+  /** When it is due, ms since 1970; null if it is not hidden. */
+  readonly hiddenUntilMs: number | null
   /** How often it was handed out, as far as the folder tells. */
   readonly deliveries: number
   readonly file: string
@@ -128,10 +133,18 @@ export async function* messagesOf(
   limit: number,
 ): AsyncGenerator<WaitingMessage> {
   const names = new PublishNames()
-  for (const { entry, priority } of firstEntries(state, queue, limit)) {
-    const { sequence, deliveryCount, bodyBytes } = entry
+  for (const { entry, lane } of firstEntries(state, queue, limit)) {
+    const { sequence, deliveryCount, bodyBytes, expiresAt } = entry
     const place = placeOf(state, entry)
-    const waiting = { sequence, priority, deliveries: deliveryCount, file: place.file, offset: place.offset }
+    const isHidden = isDelayedLane(lane)
+    const waiting = {
+      sequence,
+      priority: priorityOfLane(lane),
+      hiddenUntilMs: isHidden ? expiresAt : null,
+      deliveries: isHidden ? 0 : deliveryCount,
+      file: place.file,
+      offset: place.offset,
+    }
     const writtenMs = await writtenMsOf(state, place)
     const record =
       place.segment === null ? null : await readRecord(state, place.segment, place.offset, entry.recordBytes)
@@ -171,15 +184,15 @@ function placeOf({ log, view }: FolderState, { segmentId, offset }: PageEntry): 
 
 interface LaneEntry {
   readonly entry: PageEntry
-  readonly priority: number
+  readonly lane: number
 }
 
-/** Higher priorities first, then as they came. */
+/** Higher priorities first, then as they came; then what is hidden, as it is due. */
 function firstEntries(state: FolderState, { index }: FolderQueue, limit: number): LaneEntry[] {
   const found: LaneEntry[] = []
   const counts = new Map<number, number>()
-  for (const { page, bytes, priority } of state.pagesOf(index)) {
-    if ((counts.get(priority) ?? 0) >= limit) continue
+  for (const { page, bytes, lane } of state.pagesOf(index)) {
+    if ((counts.get(lane) ?? 0) >= limit) continue
     forEachEntry(page, bytes, (entry) => {
       const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
         entry
@@ -194,13 +207,21 @@ function firstEntries(state: FolderState, { index }: FolderQueue, limit: number)
         expiresAt,
         keyHash,
       }
-      const taken = counts.get(priority) ?? 0
-      if (taken < limit) found.push({ entry: copy, priority })
-      counts.set(priority, taken + 1)
+      const taken = counts.get(lane) ?? 0
+      if (taken < limit) found.push({ entry: copy, lane })
+      counts.set(lane, taken + 1)
     })
   }
-  found.sort((left, right) => right.priority - left.priority || left.entry.sequence - right.entry.sequence)
+  found.sort(compareTurns)
   return found.slice(0, limit)
+}
+
+function compareTurns(left: LaneEntry, right: LaneEntry): number {
+  const bySequence = left.entry.sequence - right.entry.sequence
+  const isHidden = isDelayedLane(left.lane)
+  if (isHidden !== isDelayedLane(right.lane)) return isHidden ? 1 : -1
+  if (isHidden) return left.entry.expiresAt - right.entry.expiresAt || bySequence
+  return right.lane - left.lane || bySequence
 }
 
 /** The whole record; null if it cannot be read or is no message. */
@@ -235,7 +256,8 @@ async function queuesOf(state: FolderState): Promise<QueueSummary[]> {
   const queues: QueueSummary[] = []
   for (const queue of state.queues) {
     const { queueId, virtualHost, name, index } = queue
-    const [oldest] = firstEntries(state, queue, 1)
+    const [first] = firstEntries(state, queue, 1)
+    const oldest = first === undefined || isDelayedLane(first.lane) ? undefined : first
     const oldestMs = oldest === undefined ? null : await writtenMsOf(state, placeOf(state, oldest.entry))
     const oldestSequence = oldest?.entry.sequence ?? null
     queues.push({
@@ -244,6 +266,7 @@ async function queuesOf(state: FolderState): Promise<QueueSummary[]> {
       queueId,
       ready: index.readyCount,
       readyBytes: index.readyBytes,
+      delayed: index.delayedCount,
       oldestSequence,
       oldestMs,
     })

@@ -83,13 +83,13 @@ export class FolderState implements IndexBacking, LogEvents {
     return queue !== undefined && sequence < queue.index.nextSequence + sequencesAhead
   }
 
-  /** The pages of a queue, and what they hold; those that cannot be read are left out. */
-  *pagesOf(index: QueueIndex): Generator<{ page: IndexPage; bytes: Buffer; priority: number }> {
-    const all: { page: IndexPage; priority: number }[] = []
-    index.forEachLane(({ backlog, priority }) => backlog?.forEachPage((page) => all.push({ page, priority })))
-    for (const { page, priority } of all) {
+  /** The pages of a queue with the numbers of their lanes, and what they hold; those that cannot be read are left out. */
+  *pagesOf(index: QueueIndex): Generator<{ page: IndexPage; bytes: Buffer; lane: number }> {
+    const all: { page: IndexPage; lane: number }[] = []
+    index.forEachLane(({ backlog, number }) => backlog?.forEachPage((page) => all.push({ page, lane: number })))
+    for (const { page, lane } of all) {
       const bytes = this.pages.need(page)
-      if (bytes !== null) yield { page, bytes, priority }
+      if (bytes !== null) yield { page, bytes, lane }
     }
   }
 
@@ -115,7 +115,7 @@ export class FolderState implements IndexBacking, LogEvents {
     this.unknown = careful.error
     if (checkpoint !== null) this.knowSegments(checkpoint)
     const recovered = new Map<number, QueueIndex>()
-    replay.finish(this.log.openSegment.epoch, recovered)
+    replay.finish(this.log.openSegment.epoch, platform.clock.realtimeMs(), recovered)
     this.clean = replay.clean
     this.applyTopology(replay.topology, recovered)
   }

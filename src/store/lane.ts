@@ -31,6 +31,8 @@ export interface LaneOwner {
 }
 
 export class Lane {
+  /** What checkpoints call it: its priority, or more if it holds what is hidden; see DelayWheel. */
+  readonly number: number
   readonly priority: number
   /** Null where everything stays in memory. */
   readonly backlog: Backlog | null
@@ -46,7 +48,8 @@ export class Lane {
   private newcomers = 0
   private readonly leaving: Entry[] = []
 
-  constructor(priority: number, owner: LaneOwner, backlog: Backlog | null) {
+  constructor(priority: number, owner: LaneOwner, backlog: Backlog | null, number: number = priority) {
+    this.number = number
     this.priority = priority
     this.owner = owner
     this.backlog = backlog
@@ -208,7 +211,8 @@ export class Lane {
   }
 }
 
-function addTo(backlog: Backlog, entry: Entry): void {
+/** Packs an entry that has a place in the log. */
+export function addTo(backlog: Backlog, entry: Entry): void {
   const { sequence, offset, recordBytes, bodyBytes, deliveryCount, logged, expiresAt, keyHash } = entry
   const segmentId = entry.segment?.id ?? 0
   backlog.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, !logged, expiresAt, keyHash)

@@ -24,6 +24,7 @@ import type { Platform } from '../platform/platform.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './checkpointer.ts'
 import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
+import { isDelayedLane } from './delay-wheel.ts'
 import { DiskSpace } from './disk-space.ts'
 import type { Entry } from './entry.ts'
 import { forEachEntry } from './index-page.ts'
@@ -36,6 +37,7 @@ import {
   encodeTopology,
   recordTypes,
   routeBytesMax,
+  routeDelayed,
   routeExpires,
   routeKeyed,
   type TopologyRecord,
@@ -192,7 +194,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       const leftovers = new Leftovers(platform.disk, isRescue ? `${directory}/quarantine` : null, `${epoch}`)
       const missing = await this.compactor.open(leftovers)
       await this.pages.removeLeftovers(leftovers)
-      const { messages } = replay.finish(epoch, this.recovered)
+      const { messages } = replay.finish(epoch, this.platform.clock.realtimeMs(), this.recovered)
       this.needPages()
       for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
       for (const record of replay.topology) sink(record)
@@ -286,7 +288,14 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.routeCount = routeCount
   }
 
-  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number, keyHash: number): void {
+  addRoute(
+    queueId: number,
+    sequence: number,
+    priority: number,
+    expiresAt: number,
+    keyHash: number,
+    dueAt: number,
+  ): void {
     const { buffer } = this.log
     const at = writeU32(buffer, this.at, queueId)
     writeU32(buffer, at, sequence >>> 0)
@@ -294,18 +303,20 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     buffer[at + 4] = high & 255
     buffer[at + 5] = high >>> 8
     buffer[at + 6] = priority
-    buffer[at + 7] = (expiresAt > 0 ? routeExpires : 0) | (keyHash > 0 ? routeKeyed : 0)
+    buffer[at + 7] =
+      (expiresAt > 0 ? routeExpires : 0) | (keyHash > 0 ? routeKeyed : 0) | (dueAt > 0 ? routeDelayed : 0)
     this.at = at + 8
-    if (expiresAt > 0) this.addExpiry(expiresAt)
+    if (expiresAt > 0) this.addTime(expiresAt)
     if (keyHash > 0) this.at = writeU32(buffer, this.at, keyHash)
+    if (dueAt > 0) this.addTime(dueAt)
   }
 
-  private addExpiry(expiresAt: number): void {
+  private addTime(ms: number): void {
     const { buffer } = this.log
-    const expiryHigh = Math.floor(expiresAt / 4294967296)
-    writeU32(buffer, this.at, expiresAt >>> 0)
-    buffer[this.at + 4] = expiryHigh & 255
-    buffer[this.at + 5] = expiryHigh >>> 8
+    const high = Math.floor(ms / 4294967296)
+    writeU32(buffer, this.at, ms >>> 0)
+    buffer[this.at + 4] = high & 255
+    buffer[this.at + 5] = high >>> 8
     this.at += 6
   }
 
@@ -583,6 +594,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       index.forEachHeld(note)
       index.forEachStaged(note)
       index.forEachLane((lane) => {
+        // Nobody was handed what is hidden, and its pages say something else there.
+        if (isDelayedLane(lane.number)) return
         lane.forEachEntry(note)
         lane.backlog?.forEachPage((page) => {
           const bytes = this.pages.need(page)

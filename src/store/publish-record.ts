@@ -3,7 +3,7 @@ import { ByteReader } from '../lib/byte-reader.ts'
 import { copyRange } from '../lib/copy-range.ts'
 import type { Slab } from '../lib/slab.ts'
 import { Message } from '../model/message.ts'
-import { routeBytes, routeExpires, routeKeyed } from './record.ts'
+import { routeBytes, routeDelayed, routeExpires, routeKeyed } from './record.ts'
 
 /** Exchange and routing key of the last record, as bytes and as the strings that its neighbours share. */
 export class PublishNames {
@@ -45,7 +45,8 @@ export function skipRoutes(reader: ByteReader): void {
 export function skipRoute(reader: ByteReader): void {
   reader.need(routeBytes)
   const flags = reader.buffer[reader.at + routeBytes - 1] as number
-  const bytes = routeBytes + (flags & routeExpires ? 6 : 0) + (flags & routeKeyed ? 4 : 0)
+  const bytes =
+    routeBytes + (flags & routeExpires ? 6 : 0) + (flags & routeKeyed ? 4 : 0) + (flags & routeDelayed ? 6 : 0)
   reader.need(bytes)
   reader.at += bytes
 }

@@ -506,7 +506,7 @@ describe('a queue index beyond its share of memory', () => {
       index.laneOf(0).backlog?.add(sequence, residence?.id ?? 0, recordOffset, recordBytes, 1, 0, false, 0)
       if (residence !== null) residence.live = 1
     }
-    index.recovered(4, 3)
+    index.recovered(4, 3, 0)
     expect([index.readyCount, index.readyBytes, index.nextSequence, log.live]).toEqual([3, 3, 4, 4])
     expect(index.takeReady()).toBeNull()
     log.answer(index)

@@ -9,6 +9,7 @@
 import { Slab } from '../lib/slab.ts'
 import type { Message } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
+import { DelayWheel, isDelayedLane, type WheelOwner } from './delay-wheel.ts'
 import { type AwaitingMessage, Entry, HeldEntries, type RecordPlace } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
@@ -46,7 +47,7 @@ export interface IndexOwner {
   loaded(): void
 }
 
-export class QueueIndex implements LaneOwner {
+export class QueueIndex implements LaneOwner, WheelOwner {
   readonly queueId: number
   /** Whether its queue outlives the process. */
   readonly durable: boolean
@@ -57,6 +58,8 @@ export class QueueIndex implements LaneOwner {
   readyBytes = 0
   /** Entries with a delivery count of 0 below this were perhaps handed out by a life that did not tell. */
   suspectBelow = 0
+  /** Those of them that were hidden and due by then, too. */
+  private suspectDueMs = 0
   /** Settled since the last commit; only entries the log knows of. */
   readonly settled: RangeList = new RangeList()
   owner: IndexOwner | null = null
@@ -73,6 +76,8 @@ export class QueueIndex implements LaneOwner {
   private highest = 0
   /** Null: the queue knows no keys. */
   private keys: KeyTurns | null = null
+  /** Null: nothing was ever hidden. */
+  private delays: DelayWheel | null = null
   /** A higher priority counts as this one. */
   private maxPriority = 0
   isDropped = false
@@ -101,6 +106,54 @@ export class QueueIndex implements LaneOwner {
     this.readyBytes += entry.bodyBytes
     this.countIn(message.contentBytes + entryOverheadBytes)
     return entry
+  }
+
+  /** Appends a message that is hidden until it is due. */
+  pushDelayed(
+    message: Message,
+    logged: boolean,
+    dueAt: number,
+    expiresAt: number,
+    keyHash: number,
+    nowMs: number,
+  ): Entry {
+    const priority = Math.min(message.priority, this.maxPriority)
+    const { bodyBytes } = message
+    const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash, dueAt)
+    entry.isReady = false
+    this.wheel.push(entry, nowMs)
+    this.memory.bytes += costOf(entry)
+    return entry
+  }
+
+  /** How many are hidden. */
+  get delayedCount(): number {
+    return this.delays?.count ?? 0
+  }
+
+  /** When `takeDue` may have something, in ms since 1970; infinity: nothing is hidden. */
+  get nextDueMs(): number {
+    return this.delays?.nextMs ?? Number.POSITIVE_INFINITY
+  }
+
+  /**
+   * Takes up to `max` entries that are due by then; the caller holds them, and publishes their messages anew. Returns whether
+   * there may be more.
+   */
+  takeDue(nowMs: number, max: number, visit: (entry: Entry) => void): boolean {
+    const { delays } = this
+    if (delays === null || delays.nextMs > nowMs) return false
+    return delays.advance(nowMs, max, (hidden, dueAt, expiresAt) => {
+      const { message, sequence, logged, bodyBytes, priority, keyHash, place } = hidden
+      const entry = new Entry(message, sequence, logged, bodyBytes, priority, expiresAt, keyHash)
+      entry.isReady = false
+      entry.place = place
+      // Before a crash it may have been due already, and with somebody.
+      if (sequence < this.suspectBelow && dueAt <= this.suspectDueMs) entry.deliveryCount = 1
+      if (message === null) this.memory.bytes += costOf(entry)
+      this.heldEntries.add(entry)
+      visit(entry)
+    })
   }
 
   /** The first entry if its message is there, to be handed to a consumer; null if there is none, or not yet. */
@@ -157,7 +210,7 @@ export class QueueIndex implements LaneOwner {
     this.keys?.settled(entry)
     // Somebody may still wait for the message: then its record must stay until it was read.
     if (entry.isAwaited) entry.isSettled = true
-    else this.release(entry)
+    else this.free(entry)
     if (!entry.logged || this.isDropped) return
     if (this.settled.isEmpty) this.backing?.settlementsPending(this)
     this.settled.add(entry.sequence)
@@ -226,10 +279,11 @@ export class QueueIndex implements LaneOwner {
 
   /** Removes everything ready and returns how many entries that were. */
   purge(): number {
-    const count = this.readyCount
+    const count = this.readyCount + this.delayedCount
     if (count === 0) return 0
     // One record says it all, however many there are; but it must not come after later settlements.
-    this.forEachLane((lane) => lane.clear((entry) => this.forget(entry)))
+    this.forEachReadyLane((lane) => lane.clear((entry) => this.forget(entry)))
+    this.delays?.clear((entry) => this.free(entry))
     this.forEachStaged((entry) => this.forget(entry))
     this.keys?.clear()
     this.mayExpire = false
@@ -253,7 +307,8 @@ export class QueueIndex implements LaneOwner {
   /** End of turn: what came in it and stays is copied out of the network's chunks, or goes to the log alone. */
   settleNewcomers(): void {
     if (this.highest === 0) this.lowest.settleNewcomers()
-    else this.forEachLane((lane) => lane.settleNewcomers())
+    else this.forEachReadyLane((lane) => lane.settleNewcomers())
+    this.delays?.settleNewcomers()
   }
 
   /** Asks for messages that will be wanted next, if there is room for them or the first one is missing. */
@@ -274,7 +329,7 @@ export class QueueIndex implements LaneOwner {
   arrived(entry: Entry, message: Message): void {
     if (!entry.isLoading) return
     entry.isLoading = false
-    if (entry.isSettled) this.release(entry)
+    if (entry.isSettled) this.free(entry)
     else {
       this.memory.bytes += message.contentBytes
       if (entry.isReady) this.windowBytes += message.contentBytes
@@ -294,7 +349,7 @@ export class QueueIndex implements LaneOwner {
     entry.isLost = true
     let waiter = takeWaiters(entry)
     for (; waiter !== null; waiter = waiter.next) waiter.lost()
-    if (entry.isSettled) this.release(entry)
+    if (entry.isSettled) this.free(entry)
     if (!entry.isReady) return
     if (entry.isStaged) {
       this.keys?.drop(entry)
@@ -321,8 +376,14 @@ export class QueueIndex implements LaneOwner {
   // ------------------------------------------------------------------------------------------ recovery, checkpoints
 
   /** Recovery: a page that a checkpoint told of. */
-  addPage(priority: number, page: IndexPage): void {
-    this.laneOf(priority).backlog?.addPage(page)
+  addPage(lane: number, page: IndexPage): void {
+    const { backlog } = isDelayedLane(lane) ? this.wheel.laneNumbered(lane) : this.laneOf(lane)
+    backlog?.addPage(page)
+  }
+
+  /** Recovery: the lane of messages of that priority which the log says are hidden. */
+  delayedLane(priority: number): Lane {
+    return this.wheel.firstLane(priority)
   }
 
   /** Recovery: leaves out what is gone, and what does not survive a restart; see Backlog.sift. */
@@ -335,13 +396,15 @@ export class QueueIndex implements LaneOwner {
     this.forEachLane(({ backlog }) => backlog?.discard())
   }
 
-  /** Recovery is done: counts what is there. */
-  recovered(nextSequence: number, suspectBelow: number): void {
+  /** Recovery is done: counts what is there. Messages below `suspectBelow` that were due by then may have been handed out. */
+  recovered(nextSequence: number, suspectBelow: number, suspectDueMs: number): void {
     this.nextSequence = Math.max(this.nextSequence, nextSequence)
     this.suspectBelow = suspectBelow
+    this.suspectDueMs = suspectDueMs
     this.readyCount = 0
     this.readyBytes = 0
-    this.forEachLane(({ backlog }) => {
+    this.delays?.recovered()
+    this.forEachReadyLane(({ backlog }) => {
       if (backlog === null) return
       this.readyCount += backlog.count
       this.readyBytes += backlog.bodyBytes
@@ -359,28 +422,45 @@ export class QueueIndex implements LaneOwner {
     this.keys?.forEachEntry(visit)
   }
 
-  /** Visits every lane there is, the lowest priority first. */
+  /** Visits every lane there is, the lowest priority first, and those of what is hidden behind them. */
   forEachLane(visit: (lane: Lane) => void): void {
-    for (const lane of this.lanes) if (lane != null) visit(lane)
+    this.forEachReadyLane(visit)
+    this.delays?.forEachLane(visit)
+  }
+
+  /** Whether something hidden has no place yet: the log takes nothing. */
+  get hasUnplacedDelays(): boolean {
+    return this.delays !== null && this.delays.hasNewcomers
   }
 
   /** The lane of a priority, made if need be. */
   laneOf(priority: number): Lane {
     const known = this.lanes[priority]
     if (known != null) return known
-    const { backing, queueId } = this
-    const lane = new Lane(
-      priority,
-      this,
-      backing === null ? null : new Backlog(queueId, priority, backing.pages, backing),
-    )
+    const lane = this.makeLane(priority, priority)
     while (this.lanes.length < priority) this.lanes.push(null)
     this.lanes[priority] = lane
     this.highest = Math.max(this.highest, priority)
     return lane
   }
 
-  // ------------------------------------------------------------------------------------------ what the lane asks
+  // ------------------------------------------------------------------------------------------ what the lanes ask
+
+  makeLane(number: number, priority: number): Lane {
+    const { backing, queueId } = this
+    const backlog = backing === null ? null : new Backlog(queueId, priority, backing.pages, backing)
+    return new Lane(priority, this, backlog, number)
+  }
+
+  placeDelayed(entry: Entry): boolean {
+    if (this.backing === null) {
+      this.keep(entry)
+      return true
+    }
+    if (!this.place(entry)) return false
+    this.memory.bytes -= costOf(entry)
+    return true
+  }
 
   get isOverFull(): boolean {
     return this.windowBytes > this.memory.windowShare
@@ -418,6 +498,15 @@ export class QueueIndex implements LaneOwner {
 
   // ------------------------------------------------------------------------------------------ the rest
 
+  private get wheel(): DelayWheel {
+    this.delays ??= new DelayWheel(this)
+    return this.delays
+  }
+
+  private forEachReadyLane(visit: (lane: Lane) => void): void {
+    for (const lane of this.lanes) if (lane != null) visit(lane)
+  }
+
   private remove(entry: Entry): void {
     if (this.keys === null) this.laneOf(entry.priority).remove(entry)
     else {
@@ -440,10 +529,10 @@ export class QueueIndex implements LaneOwner {
     entry.isReady = false
     entry.isReturned = false
     if (entry.isAwaited) entry.isSettled = true
-    else this.release(entry)
+    else this.free(entry)
   }
 
-  private release(entry: Entry): void {
+  private free(entry: Entry): void {
     this.memory.bytes -= costOf(entry)
     entry.isLoading = false
     const { residence } = entry

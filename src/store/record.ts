@@ -7,6 +7,7 @@
  *     1  PUBLISH    exchange (u8 length, UTF-8) | routing key (u8 length, UTF-8) | route count u32
  *                   | routes: queue id u32, sequence u48, priority u8, flags u8
  *                             [expiry u48, ms since 1970, if flags has bit 0] [hash of the key u32, if bit 1]
+ *                             [hidden until u48, ms since 1970, if bit 2]
  *                   | property bytes up to the record's header length | body
  *     2  SETTLED    queue id u32 | reason u8 (0 = settled by a consumer or purged) | ranges of sequences
  *     4  TOPOLOGY   operation u8 | its fields, see encodeTopology
@@ -41,9 +42,10 @@ export const criticalFlag = 0x80
 
 /** Bytes of one route in a PUBLISH record, without and with all that its flags can announce. */
 export const routeBytes = 12
-export const routeBytesMax = 22
+export const routeBytesMax = 28
 export const routeExpires = 1
 export const routeKeyed = 2
+export const routeDelayed = 4
 
 export type TopologyRecord =
   | {

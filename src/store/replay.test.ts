@@ -183,7 +183,7 @@ class Tape {
         nextSequence,
         suspectBelow,
         mayExpire: false,
-        lanes: [{ priority: 0, pages: [page] }],
+        lanes: [{ number: 0, pages: [page] }],
       }
     })
     const checkpoint: Checkpoint = {
@@ -224,7 +224,7 @@ class Tape {
   /** What lives, as `queueId: bodies`, with `!` behind what counts as delivered. */
   finish(epoch = 2): { queues: Record<number, string>; indexes: Map<number, QueueIndex> } {
     const indexes = new Map<number, QueueIndex>()
-    this.replay.finish(epoch, indexes)
+    this.replay.finish(epoch, 0, indexes)
     const queues: Record<number, string> = {}
     for (const [queueId, index] of indexes) {
       const found: string[] = []
@@ -255,7 +255,7 @@ describe('replaying a log', () => {
   test('knows where each message lies, and how long its record and its body are', () => {
     const indexes = new Map<number, QueueIndex>()
     const tape = new Tape().publish('abc', [1, 1])
-    tape.replay.finish(2, indexes)
+    tape.replay.finish(2, 0, indexes)
     const entry = indexes.get(1)?.take()
     expect([entry?.segment, entry?.offset, entry?.bodyBytes, entry?.message]).toEqual([tape.segment, 4_000, 3, null])
     expect(entry?.recordBytes).toBe(tape.lastRecordBytes)
@@ -511,6 +511,6 @@ describe('replaying a log from a checkpoint', () => {
   test('counts no message of a queue that was deleted before its topology was written down', () => {
     const tape = new Tape().checkpoint(5, [], { topologyPosition: at(5, 3) })
     tape.declare('gone', 1).publish('a', [1, 1]).delete('gone', 1).frameEnd()
-    expect(tape.replay.finish(2, new Map()).messages).toBe(0)
+    expect(tape.replay.finish(2, 0, new Map()).messages).toBe(0)
   })
 })

@@ -9,6 +9,7 @@ import type { RecoverySink } from '../log/recovery.ts'
 import type { Segment } from '../log/segment.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
+import { ttlOf } from './delay-wheel.ts'
 import { skipNames, skipRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
 import { invertRanges, mergeRanges, readRanges } from './range-list.ts'
@@ -17,6 +18,7 @@ import {
   decodeTopology,
   recordTypes,
   routeBytes,
+  routeDelayed,
   routeExpires,
   routeKeyed,
   type TopologyRecord,
@@ -79,7 +81,7 @@ export class Replay implements RecoverySink {
       queue.nextSequence = nextSequence
       queue.suspectBelow = suspectBelow
       queue.index.mayExpire = mayExpire
-      for (const { priority, pages } of lanes) for (const page of pages) queue.index.addPage(priority, page)
+      for (const { number, pages } of lanes) for (const page of pages) queue.index.addPage(number, page)
     }
   }
 
@@ -166,17 +168,18 @@ export class Replay implements RecoverySink {
 
   /**
    * Leaves what lives in the indexes; returns how many messages that are. `epoch` is that of the present opening: one that
-   * ended without a record since then may have handed out anything.
+   * ended without a record since then may have handed out anything that was due before `nowMs`.
    */
-  finish(epoch: number, into: Map<number, QueueIndex>): { messages: number } {
+  finish(epoch: number, nowMs: number, into: Map<number, QueueIndex>): { messages: number } {
     this.clean = this.isEmpty || this.cleanEpoch === epoch - 1 || this.finalEpoch === epoch - 1
     let messages = 0
     for (const [queueId, queue] of this.queues) {
       const { index, nextSequence } = queue
       index.sift(mergeRanges(queue.gone), mergeRanges(queue.seen))
       // After an end that was not announced nobody knows what consumers had seen.
-      index.recovered(nextSequence, this.clean ? queue.suspectBelow : nextSequence)
-      messages += index.readyCount
+      if (this.clean) index.recovered(nextSequence, queue.suspectBelow, 0)
+      else index.recovered(nextSequence, nextSequence, nowMs)
+      messages += index.readyCount + index.delayedCount
       into.set(queueId, index)
     }
     return { messages }
@@ -207,8 +210,16 @@ export class Replay implements RecoverySink {
       const keyAt = at + routeBytes + (flags & routeExpires ? 6 : 0)
       const keyHash = flags & routeKeyed ? buffer.readUInt32LE(keyAt) : 0
       if (expiresAt > 0) queue.index.mayExpire = true
-      const { backlog } = queue.index.laneOf(priority)
-      backlog?.add(sequence, segment.id, offset, recordBytes, end - headerEnd, 0, false, expiresAt, keyHash)
+      const bodyBytes = end - headerEnd
+      if ((flags & routeDelayed) === 0) {
+        const { backlog } = queue.index.laneOf(priority)
+        backlog?.add(sequence, segment.id, offset, recordBytes, bodyBytes, 0, false, expiresAt, keyHash)
+      } else {
+        const dueAt = buffer.readUIntLE(keyAt + (flags & routeKeyed ? 4 : 0), 6)
+        const { backlog } = queue.index.delayedLane(priority)
+        const ttlMs = ttlOf(dueAt, expiresAt)
+        backlog?.add(sequence, segment.id, offset, recordBytes, bodyBytes, ttlMs, false, dueAt, keyHash)
+      }
       if (sequence >= queue.nextSequence) queue.nextSequence = sequence + 1
     }
   }

@@ -32,8 +32,8 @@ export interface Store {
   dropIndex(queueId: number): void
   /** A publish: begin, one addRoute per durable queue, end. */
   beginPublish(message: Message, routeCount: number): void
-  /** `expiresAt` in ms since 1970, 0 = never; `keyHash` 0 = no key. */
-  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number, keyHash: number): void
+  /** `expiresAt` in ms since 1970, 0 = never; `keyHash` 0 = no key; hidden until `dueAt`, 0 = it is not. */
+  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number, keyHash: number, dueAt: number): void
   endPublish(): void
   /** Starts writing what was appended, unless a write is under way; then it follows by itself when that one is done. */
   commit(): void

@@ -56,7 +56,7 @@ export class ControlledStore implements Store, IndexBacking {
     this.publishing = message
   }
 
-  addRoute(queueId: number, sequence: number, _priority: number, _expiresAt: number, _keyHash: number): void {
+  addRoute(queueId: number, sequence: number): void {
     this.routes.push(`${queueId}:${sequence}`)
   }
 

@@ -106,8 +106,8 @@ export class SimFolderRun {
     await this.settle()
   }
 
-  post(queue: string, body: string): void {
-    this.posted.set(this.channel.post('', queue, body, { persistent: true }), body)
+  post(queue: string, body: string, headers: Readonly<Record<string, number | string>> = {}): void {
+    this.posted.set(this.channel.post('', queue, body, { persistent: true, headers }), body)
   }
 
   async publish(queue: string, ...bodies: string[]): Promise<void> {

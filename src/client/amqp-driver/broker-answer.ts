@@ -40,6 +40,7 @@ function readQueue(value: unknown): QueueInfo {
     ready: countOf(queue, 'ready'),
     readyBytes: countOf(queue, 'readyBytes'),
     unacked: countOf(queue, 'unacked'),
+    delayed: countOf(queue, 'delayed'),
     consumers: countOf(queue, 'consumers'),
     counters: countersOf(queue['counters']),
   }

@@ -157,6 +157,7 @@ describe('asked of a Leveret', () => {
         ready: 1,
         readyBytes: 5,
         unacked: 0,
+        delayed: 0,
         consumers: 0,
         counters: {
           published: 1,
@@ -288,6 +289,7 @@ describe('asked of one that does not answer as it should', () => {
     ready: 0,
     readyBytes: 0,
     unacked: 0,
+    delayed: 0,
     consumers: 0,
     counters: {
       published: 0,
