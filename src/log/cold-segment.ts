@@ -38,6 +38,7 @@ export function makeColdSegment(directory: string, number: number, epoch: number
     major: 0,
     minor: 0,
     flags: coldFlags,
+    keyId: 0,
     checksum: 0,
     id: coldIdOf(number),
     previousId: coldIdOf(number) - 1,

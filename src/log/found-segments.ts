@@ -119,6 +119,7 @@ function unknownHeader(id: number): SegmentHeader {
     salt: Buffer.alloc(8),
     previousBytes: 0,
     previousCrc: 0,
+    keyId: 0,
     checksum: 0,
   }
 }

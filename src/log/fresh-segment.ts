@@ -84,6 +84,7 @@ function planSegment(logDirectory: string, id: number, epoch: number, salt: Buff
     major: 0,
     minor: 0,
     flags: 0,
+    keyId: 0,
     checksum: 0,
     id,
     previousId: 0,

@@ -19,6 +19,7 @@ function makeSegment(id: number): Segment {
     salt: Buffer.alloc(8),
     previousBytes: 0,
     previousCrc: 0,
+    keyId: 0,
     checksum: 1,
   })
 }

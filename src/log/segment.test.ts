@@ -24,6 +24,7 @@ const header: SegmentHeader = {
   salt: Buffer.from('0102030405060708', 'hex'),
   previousBytes: 65_536,
   previousCrc: 0xdeadbeef,
+  keyId: 0,
   checksum: 1,
 }
 
@@ -71,6 +72,7 @@ test('formats, flags and checksums of the future are named', () => {
   expect(findUnsupported({ ...header, major: 2 })).toContain('major format 2')
   expect(findUnsupported({ ...header, flags: 1 })).toContain('flags 1')
   expect(findUnsupported({ ...header, checksum: 3 })).toContain('algorithm 3')
+  expect(findUnsupported({ ...header, keyId: 7 })).toContain('encrypted with the key 7')
 })
 
 test('file names and ids belong together', () => {

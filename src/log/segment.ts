@@ -9,11 +9,16 @@
  *      0  8  magic 'LEVERET\n'                               40  8  sealed length of the previous segment
  *      8  2  format major                                    48  4  header CRC of the last frame before this segment
  *     10  2  format minor                                    52  4  key id (0: not encrypted)
- *     12  4  flags (0; 2 = cold)                             56  2  checksum algorithm (1 = CRC-32 of zlib)
+ *     12  4  flags (2 = cold; 1: encrypted, see below)       56  2  checksum algorithm (1 = CRC-32 of zlib)
  *     16  4  id                                              58  2  ids left out between the previous segment and this
  *     20  4  epoch: how often the folder was opened          60  4  CRC of bytes 0..59
  *     24  8  LSN of the first frame
  *     32  8  salt
+ *
+ * Reserved for encryption at rest: a record's payload would be sealed under a key derived from the key of that id and the
+ * salt, with the record's own address in the segment as the nonce. No nonce would be used twice, because nothing is: no
+ * address of a segment is written twice under one salt. Checksums would be those of the sealed bytes, so that what needs no
+ * content (verify, backup, recovery of the index) would need no key. A key id that is not 0 is refused by this version.
  *
  * A segment never says how long it is: its successor does, and what lies beyond that length does not count. A successor
  * is written only when all of its predecessor's frames are synced, so a valid header proves them durable.
@@ -50,6 +55,8 @@ export interface SegmentHeader {
   salt: Buffer
   previousBytes: number
   previousCrc: number
+  /** 0: not encrypted. */
+  keyId: number
   checksum: number
 }
 
@@ -173,6 +180,7 @@ export function decodeSegmentHeader(source: Buffer, at: number): SegmentHeader |
     salt: Buffer.from(source.subarray(at + 32, at + 40)),
     previousBytes: readU64(source, at + 40),
     previousCrc: source.readUInt32LE(at + 48),
+    keyId: source.readUInt32LE(at + 52),
     checksum: source.readUInt16LE(at + 56),
   }
 }
@@ -181,6 +189,7 @@ export function decodeSegmentHeader(source: Buffer, at: number): SegmentHeader |
 export function findUnsupported(header: SegmentHeader): string | null {
   if (header.major !== formatMajor) return `segments of major format ${header.major} are unknown`
   if (header.flags !== 0) return `segment flags ${header.flags} are unknown`
+  if (header.keyId !== 0) return `it is encrypted with the key ${header.keyId}, and encryption is unknown`
   if (header.checksum !== checksumCrc32) return `checksum algorithm ${header.checksum} is unknown`
   return null
 }

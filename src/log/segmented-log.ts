@@ -538,6 +538,7 @@ export class SegmentedLog {
       major: 0,
       minor: 0,
       flags: 0,
+      keyId: 0,
       checksum: 0,
       id,
       previousId: 0,

@@ -27,6 +27,7 @@ function segment(): Segment {
     salt: Buffer.alloc(8),
     previousBytes: 0,
     previousCrc: 0,
+    keyId: 0,
     checksum: 1,
   })
 }
