@@ -4,6 +4,7 @@ import { checkRecord } from '../log/frame.ts'
 import { type Segment, segmentName } from '../log/segment.ts'
 import type { Findings } from './folder-findings.ts'
 import type { FolderQueue, FolderState } from './folder-state.ts'
+import type { FolderView } from './folder-view.ts'
 import { forEachEntry } from './index-page.ts'
 
 /** Bytes between two records that are read along rather than skipped. */
@@ -50,7 +51,7 @@ export class EntryCheck {
     wanted.sort((left, right) => left.segmentId - right.segmentId || left.offset - right.offset)
     for (let at = 0; at < wanted.length; ) {
       const first = wanted[at] as Wanted
-      if (first.segment === null) {
+      if (first.segment === null || !this.state.view.has(pathOf(first.segment, this.state.view))) {
         this.tell(queue, first, 'the file is missing')
         at++
         continue
@@ -95,12 +96,16 @@ export class EntryCheck {
   }
 
   private tell(queue: FolderQueue, { segment, segmentId, offset, sequence }: Wanted, detail: string): void {
-    const path = segment === null ? null : segment.path.slice(this.state.view.directory.length + 1)
-    const file = path ?? fileOf(segmentId)
+    const file = segment === null ? fileOf(segmentId) : pathOf(segment, this.state.view)
     const message = { queue: this.state.nameOf(queue.queueId), sequence, offset, waits: true }
     if (detail === 'the file is missing') this.findings.addMessage(file, 0, detail, message)
     else this.findings.addMessage(file, offset, detail, message)
   }
+}
+
+/** Where a segment that is known is, from the folder on. */
+function pathOf({ path }: Segment, { directory }: FolderView): string {
+  return path.slice(directory.length + 1)
 }
 
 /** The file of a segment, from the folder on. */

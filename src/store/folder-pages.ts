@@ -1,4 +1,4 @@
-/** Whether the pages that a checkpoint names are in their files as they were written. */
+/** Whether the pages that checkpoints name are in their files as they were written. */
 import { crc32 } from '../lib/crc32.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import type { Findings } from './folder-findings.ts'
@@ -14,6 +14,7 @@ export interface PageHead {
   readonly crc: number
   readonly firstSequence: number
   readonly count: number
+  readonly reserved: number
 }
 
 export function decodePageHead(buffer: Buffer, at: number): PageHead {
@@ -24,13 +25,25 @@ export function decodePageHead(buffer: Buffer, at: number): PageHead {
     crc: buffer.readUInt32LE(at + 12),
     firstSequence: buffer.readDoubleLE(at + 16),
     count: buffer.readUInt32LE(at + 24),
+    reserved: buffer.readUInt32LE(at + 28),
   }
 }
 
-export async function checkPages(view: FolderView, checkpoint: Checkpoint, findings: Findings): Promise<void> {
-  for (const { queueId, lanes } of checkpoint.queues) {
-    for (const { pages } of lanes) {
-      for (const page of pages) if (page.place !== null) await checkPage(view, queueId, page, findings)
+/** Each page once, however many checkpoints name it; `checkpoints` has the newest first. */
+export async function checkPages(
+  view: FolderView,
+  checkpoints: readonly Checkpoint[],
+  findings: Findings,
+): Promise<void> {
+  const checked = new Set<string>()
+  for (const { queues } of checkpoints) {
+    for (const { queueId, lanes } of queues) {
+      for (const page of lanes.flatMap(({ pages }) => pages)) {
+        const place = page.place === null ? '' : `${page.place.file} ${page.place.position}`
+        if (page.place === null || checked.has(place)) continue
+        checked.add(place)
+        await checkPage(view, queueId, page, findings)
+      }
     }
   }
 }
@@ -56,6 +69,7 @@ async function checkPage(view: FolderView, queueId: number, page: IndexPage, fin
     head.bytes === usedBytes &&
     head.crc === crc &&
     head.firstSequence === firstSequence &&
-    head.count === count
+    head.count === count &&
+    head.reserved === 0
   if (!isRight) tell('has a damaged header; its content is right')
 }

@@ -89,6 +89,22 @@ describe('a folder in which all is well', () => {
     }
   })
 
+  test('is well when a cold segment went with the last message in it, though checkpoints still name it', async () => {
+    const world = new SimFolder()
+    const run = await busyFolder(world)
+    await run.settle(3_000)
+    const cold = world.files().filter((name) => name.startsWith('cold/'))
+    expect(cold.length).toBeGreaterThan(0)
+    await run.take('slow')
+    await run.settle(150)
+    await run.publish('fast', 'x')
+    await run.settle(100)
+    world.kill()
+    expect(world.files().filter((name) => cold.includes(name))).toEqual([])
+    expect(told(await verify(world)).filter((text) => text.includes(': damage: '))).toEqual([])
+    expect((await world.open()).broker.report).toMatchObject({ messages: 1 })
+  })
+
   test('is well after a crash, whose torn tail is told', async () => {
     const world = new SimFolder()
     const run = await world.open('/data', { checkpointMs: 1e9, checkpointBytes: 1e9 })
