@@ -39,6 +39,31 @@ async function restore(platform: Platform, from: string, to: string, force: bool
 }
 
 describe('a backup', () => {
+  test('is made although a cold segment went with its last message, and checkpoints still name it', async () => {
+    const world = new SimFolder()
+    const run = await world.open()
+    await run.declare('slow', 'fast')
+    for (let round = 0; round < 12; round++) {
+      await run.publish('slow', ...Array.from({ length: 10 }, (_, at) => `${round} ${at} ${pad}`))
+      await run.publish('fast', ...Array.from({ length: 60 }, () => pad))
+      await run.take('fast')
+      await run.settle(600)
+    }
+    await run.settle(3_000)
+    expect(world.files().some((name) => name.startsWith('cold/'))).toBe(true)
+    await run.take('slow')
+    await run.settle(150)
+    await run.publish('fast', 'last')
+    await run.settle(100)
+    expect(world.files().some((name) => name.startsWith('cold/'))).toBe(false)
+    await world.clock.run(backup(world.platform, '/data', '/backup'))
+    expect(await world.clock.run(damagesOf(world.platform, '/backup'))).toBe(0)
+    world.kill()
+    const opened = await world.open('/backup')
+    expect(await opened.take('fast')).toEqual(['last'])
+    expect(await opened.take('slow')).toEqual([])
+  })
+
   test('has everything that was confirmed before, however much is going on', async () => {
     let linked = 0
     for (let seed = 1; seed <= 6; seed++) {

@@ -54,7 +54,9 @@ export async function backupFolder(platform: Platform, view: FolderView, target:
   const wanted = view.files.map(({ name }) => name).filter((name) => name.startsWith('log/'))
   if (checkpoint !== null) {
     wanted.push(`ckpt/${checkpoint.name}`)
-    for (const { number } of checkpoint.checkpoint?.cold ?? []) wanted.push(`cold/${coldName(number)}`)
+    // One that is not there went with the last message in it, which the log says.
+    const cold = checkpoint.checkpoint?.cold.map(({ number }) => `cold/${coldName(number)}`) ?? []
+    wanted.push(...cold.filter((name) => view.has(name)))
     for (const id of checkpoint.checkpoint?.pageFiles ?? []) wanted.push(`idx/${pageFileName(id)}`)
   }
   const missing = wanted.find((name) => !view.has(name))
