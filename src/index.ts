@@ -77,6 +77,7 @@ async function localWiring(platform: Platform, directory: string | null): Promis
     messageBytesMax: limits.messageBytesMax,
     notes: broker.report.notes,
     onFailure: (listener) => broker.onFailure(listener),
+    onDamage: (listener) => broker.onDamage(listener),
     serve: async (host, port) => {
       const served = await serveDriver(platform, broker, host, port)
       addresses.add(served.url)
@@ -100,6 +101,7 @@ async function remoteWiring(platform: Platform, url: string): Promise<BusWiring>
     messageBytesMax: limits.messageBytesCeiling,
     notes: [],
     onFailure: () => {},
+    onDamage: () => {},
     serve: null,
   }
 }

@@ -2,6 +2,7 @@
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { runLeveret } from '../../test/support/run-leveret.ts'
 import { removeFolder, temporaryFolder } from '../../test/support/temporary-folder.ts'
 import { connect } from '../index.ts'
 import { fail } from './fail.ts'
@@ -72,6 +73,34 @@ beforeAll(async () => {
 })
 
 afterAll(() => removeFolder(parent))
+
+describe('a message that cannot be read', () => {
+  it('is told to the program that has the folder open, and the others are delivered', async () => {
+    const folder = copyOf('unreadable')
+    const offset = bodyAt(folder, '{"number":7}')
+    flip(join(folder, 'log/0000000001.log'), offset)
+    const errors: Error[] = []
+    const bus = await connect(`file:${folder}`, { onError: (error) => errors.push(error) })
+    const numbers: number[] = []
+    for await (const message of (await bus.openQueue<{ number: number }>('work')).receive()) {
+      numbers.push(message.data.number)
+      await message.ack()
+      if (message.data.number === 30) break
+    }
+    await bus.close()
+    expect(numbers).toEqual(Array.from({ length: 30 }, (_, index) => index + 1).filter((number) => number !== 7))
+    expect(errors).toEqual([expect.objectContaining({ code: 'E_STORAGE_CORRUPT' })])
+    expect(errors[0]?.message).toMatch(/log\/0000000001\.log at \d+: message 7 of queue 'work' cannot be read: /)
+  })
+
+  it('is told on standard error by a command, which goes on', async () => {
+    const folder = copyOf('unreadable-too')
+    flip(join(folder, 'log/0000000001.log'), bodyAt(folder, '{"number":7}'))
+    const { code, stdout, stderr } = await runLeveret(['receive', 'work', '--from', folder])
+    expect({ code, lines: stdout.split('\n').length - 1 }).toEqual({ code: 0, lines: 29 })
+    expect(stderr).toMatch(/^leveret: E_STORAGE_CORRUPT: .*message 7 of queue 'work' cannot be read: .*\n$/)
+  })
+})
 
 describe('verify', () => {
   it('says of each file that it is well, with status 0', async () => {

@@ -2,6 +2,7 @@
 import { connect } from '../index.ts'
 import { fail, type Reporting } from './fail.ts'
 import { integerOption } from './options.ts'
+import { damageOr } from './target.ts'
 
 interface ServeCommand extends Reporting {
   readonly data: string
@@ -14,7 +15,7 @@ export async function run(options: ServeCommand): Promise<number> {
   const port = integerOption('--amqp-port', options.amqpPort, 0, 65_535)
   const ending = new Ending()
   const url = options.memory ? 'memory:' : `file:${options.data}`
-  const bus = await connect(url, { onError: (error) => ending.because(error) })
+  const bus = await connect(url, { onError: damageOr((error) => ending.because(error)) })
   try {
     for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
     const served = await bus.serve({ amqp: port, host: options.host })

@@ -1,6 +1,7 @@
 /** Where a command works: on a broker behind a URL, or in a data folder that this process opens itself. */
 import type { Bus, Queue } from '../index.ts'
 import { connect } from '../index.ts'
+import { isErrorCode } from '../log/small-file.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 
 export interface Target {
@@ -22,8 +23,16 @@ export function targetOf(text: string): Target {
 /** Hears when the connection is lost, once. */
 export type Lost = (error: Error) => void
 
+/** A message that cannot be read is told, and all else goes on; a storage that failed ends the connection as well. */
+export function damageOr(lost: Lost): Lost {
+  return (error) => {
+    if (isErrorCode(error, 'E_STORAGE_CORRUPT')) process.stderr.write(`leveret: E_STORAGE_CORRUPT: ${error.message}\n`)
+    else lost(error)
+  }
+}
+
 export async function openTarget(target: Target, lost: Lost): Promise<Bus> {
-  const bus = await connect(target.url, { onError: lost })
+  const bus = await connect(target.url, { onError: damageOr(lost) })
   for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
   return bus
 }

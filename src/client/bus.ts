@@ -29,7 +29,7 @@ export interface ConnectOptions {
   readonly highWater?: number
   /**
    * Hears what goes wrong where no promise tells it: a failed attempt of a handler without `onError` of its own, a
-   * callback that threw, a lost connection.
+   * callback that threw, a lost connection, a stored message that cannot be read any more (E_STORAGE_CORRUPT).
    */
   readonly onError?: (error: Error) => void
 }
@@ -68,6 +68,8 @@ export interface BusWiring {
   readonly notes: readonly string[]
   /** Tells of a storage that failed for good. */
   onFailure(listener: (error: LeveretError) => void): void
+  /** Tells of a message that cannot be read any more; everything else goes on. */
+  onDamage(listener: (error: Error) => void): void
   /** Null: it is served already, by somebody else. */
   readonly serve: ((host: string, port: number) => Promise<Served>) | null
 }
@@ -80,6 +82,7 @@ export async function openBus(wiring: BusWiring, options: ConnectOptions): Promi
   const events = new Events(options.onError)
   const session = await wiring.driver.openSession(wiring.login, events)
   wiring.onFailure((error) => events.report(error))
+  wiring.onDamage((error) => events.report(error))
   return new Bus(wiring, session, events, highWater)
 }
 

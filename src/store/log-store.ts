@@ -101,6 +101,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private log!: SegmentedLog
   private reader!: RecordReader
   private events!: StoreEvents
+  private source!: SnapshotSource
   private checkpointer!: Checkpointer
   private space!: DiskSpace
   private compactor!: Compactor
@@ -162,6 +163,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   async load(sink: (record: TopologyRecord) => void, events: StoreEvents, source: SnapshotSource): Promise<LoadReport> {
     const { platform, directory } = this
     this.events = events
+    this.source = source
     this.pages = new PageFiles(platform, `${directory}/idx`, this.options, (detail) => this.pageLost(detail))
     this.space = new DiskSpace(platform, directory, this.options.diskFreeBytesMin, (isLow) => events.lowOnDisk(isLow))
     this.checkpointer = new Checkpointer(platform, `${directory}/ckpt`, this.options, this.pages, this)
@@ -206,7 +208,9 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       for (const index of this.recovered.values()) index.drop()
       this.recovered = new Map()
       await this.checkpointer.begin(this.log, source, leftovers)
-      const notes = [...this.log.recovery.notes, ...this.checkpointer.notes]
+      const { damages } = this.log.recovery
+      const leftOut = damages.map(({ file, offset, detail }) => `${file} at ${offset}: ${detail}; this was left out`)
+      const notes = [...this.log.recovery.notes, ...this.checkpointer.notes, ...leftOut]
       return { nextQueueId: replay.nextQueueId, messages, clean: replay.clean, notes }
     } catch (error) {
       await this.pages.close()
@@ -546,10 +550,19 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   }
 
   damaged(index: QueueIndex, entry: Entry, path: string, offset: number, detail: string): void {
-    const what = `message ${entry.sequence} of queue number ${index.queueId}`
+    const what = `message ${entry.sequence} of ${this.nameOf(index.queueId)}`
     this.events.damaged(
       new LeveretError('E_STORAGE_CORRUPT', `${path} at ${offset}: ${what} cannot be read: ${detail}`),
     )
+  }
+
+  /** How a queue is called, for people. Only for what hardly ever happens: it looks through all of them. */
+  private nameOf(queueId: number): string {
+    let name = `queue number ${queueId}`
+    this.source.durableTopology((record) => {
+      if (record.type === 'queue-declared' && record.queueId === queueId) name = `queue '${record.name}'`
+    })
+    return name
   }
 
   /** Nobody knows what else is in the queue: nothing can go on. */

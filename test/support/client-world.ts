@@ -49,6 +49,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     messageBytesMax: 1_000_000,
     notes: [],
     onFailure: () => {},
+    onDamage: () => {},
     serve: null,
     ...changes,
   }

@@ -238,6 +238,7 @@ describe('asked of a Leveret', () => {
       messageBytesMax: 1_000_000,
       notes: [],
       onFailure: () => {},
+      onDamage: () => {},
       serve: null,
     }
     const bus = await clock.run(openBus(wiring, {}))
