@@ -251,12 +251,14 @@ describe('salvage of what it cannot repair', () => {
     expect(readdirSync(join(folder, 'cold'))).toEqual(['0000000001.cold'])
   })
 
-  it('refuses if FORMAT is damaged', async () => {
+  it('writes FORMAT anew if it is damaged, and keeps what it was', async () => {
     const folder = copyOf('formatless')
     flip(join(folder, 'FORMAT'), 10)
-    const { code, stderr } = await run('salvage', { folder, yes: true })
-    expect(code).toBe(1)
-    expect(stderr).toMatch(/restore a backup\. .*FORMAT at 0: its text does not match its checksum\n$/)
+    const { code, stdout } = await run('salvage', { folder, yes: true })
+    expect(code).toBe(0)
+    expect(stdout).toContain(`set aside: ${folder}/quarantine/FORMAT.1\n`)
+    expect(readFileSync(join(folder, 'FORMAT'))).toEqual(readFileSync(join(at('data'), 'FORMAT')))
+    expect(await run('verify', { folder })).toMatchObject({ code: 0 })
   })
 })
 

@@ -9,13 +9,15 @@
  *     uuid 8f14e45f-…
  *     crc 1c291ca3      CRC-32 of the lines above
  *
- * It is written before the first segment, so segments without FORMAT mean that somebody removed it.
+ * It is written before the first segment, so segments without FORMAT mean that somebody removed it. Salvage writes it anew:
+ * what it says beside the name can be seen in the folder, and segments say for themselves which format they have.
  */
 import { crc32 } from '../lib/crc32.ts'
+import type { Disk } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
-import { formatUnsupported, storageCorrupt } from './log-error.ts'
+import { formatUnsupported, LogError, storageCorrupt } from './log-error.ts'
 import { formatMajor, formatMinor } from './segment.ts'
-import { readSmallFile, replaceSmallFile } from './small-file.ts'
+import { isErrorCode, readSmallFile, replaceSmallFile } from './small-file.ts'
 
 /** The state before some segment is in checkpoints (folder ckpt/) alone. */
 export const incompatCheckpoints = 1
@@ -25,24 +27,77 @@ export interface Format {
   readonly incompat: number
   /** There is no segment yet. */
   readonly isNew: boolean
+  /** Why it was written anew; empty if it was not. */
+  readonly repaired: string
 }
 
 const knownBits = { ro_compat: 0, incompat: incompatCheckpoints } as const
 
-/** Reads FORMAT, or writes it if the folder is empty. */
-export async function openFormat(platform: Platform, directory: string, hasSegments: boolean): Promise<Format> {
+/** Reads FORMAT, or writes it if the folder is empty, or (`salvage`) if it is damaged. */
+export async function openFormat(
+  platform: Platform,
+  directory: string,
+  hasSegments: boolean,
+  salvage = false,
+): Promise<Format> {
+  try {
+    return await readFormat(platform, directory, hasSegments)
+  } catch (error) {
+    if (!salvage || !(error instanceof LogError) || error.code !== 'E_STORAGE_CORRUPT') throw error
+    return await repairFormat(platform, directory, hasSegments, error.detail ?? '')
+  }
+}
+
+async function readFormat(platform: Platform, directory: string, hasSegments: boolean): Promise<Format> {
   const path = `${directory}/FORMAT`
   const text = await readSmallFile(platform.disk, path)
   if (text !== null) {
     const { uuid, incompat } = parseFormat(path, text)
     // Who wrote it may have died before its name was durable, and the first segment must not outlive it.
     if (!hasSegments) await platform.disk.syncDirectory(directory)
-    return { uuid, incompat, isNew: !hasSegments }
+    return { uuid, incompat, isNew: !hasSegments, repaired: '' }
   }
   if (hasSegments) throw storageCorrupt(path, 0, 'the file is missing, but there are segments')
   const uuid = makeUuid(platform)
   await writeFormat(platform, directory, uuid, 0)
-  return { uuid, incompat: 0, isNew: true }
+  return { uuid, incompat: 0, isNew: true, repaired: '' }
+}
+
+/**
+ * The damaged text goes to quarantine/. Where it can be read it counts: what seems to be a later version's is refused, even
+ * if it may be a flipped bit.
+ */
+async function repairFormat(
+  platform: Platform,
+  directory: string,
+  hasSegments: boolean,
+  detail: string,
+): Promise<Format> {
+  const { disk } = platform
+  const path = `${directory}/FORMAT`
+  const text = await readSmallFile(disk, path)
+  const fields = fieldsOf(text ?? '')
+  checkFields(path, fields)
+  if (text !== null) {
+    const taken = await disk.list(`${directory}/quarantine`)
+    let number = 1
+    while (taken.includes(`FORMAT.${number}`)) number++
+    await disk.rename(path, `${directory}/quarantine/FORMAT.${number}`)
+    await disk.syncDirectory(`${directory}/quarantine`)
+  }
+  const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.exec(fields.get('uuid') ?? '')?.[0] ?? makeUuid(platform)
+  const incompat = (await hasCheckpoints(disk, directory)) ? incompatCheckpoints : 0
+  await writeFormat(platform, directory, uuid, incompat)
+  return { uuid, incompat, isNew: !hasSegments, repaired: `${path}: ${detail}; it was written anew` }
+}
+
+async function hasCheckpoints(disk: Disk, directory: string): Promise<boolean> {
+  try {
+    return (await disk.list(`${directory}/ckpt`)).some((name) => name.endsWith('.ckpt'))
+  } catch (error) {
+    if (isErrorCode(error, 'ENOENT')) return false
+    throw error
+  }
 }
 
 /** Writes FORMAT anew, for a folder whose content needs the bits `incompat` from now on. */
@@ -60,28 +115,44 @@ export async function writeFormat(
 }
 
 function parseFormat(path: string, text: string): { uuid: string; incompat: number } {
-  const lines = text.split('\n')
-  if (lines[0] !== 'leveret') throw storageCorrupt(path, 0, 'it does not begin with the line "leveret"')
-  const fields = new Map<string, string>()
-  for (const line of lines.slice(1)) {
-    const space = line.indexOf(' ')
-    if (space > 0) fields.set(line.slice(0, space), line.slice(space + 1))
-  }
+  if (!text.startsWith('leveret\n')) throw storageCorrupt(path, 0, 'it does not begin with the line "leveret"')
   // The checksum comes first: a flipped bit must not be taken for a message from the future.
   const crcAt = text.lastIndexOf('crc ')
   if (text !== `${text.slice(0, Math.max(crcAt, 0))}crc ${crcText(text.slice(0, Math.max(crcAt, 0)))}\n`) {
     throw storageCorrupt(path, 0, 'its text does not match its checksum')
   }
-  const version = fields.get('format') ?? ''
-  const written = `Leveret format ${version}`
-  if (Number(version.split('.')[0]) !== formatMajor) {
+  const fields = fieldsOf(text)
+  if (majorOf(fields) === null) throw formatUnsupported(path, 'Leveret format ', 'the format is not said')
+  checkFields(path, fields)
+  return { uuid: fields.get('uuid') ?? '', incompat: Number.parseInt(fields.get('incompat') ?? '0', 16) }
+}
+
+function fieldsOf(text: string): Map<string, string> {
+  const fields = new Map<string, string>()
+  for (const line of text.split('\n').slice(1)) {
+    const space = line.indexOf(' ')
+    if (space > 0) fields.set(line.slice(0, space), line.slice(space + 1))
+  }
+  return fields
+}
+
+/** Throws E_FORMAT_UNSUPPORTED if they say what this version does not know. */
+function checkFields(path: string, fields: ReadonlyMap<string, string>): void {
+  const written = `Leveret format ${fields.get('format') ?? ''}`
+  const major = majorOf(fields)
+  if (major !== null && major !== formatMajor) {
     throw formatUnsupported(path, written, `this is format ${formatMajor}.${formatMinor}`)
   }
   for (const [name, known] of Object.entries(knownBits)) {
     const bits = Number.parseInt(fields.get(name) ?? '0', 16)
     if ((bits & ~known) !== 0) throw formatUnsupported(path, written, `${name} bits ${bits.toString(16)}`)
   }
-  return { uuid: fields.get('uuid') ?? '', incompat: Number.parseInt(fields.get('incompat') ?? '0', 16) }
+}
+
+/** Null: there is none to be read. */
+function majorOf(fields: ReadonlyMap<string, string>): number | null {
+  const [, major] = /^(\d+)\.\d+$/.exec(fields.get('format') ?? '') ?? []
+  return major === undefined ? null : Number(major)
 }
 
 function crcText(text: string): string {

@@ -163,12 +163,14 @@ export class SegmentedLog {
         platform,
         directory,
         names.some((name) => segmentIdOf(name) > 0),
+        options.salvage,
       )
       // The folder's own name, if this process may sync the folder above.
       if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})
       const start = await findStart()
       const needsStart = (format.incompat & incompatCheckpoints) !== 0
       recovered = await recover(platform, directory, options.salvage, sink, start, needsStart)
+      if (format.repaired !== '') recovered.report.notes.push(format.repaired)
       const log = new SegmentedLog(platform, directory, options, events, lock, recovered, format)
       await lock.setEpoch(log.tail.epoch)
       return log
@@ -389,10 +391,10 @@ export class SegmentedLog {
 
   /** From now on a recovery may need such a start: versions that know of none must not open the folder. */
   async needStart(): Promise<void> {
-    const { uuid, incompat, isNew } = this.format
+    const { uuid, incompat } = this.format
     if ((incompat & incompatCheckpoints) !== 0) return
     await writeFormat(this.platform, this.directory, uuid, incompat | incompatCheckpoints)
-    this.format = { uuid, incompat: incompat | incompatCheckpoints, isNew }
+    this.format = { ...this.format, incompat: incompat | incompatCheckpoints }
   }
 
   setAddresses(addresses: readonly string[]): Promise<void> {

@@ -5,9 +5,7 @@
  */
 import { ByteReaderError } from '../lib/byte-reader.ts'
 import { makeColdSegment } from '../log/cold-segment.ts'
-import { incompatCheckpoints, openFormat, writeFormat } from '../log/format-file.ts'
 import { recordOffset } from '../log/frame.ts'
-import { LogError } from '../log/log-error.ts'
 import type { LogStart } from '../log/log-start.ts'
 import type { RecoveryReport } from '../log/recovery.ts'
 import type { Segment } from '../log/segment.ts'
@@ -109,7 +107,6 @@ export class FolderState implements IndexBacking, LogEvents {
       replay.begin(checkpoint, view.checkpoints[0] !== view.checkpoint)
       return checkpoint.start
     }
-    await this.repairFormat(platform)
     const careful = new CarefulSink(replay)
     this.log = await SegmentedLog.open(platform, view.directory, logOptions, careful, this, findStart)
     this.unknown = careful.error
@@ -118,17 +115,6 @@ export class FolderState implements IndexBacking, LogEvents {
     replay.finish(this.log.openSegment.epoch, platform.clock.realtimeMs(), recovered)
     this.clean = replay.clean
     this.applyTopology(replay.topology, recovered)
-  }
-
-  /** The view gets a FORMAT if the folder's is damaged: whoever checks the folder wants to see the rest, too. */
-  private async repairFormat(platform: Platform): Promise<void> {
-    const { view } = this
-    try {
-      await openFormat(platform, view.directory, true)
-    } catch (error) {
-      if (!(error instanceof LogError) || error.code !== 'E_STORAGE_CORRUPT') throw error
-      await writeFormat(platform, view.directory, '', view.checkpoints.length > 0 ? incompatCheckpoints : 0)
-    }
   }
 
   private applyTopology(topology: readonly TopologyRecord[], recovered: ReadonlyMap<number, QueueIndex>): void {
