@@ -21,6 +21,7 @@ import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
+import { withMessages } from './affected-messages.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './checkpointer.ts'
 import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
@@ -184,7 +185,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     try {
       this.log = await SegmentedLog.open(platform, directory, options, replay, this, findStart)
     } catch (error) {
-      throw translate(error)
+      throw translate(await withMessages(platform.disk, error, replay.topology))
     }
     try {
       this.reader = new RecordReader(this.log, this)
