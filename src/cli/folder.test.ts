@@ -258,6 +258,7 @@ describe('salvage of what it cannot repair', () => {
     expect(code).toBe(0)
     expect(stdout).toContain(`set aside: ${folder}/quarantine/FORMAT.1\n`)
     expect(readFileSync(join(folder, 'FORMAT'))).toEqual(readFileSync(join(at('data'), 'FORMAT')))
+    expect(stdout).toMatch(/FORMAT: its text does not match its checksum; it was written anew\n/)
     expect(await run('verify', { folder })).toMatchObject({ code: 0 })
   })
 })

@@ -8,6 +8,7 @@ import { NodePlatform } from '../platform/node-platform.ts'
 import { FolderError } from '../store/folder-error.ts'
 import { FolderState } from '../store/folder-state.ts'
 import { type VerifyReport, verifyFolder } from '../store/folder-verify.ts'
+import { leftOut } from '../store/log-store.ts'
 import type { Reporting } from './fail.ts'
 import { counted, folderOf, withView } from './folder.ts'
 import { withOpenFolder } from './open-folder.ts'
@@ -39,12 +40,21 @@ export async function run(options: SalvageCommand): Promise<number> {
   if (needsCheckpoint) {
     throw beyondSalvage(folder, 'No checkpoint can be read, and much is only in them; nothing was changed')
   }
-  await open(folder)
+  const notes = await open(folder)
   const files = (await quarantined(folder)).filter((name) => !before.includes(name))
   const after = await look(folder)
   const { damages: left, messages, messagesLost } = after.report
-  const json = { folder, changed: true, skipped: damages, quarantine: files, messages, damages: left, messagesLost }
-  say(options, json, salvagedText(folder, damages, files, after.report))
+  const json = {
+    folder,
+    changed: true,
+    skipped: damages,
+    notes,
+    quarantine: files,
+    messages,
+    damages: left,
+    messagesLost,
+  }
+  say(options, json, salvagedText(folder, damages, notes, files, after.report))
   return losesPages(after.report) ? 1 : 0
 }
 
@@ -62,9 +72,12 @@ function look(folder: string): Promise<Found> {
   })
 }
 
-async function open(folder: string): Promise<void> {
+/** Returns what there is to say beside what was left out of the log, which is told with its length. */
+async function open(folder: string): Promise<string[]> {
   try {
-    await withOpenFolder(folder, { salvage: true }, async () => {})
+    return await withOpenFolder(folder, { salvage: true }, async (_store, { report }) =>
+      report.notes.filter((note) => !note.endsWith(leftOut)),
+    )
   } catch (error) {
     if (!isErrorCode(error, 'E_STORAGE_CORRUPT')) throw error
     const { cause } = error as Error
@@ -94,6 +107,7 @@ async function quarantined(folder: string): Promise<string[]> {
 function salvagedText(
   folder: string,
   skipped: readonly Damage[],
+  notes: readonly string[],
   files: readonly string[],
   report: VerifyReport,
 ): string {
@@ -102,6 +116,7 @@ function salvagedText(
   for (const { file, offset, bytes, detail } of skipped) {
     lines.push(`  left out: ${file} at ${offset} (${bytes > 0 ? counted(bytes, 'byte') : 'length unknown'}): ${detail}`)
   }
+  for (const note of notes) lines.push(`  ${note}`)
   for (const name of files) lines.push(`  set aside: ${folder}/quarantine/${name}`)
   if (messagesLost > 0)
     lines.push(`  ${counted(messagesLost, 'message')} in queues cannot be read and will not be delivered`)

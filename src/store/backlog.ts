@@ -8,8 +8,10 @@
  */
 import { Deque } from '../lib/deque.ts'
 import type { Residence } from '../model/message.ts'
+
 import { Entry, RecordPlace } from './entry.ts'
-import { forEachEntry, IndexPage, PageCursor } from './index-page.ts'
+import { forEachEntry, IndexPage, PageCursor, type PageEntry } from './index-page.ts'
+
 import type { PageFiles } from './page-files.ts'
 
 /** What a backlog needs to know of the log. */
@@ -173,6 +175,29 @@ export class Backlog {
     if (at === 0) this.cursor.reset()
     this.files.discard(page)
     this.files.arrived(moved)
+  }
+
+  /** Salvage: visits the entries whose segment is one of those. */
+  forEachEntryIn(isOne: (segmentId: number) => boolean, visit: (entry: PageEntry) => void): void {
+    this.forEachPage((page) => {
+      const ids = page.segments.filter((_, at) => at >= page.segmentsAt && (at - page.segmentsAt) % 2 === 0)
+      const bytes = ids.some(isOne) ? this.files.need(page) : null
+      if (bytes === null) return
+      forEachEntry(page, bytes, (entry) => {
+        if (isOne(entry.segmentId)) visit(entry)
+      })
+    })
+  }
+
+  /** Salvage: another page takes the place of one that cannot be read. Before anything was taken. */
+  replace(page: IndexPage, rescued: IndexPage): void {
+    const at = this.find(page)
+    if (at === -1) return
+    this.pages.set(at, rescued)
+    this.count += rescued.count - (page.count - page.passed)
+    this.bodyBytes += rescued.bodyBytes - page.bodyBytes
+    this.files.discard(page)
+    this.files.arrived(rescued)
   }
 
   /** Where in the ring the page is; -1 if it was taken from the queue meanwhile. Their first sequences ascend. */

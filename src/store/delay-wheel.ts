@@ -48,6 +48,14 @@ export function isDelayedLane(number: number): boolean {
   return number >= priorities
 }
 
+/** Whether an entry that is due then may be in the lane of that number; 0: it is not hidden. */
+export function laneTakes(number: number, dueAt: number): boolean {
+  if (!isDelayedLane(number) || dueAt === 0) return isDelayedLane(number) === dueAt > 0
+  const rest = Math.floor(number / priorities) - 1
+  const width = unitMs * slotsPerLevel ** (rest % levels)
+  return Math.floor(dueAt / width) === Math.floor(rest / levels)
+}
+
 /** The priority of what lies in the lane of that number. */
 export function priorityOfLane(number: number): number {
   return number % priorities

@@ -3,7 +3,7 @@ import { ByteReader, ByteReaderError } from '../lib/byte-reader.ts'
 import { Slab } from '../lib/slab.ts'
 import { recordTypeRetained, recordTypeSynced } from '../log/frame.ts'
 import { BrokerError } from '../model/errors.ts'
-import { PublishNames, readMessage, skipNames, skipRoute } from './publish-record.ts'
+import { forEachRoute, PublishNames, readMessage } from './publish-record.ts'
 import { readRanges } from './range-list.ts'
 import { decodeTopology, recordTypes, type TopologyRecord } from './record.ts'
 
@@ -36,14 +36,8 @@ export function typeName(type: number): string {
 
 /** The queues and sequences that a PUBLISH record names. Throws ByteReaderError or RangeError on other bytes. */
 export function routesOf({ buffer, payloadStart, headerEnd }: RecordParts): Route[] {
-  const reader = new ByteReader(buffer, payloadStart, headerEnd)
-  skipNames(reader)
   const routes: Route[] = []
-  for (let left = reader.u32le(); left > 0; left--) {
-    const { at } = reader
-    skipRoute(reader)
-    routes.push({ queueId: buffer.readUInt32LE(at), sequence: buffer.readUIntLE(at + 4, 6) })
-  }
+  forEachRoute(buffer, payloadStart, headerEnd, (queueId, sequence) => routes.push({ queueId, sequence }))
   return routes
 }
 

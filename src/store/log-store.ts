@@ -29,6 +29,7 @@ import { isDelayedLane } from './delay-wheel.ts'
 import { DiskSpace } from './disk-space.ts'
 import type { Entry } from './entry.ts'
 import { forEachEntry } from './index-page.ts'
+import { IndexSalvage } from './index-salvage.ts'
 import { Leftovers } from './leftovers.ts'
 import { PageFiles, type PageFilesOptions } from './page-files.ts'
 import { type IndexBacking, QueueIndex } from './queue-index.ts'
@@ -48,6 +49,8 @@ import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from './store.ts'
 
+/** How a note ends that tells of a damaged part of the log, after a salvage. */
+export const leftOut = '; this was left out'
 /** So many segments in which nothing lives may be held by the checkpoints before there are others. */
 const heldSegments = 6
 /** How often segments are looked through for such that nobody needs. */
@@ -120,6 +123,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private isStalled = false
   private isLoading = true
   private pageError: Error | null = null
+  /** Salvage has changed what a checkpoint said of indexes. */
+  private isRepaired = false
   private closing = false
   /** The log has failed and takes no more records. */
   private isBroken = false
@@ -197,9 +202,13 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       const leftovers = new Leftovers(platform.disk, isRescue ? `${directory}/quarantine` : null, `${epoch}`)
       const missing = await this.compactor.open(leftovers)
       await this.pages.removeLeftovers(leftovers)
-      const { messages } = replay.finish(epoch, this.platform.clock.realtimeMs(), this.recovered)
+      const isMissing = (id: number): boolean => this.log.segmentOf(id) === null || missing.some((one) => one.id === id)
+      const salvage = this.options.salvage ? new IndexSalvage(platform.disk, directory, this.log, isMissing) : null
+      await salvage?.rescuePages(checkpoint, replay)
+      const { messages } = replay.finish(epoch, platform.clock.realtimeMs(), this.recovered, salvage)
       this.needPages()
       for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
+      this.isRepaired = salvage !== null && salvage.notes.length > 0
       for (const record of replay.topology) sink(record)
       // Queues look at their first entries.
       this.needPages()
@@ -210,8 +219,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       this.recovered = new Map()
       await this.checkpointer.begin(this.log, source, leftovers)
       const { damages } = this.log.recovery
-      const leftOut = damages.map(({ file, offset, detail }) => `${file} at ${offset}: ${detail}; this was left out`)
-      const notes = [...this.log.recovery.notes, ...this.checkpointer.notes, ...leftOut]
+      const losses = damages.map(({ file, offset, detail }) => `${file} at ${offset}: ${detail}${leftOut}`)
+      const notes = [...this.log.recovery.notes, ...this.checkpointer.notes, ...losses, ...(salvage?.notes ?? [])]
       return { nextQueueId: replay.nextQueueId, messages, clean: replay.clean, notes }
     } catch (error) {
       await this.pages.close()
@@ -403,6 +412,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     if (this.isBroken) await this.checkpointer.abandon()
     else {
       this.writeSettlements()
+      // Neither of those that are kept is to name what is damaged.
+      if (this.isRepaired) await this.checkpointer.makeNow()
       const isCheckpointed = await this.checkpointer.finish()
       if (!isCheckpointed && !this.isBroken) {
         await this.checkpointer.abandon()

@@ -51,6 +51,30 @@ export function skipRoute(reader: ByteReader): void {
   reader.at += bytes
 }
 
+export type VisitRoute = (
+  queueId: number,
+  sequence: number,
+  priority: number,
+  expiresAt: number,
+  keyHash: number,
+  dueAt: number,
+) => void
+
+/** Tells the routes of the record whose header is `buffer[payloadStart, headerEnd)`. Throws as `readMessage` does. */
+export function forEachRoute(buffer: Buffer, payloadStart: number, headerEnd: number, visit: VisitRoute): void {
+  const reader = new ByteReader(buffer, payloadStart, headerEnd)
+  skipNames(reader)
+  for (let left = reader.u32le(); left > 0; left--) {
+    const { at } = reader
+    skipRoute(reader)
+    const flags = buffer[at + 11] as number
+    const expiresAt = flags & routeExpires ? buffer.readUIntLE(at + routeBytes, 6) : 0
+    const dueAt = flags & routeDelayed ? buffer.readUIntLE(reader.at - 6, 6) : 0
+    const keyHash = flags & routeKeyed ? buffer.readUInt32LE(reader.at - (dueAt > 0 ? 10 : 4)) : 0
+    visit(buffer.readUInt32LE(at), buffer.readUIntLE(at + 4, 6), buffer[at + 10] as number, expiresAt, keyHash, dueAt)
+  }
+}
+
 /**
  * The message in the payload `buffer[payloadStart, payloadEnd)`, its content copied to the slab. Throws ByteReaderError,
  * RangeError or BrokerError on bytes that are no PUBLISH record.

@@ -377,8 +377,12 @@ export class QueueIndex implements LaneOwner, WheelOwner {
 
   /** Recovery: a page that a checkpoint told of. */
   addPage(lane: number, page: IndexPage): void {
-    const { backlog } = isDelayedLane(lane) ? this.wheel.laneNumbered(lane) : this.laneOf(lane)
-    backlog?.addPage(page)
+    this.laneNumbered(lane).backlog?.addPage(page)
+  }
+
+  /** Recovery: the lane of that number, be it of what is ready or of what is hidden. */
+  laneNumbered(lane: number): Lane {
+    return isDelayedLane(lane) ? this.wheel.laneNumbered(lane) : this.laneOf(lane)
   }
 
   /** Recovery: the lane of messages of that priority which the log says are hidden. */

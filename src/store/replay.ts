@@ -10,6 +10,7 @@ import type { Segment } from '../log/segment.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { ttlOf } from './delay-wheel.ts'
+import type { IndexPage } from './index-page.ts'
 import { skipNames, skipRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
 import { invertRanges, mergeRanges, readRanges } from './range-list.ts'
@@ -40,6 +41,12 @@ class RecoveredQueue {
     this.index = index
     this.inSnapshot = inSnapshot
   }
+}
+
+/** Whoever goes on without what is lost. */
+interface Unreadable {
+  /** The sequences of entries that cannot be read, as start, end, start, end … */
+  goneOf(index: QueueIndex): number[]
 }
 
 const beginning: LogPosition = { lsn: 0, records: 0 }
@@ -160,6 +167,11 @@ export class Replay implements RecoverySink {
     }
   }
 
+  /** Salvage: a page that a checkpoint told of cannot be read. */
+  replacePage(queueId: number, lane: number, page: IndexPage, rescued: IndexPage): void {
+    this.queues.get(queueId)?.index.laneNumbered(lane).backlog?.replace(page, rescued)
+  }
+
   frameEnd(): void {
     if (!this.readingSnapshot) return
     this.readingSnapshot = false
@@ -168,13 +180,20 @@ export class Replay implements RecoverySink {
 
   /**
    * Leaves what lives in the indexes; returns how many messages that are. `epoch` is that of the present opening: one that
-   * ended without a record since then may have handed out anything that was due before `nowMs`.
+   * ended without a record since then may have handed out anything that was due before `nowMs`. `salvage` knows what nobody
+   * can read any more.
    */
-  finish(epoch: number, nowMs: number, into: Map<number, QueueIndex>): { messages: number } {
+  finish(
+    epoch: number,
+    nowMs: number,
+    into: Map<number, QueueIndex>,
+    salvage: Unreadable | null = null,
+  ): { messages: number } {
     this.clean = this.isEmpty || this.cleanEpoch === epoch - 1 || this.finalEpoch === epoch - 1
     let messages = 0
     for (const [queueId, queue] of this.queues) {
       const { index, nextSequence } = queue
+      if (salvage !== null) queue.gone.push(...salvage.goneOf(index))
       index.sift(mergeRanges(queue.gone), mergeRanges(queue.seen))
       // After an end that was not announced nobody knows what consumers had seen.
       if (this.clean) index.recovered(nextSequence, queue.suspectBelow, 0)
