@@ -64,8 +64,8 @@ async function readFormat(platform: Platform, directory: string, hasSegments: bo
 }
 
 /**
- * The damaged text goes to quarantine/. Where it can be read it counts: what seems to be a later version's is refused, even
- * if it may be a flipped bit.
+ * The damaged text goes to quarantine/. If one bit is wrong, it is known which. Else what can be read counts: what seems to
+ * be a later version's is refused.
  */
 async function repairFormat(
   platform: Platform,
@@ -76,7 +76,7 @@ async function repairFormat(
   const { disk } = platform
   const path = `${directory}/FORMAT`
   const text = await readSmallFile(disk, path)
-  const fields = fieldsOf(text ?? '')
+  const fields = fieldsOf(withoutFlip(text ?? ''))
   checkFields(path, fields)
   if (text !== null) {
     const taken = await disk.list(`${directory}/quarantine`)
@@ -89,6 +89,19 @@ async function repairFormat(
   const incompat = (await hasCheckpoints(disk, directory)) ? incompatCheckpoints : 0
   await writeFormat(platform, directory, uuid, incompat)
   return { uuid, incompat, isNew: !hasSegments, repaired: `${path}: ${detail}; it was written anew` }
+}
+
+/** The text that has the right checksum and is one bit away, if there is one: by chance there is in one of 5 million texts. */
+function withoutFlip(text: string): string {
+  const bytes = Buffer.from(text)
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const at = bit >> 3
+    bytes[at] = (bytes[at] as number) ^ (1 << (bit & 7))
+    const corrected = bytes.toString()
+    if (isWhole(corrected)) return corrected
+    bytes[at] = (bytes[at] as number) ^ (1 << (bit & 7))
+  }
+  return text
 }
 
 async function hasCheckpoints(disk: Disk, directory: string): Promise<boolean> {
@@ -117,10 +130,7 @@ export async function writeFormat(
 function parseFormat(path: string, text: string): { uuid: string; incompat: number } {
   if (!text.startsWith('leveret\n')) throw storageCorrupt(path, 0, 'it does not begin with the line "leveret"')
   // The checksum comes first: a flipped bit must not be taken for a message from the future.
-  const crcAt = text.lastIndexOf('crc ')
-  if (text !== `${text.slice(0, Math.max(crcAt, 0))}crc ${crcText(text.slice(0, Math.max(crcAt, 0)))}\n`) {
-    throw storageCorrupt(path, 0, 'its text does not match its checksum')
-  }
+  if (!isWhole(text)) throw storageCorrupt(path, 0, 'its text does not match its checksum')
   const fields = fieldsOf(text)
   if (majorOf(fields) === null) throw formatUnsupported(path, 'Leveret format ', 'the format is not said')
   checkFields(path, fields)
@@ -153,6 +163,11 @@ function checkFields(path: string, fields: ReadonlyMap<string, string>): void {
 function majorOf(fields: ReadonlyMap<string, string>): number | null {
   const [, major] = /^(\d+)\.\d+$/.exec(fields.get('format') ?? '') ?? []
   return major === undefined ? null : Number(major)
+}
+
+function isWhole(text: string): boolean {
+  const lines = text.slice(0, Math.max(0, text.lastIndexOf('crc ')))
+  return text === `${lines}crc ${crcText(lines)}\n`
 }
 
 function crcText(text: string): string {

@@ -48,6 +48,7 @@ import { type ReaderEvents, RecordReader } from './record-reader.ts'
 import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from './store.ts'
+import { consistentTopology } from './topology-salvage.ts'
 
 /** How a note ends that tells of a damaged part of the log, after a salvage. */
 export const leftOut = '; this was left out'
@@ -209,16 +210,19 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       this.needPages()
       for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
       this.isRepaired = salvage !== null && salvage.notes.length > 0
-      for (const record of replay.topology) sink(record)
+      const unknown: TopologyRecord[] = []
+      const topology = salvage === null ? replay.topology : consistentTopology(replay.topology, unknown)
+      for (const record of topology) sink(record)
       // Queues look at their first entries.
       this.needPages()
       this.isLoading = false
-      if (isRescue) this.rescueQueues(sink)
+      const { damages } = this.log.recovery
+      if (isRescue || damages.length > 0) this.rescueQueues(sink)
       // Whatever the topology does not know belongs to queues that were deleted.
       for (const index of this.recovered.values()) index.drop()
       this.recovered = new Map()
       await this.checkpointer.begin(this.log, source, leftovers)
-      const { damages } = this.log.recovery
+      for (const { type } of unknown) salvage?.notes.push(`'${type}' was left out: what it is about is not known`)
       const losses = damages.map(({ file, offset, detail }) => `${file} at ${offset}: ${detail}${leftOut}`)
       const notes = [...this.log.recovery.notes, ...this.checkpointer.notes, ...losses, ...(salvage?.notes ?? [])]
       return { nextQueueId: replay.nextQueueId, messages, clean: replay.clean, notes }
@@ -230,8 +234,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   }
 
   /**
-   * Salvage: what a checkpoint said of queues is lost with it. Messages whose queue nobody declares any more get one whose
-   * name tells its number.
+   * Salvage: what a checkpoint, or a record, said of queues is lost with it. Messages whose queue nobody declares any more
+   * get one whose name tells its number.
    */
   private rescueQueues(sink: (record: TopologyRecord) => void): void {
     const virtualHost = '/'

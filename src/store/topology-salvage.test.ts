@@ -1,0 +1,71 @@
+// Salvage of a folder in which a record about an exchange, a queue or a binding is damaged.
+import { describe, expect, test } from 'vitest'
+import { bindCommand, declareExchange, declareQueue } from '../testing/core-harness.ts'
+import { SimFolder } from '../testing/sim-folder.ts'
+
+const late = { checkpointMs: 1e9, checkpointBytes: 1e9 } as const
+const file = '/data/log/0000000001.log'
+
+/** Each command in a frame of its own, and another frame behind them. */
+async function damagedFolder(...damaged: string[]): Promise<SimFolder> {
+  const world = new SimFolder()
+  const run = await world.open('/data', late)
+  const steps = [
+    declareExchange('fan', 'fanout', { durable: true }),
+    declareQueue('first-queue', { durable: true }),
+    bindCommand('queue.bind', 'first-queue', 'fan', 'the key'),
+    { type: 'queue.delete', queue: 'first-queue', ifUnused: false, ifEmpty: false } as const,
+    declareQueue('first-queue', { durable: true }),
+  ]
+  for (const [at, step] of steps.entries()) {
+    run.channel.give(step)
+    await run.settle()
+    if (at === 1) await run.publish('first-queue', 'of the first')
+  }
+  await run.publish('first-queue', 'of the second')
+  world.kill()
+  const content = world.disk.contents(file)
+  for (const text of damaged) world.disk.flipBit(file, content.indexOf(text), 0)
+  await expect(world.open('/data', late)).rejects.toMatchObject({ code: 'E_STORAGE_CORRUPT' })
+  const salvaged = await world.open('/data', { ...late, salvage: true })
+  await salvaged.close()
+  return world
+}
+
+/** Bytes that only the record of that kind has: what is told in it, and its operation in front. */
+const declared = (kind: 'exchange' | 'queue', name: string): string =>
+  `${String.fromCharCode(kind === 'exchange' ? 1 : 3)}\u0001/${String.fromCharCode(name.length)}${name}`
+const deleted = `\u0004\u0001/\u000bfirst-queue`
+
+describe('salvage', () => {
+  test('leaves out what is bound to an exchange whose record is lost', async () => {
+    const world = await damagedFolder(declared('exchange', 'fan'))
+    const run = await world.open()
+    expect(await run.take('first-queue')).toEqual(['of the second'])
+  })
+
+  test('knows that a queue that was declared twice was deleted in between', async () => {
+    const world = await damagedFolder(deleted)
+    const run = await world.open()
+    expect(await run.take('first-queue')).toEqual(['of the second'])
+    expect(run.broker.report).toMatchObject({ messages: 1 })
+  })
+
+  test('goes around bindings and deletions of a queue whose record is lost', async () => {
+    const world = await damagedFolder(declared('queue', 'first-queue'))
+    const run = await world.open()
+    expect(await run.take('first-queue')).toEqual(['of the second'])
+  })
+})
+
+test('messages of a queue whose record is lost are in one with its number', async () => {
+  const world = new SimFolder()
+  const run = await world.open('/data', late)
+  await run.declare('lost-queue', 'other')
+  await run.publish('lost-queue', 'kept')
+  world.kill()
+  world.disk.flipBit(file, world.disk.contents(file).indexOf(declared('queue', 'lost-queue')), 0)
+  await (await world.open('/data', { ...late, salvage: true })).close()
+  const again = await world.open()
+  expect(await again.take('salvaged-1')).toEqual(['kept'])
+})
