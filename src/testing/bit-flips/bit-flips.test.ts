@@ -1,0 +1,34 @@
+// Flipped bits are refused, reported or without meaning, never silent; `scripts/bit-flips.mjs` tries many more.
+import { expect, test } from 'vitest'
+import { flipBits } from './bit-flips.ts'
+import { makeBusyFolder } from './busy-folder.ts'
+import { tryFlip } from './flip-trial.ts'
+import { mapFolder } from './folder-map.ts'
+import { witnessFolder } from './witness.ts'
+
+test('a flipped bit in any kind of file is never silent, and salvage loses no more than its record', async () => {
+  const { types, problems } = await flipBits({ flips: 120, seed: 4, flipsPerFolder: 30 })
+  expect(problems).toEqual([])
+  for (const [type, { flips }] of Object.entries(types)) expect(flips, type).toBeGreaterThan(0)
+})
+
+test('who opens a folder in which a message is not what it was is said to be told nothing', async () => {
+  const folder = await makeBusyFolder(1, 'closed')
+  const before = await witnessFolder(folder)
+  const [file] = mapFolder(folder.files).filter(({ type }) => type === 'ckpt')
+  if (file === undefined) throw new Error('there are checkpoints')
+  const slow = before.queues.get('slow') ?? []
+  const last = slow.at(-1)?.content ?? ''
+  const changed = new Map(before.queues).set('slow', [
+    ...slow.slice(0, -1),
+    { content: `${last}!`, redelivered: false },
+  ])
+  const trial = await tryFlip(folder, { ...before, queues: changed }, file, 20, 1)
+  expect(trial.strict).toBe('silent')
+  expect(trial.problems[0]).toMatch(/^silent: missing slow 1; too much slow 1/)
+})
+
+test('two folders of one seed are the same', async () => {
+  const [one, other] = [await makeBusyFolder(3, 'killed'), await makeBusyFolder(3, 'killed')]
+  expect([...other.files]).toEqual([...one.files])
+})
