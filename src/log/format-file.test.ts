@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { crc32 } from '../lib/crc32.ts'
 import { SimLog, simLogDirectory } from '../testing/sim-log.ts'
+import { type Format, type FormatOptions, openFormat } from './format-file.ts'
 
 const path = `${simLogDirectory}/FORMAT`
 
@@ -43,6 +44,21 @@ test.each([
   sim.disk.setContents(path, edited(sim, from, to))
   await expect(sim.opened()).rejects.toMatchObject({ code: 'E_FORMAT_UNSUPPORTED', file: path })
   await expect(sim.opened()).rejects.toThrow(told)
+})
+
+test('the version that is needed is named, if FORMAT says it', async () => {
+  const sim = await closedLog(8)
+  sim.disk.setContents(path, edited(sim, 'incompat 0', 'incompat 80000005\nneeds 2.1.0'))
+  await expect(sim.opened()).rejects.toThrow(/incompat bits 80000004 are unknown\. Use Leveret 2\.1\.0, or newer\.$/)
+})
+
+test('bits that only matter to whoever writes do not keep others from reading', async () => {
+  const sim = await closedLog(9)
+  sim.disk.setContents(path, edited(sim, 'ro_compat 0', 'ro_compat 4'))
+  const open = (options: FormatOptions): Promise<Format> =>
+    sim.clock.run(openFormat(sim.platform, simLogDirectory, true, options))
+  await expect(open({})).rejects.toMatchObject({ code: 'E_FORMAT_UNSUPPORTED', detail: 'ro_compat bits 4 are unknown' })
+  expect(await open({ readsOnly: true })).toMatchObject({ isNew: false })
 })
 
 test('bits and lines that an older version may ignore are ignored', async () => {

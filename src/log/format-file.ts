@@ -6,6 +6,7 @@
  *     compat 0          bits an older version may ignore
  *     ro_compat 0       bits an older version may ignore if it only reads
  *     incompat 0        bits an older version must refuse
+ *     needs 0.1.0       with incompat bits: the first version that knows them all
  *     uuid 8f14e45f-…
  *     crc 1c291ca3      CRC-32 of the lines above
  *
@@ -32,27 +33,41 @@ export interface Format {
 }
 
 const knownBits = { ro_compat: 0, incompat: incompatCheckpoints } as const
+/** The first version that knows all of them. */
+const neededVersion = '0.1.0'
+
+export interface FormatOptions {
+  /** Writes a damaged or missing one anew. */
+  readonly salvage?: boolean
+  /** Whoever opens the folder only reads it. */
+  readonly readsOnly?: boolean
+}
 
 /** Reads FORMAT, or writes it if the folder is empty, or (`salvage`) if it is damaged. */
 export async function openFormat(
   platform: Platform,
   directory: string,
   hasSegments: boolean,
-  salvage = false,
+  { salvage = false, readsOnly = false }: FormatOptions = {},
 ): Promise<Format> {
   try {
-    return await readFormat(platform, directory, hasSegments)
+    return await readFormat(platform, directory, hasSegments, readsOnly)
   } catch (error) {
     if (!salvage || !(error instanceof LogError) || error.code !== 'E_STORAGE_CORRUPT') throw error
     return await repairFormat(platform, directory, hasSegments, error.detail ?? '')
   }
 }
 
-async function readFormat(platform: Platform, directory: string, hasSegments: boolean): Promise<Format> {
+async function readFormat(
+  platform: Platform,
+  directory: string,
+  hasSegments: boolean,
+  readsOnly: boolean,
+): Promise<Format> {
   const path = `${directory}/FORMAT`
   const text = await readSmallFile(platform.disk, path)
   if (text !== null) {
-    const { uuid, incompat } = parseFormat(path, text)
+    const { uuid, incompat } = parseFormat(path, text, readsOnly)
     // Who wrote it may have died before its name was durable, and the first segment must not outlive it.
     if (!hasSegments) await platform.disk.syncDirectory(directory)
     return { uuid, incompat, isNew: !hasSegments, repaired: '' }
@@ -77,7 +92,7 @@ async function repairFormat(
   const path = `${directory}/FORMAT`
   const text = await readSmallFile(disk, path)
   const fields = fieldsOf(withoutFlip(text ?? ''))
-  checkFields(path, fields)
+  checkFields(path, fields, false)
   if (text !== null) {
     const taken = await disk.list(`${directory}/quarantine`)
     let number = 1
@@ -122,18 +137,19 @@ export async function writeFormat(
 ): Promise<void> {
   const version = `${formatMajor}.${formatMinor}`
   const bits = incompat.toString(16)
-  const lines = `leveret\nformat ${version}\ncompat 0\nro_compat 0\nincompat ${bits}\nuuid ${uuid}\n`
+  const needs = incompat === 0 ? '' : `needs ${neededVersion}\n`
+  const lines = `leveret\nformat ${version}\ncompat 0\nro_compat 0\nincompat ${bits}\n${needs}uuid ${uuid}\n`
   await replaceSmallFile(platform.disk, `${directory}/FORMAT`, `${lines}crc ${crcText(lines)}\n`)
   await platform.disk.syncDirectory(directory)
 }
 
-function parseFormat(path: string, text: string): { uuid: string; incompat: number } {
+function parseFormat(path: string, text: string, readsOnly: boolean): { uuid: string; incompat: number } {
   if (!text.startsWith('leveret\n')) throw storageCorrupt(path, 0, 'it does not begin with the line "leveret"')
   // The checksum comes first: a flipped bit must not be taken for a message from the future.
   if (!isWhole(text)) throw storageCorrupt(path, 0, 'its text does not match its checksum')
   const fields = fieldsOf(text)
-  if (majorOf(fields) === null) throw formatUnsupported(path, 'Leveret format ', 'the format is not said')
-  checkFields(path, fields)
+  if (majorOf(fields) === null) throw formatUnsupported(path, 'Leveret format ', 'the format is not said', '')
+  checkFields(path, fields, readsOnly)
   return { uuid: fields.get('uuid') ?? '', incompat: Number.parseInt(fields.get('incompat') ?? '0', 16) }
 }
 
@@ -147,15 +163,18 @@ function fieldsOf(text: string): Map<string, string> {
 }
 
 /** Throws E_FORMAT_UNSUPPORTED if they say what this version does not know. */
-function checkFields(path: string, fields: ReadonlyMap<string, string>): void {
+function checkFields(path: string, fields: ReadonlyMap<string, string>, readsOnly: boolean): void {
   const written = `Leveret format ${fields.get('format') ?? ''}`
+  const needed = /^[\w.-]{1,32}$/.exec(fields.get('needs') ?? '')?.[0] ?? ''
   const major = majorOf(fields)
   if (major !== null && major !== formatMajor) {
-    throw formatUnsupported(path, written, `this is format ${formatMajor}.${formatMinor}`)
+    throw formatUnsupported(path, written, `this is format ${formatMajor}.${formatMinor}`, needed)
   }
   for (const [name, known] of Object.entries(knownBits)) {
-    const bits = Number.parseInt(fields.get(name) ?? '0', 16)
-    if ((bits & ~known) !== 0) throw formatUnsupported(path, written, `${name} bits ${bits.toString(16)}`)
+    const unknown = Number.parseInt(fields.get(name) ?? '0', 16) & ~known
+    if (unknown === 0 || (readsOnly && name === 'ro_compat')) continue
+    const hex = (unknown >>> 0).toString(16)
+    throw formatUnsupported(path, written, `${name} bits ${hex} are unknown`, needed)
   }
 }
 

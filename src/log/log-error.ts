@@ -67,10 +67,12 @@ export function storageCorrupt(file: string, offset: number, detail: string): Lo
   )
 }
 
-export function formatUnsupported(file: string, written: string, detail: string): LogError {
+/** `needed`: the first version that can read it, if that is known. */
+export function formatUnsupported(file: string, written: string, detail: string, needed = ''): LogError {
+  const which = needed === '' ? 'the version that wrote it' : `Leveret ${needed}`
   return new LogError(
     'E_FORMAT_UNSUPPORTED',
-    `${file} was written by ${written}, which this version cannot read: ${detail}. Use the version that wrote it, or newer.`,
+    `${file} was written by ${written}, which this version cannot read: ${detail}. Use ${which}, or newer.`,
     { file, detail },
   )
 }

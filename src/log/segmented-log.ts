@@ -43,6 +43,8 @@ export interface LogOptions {
   readonly segmentBytesMax: number
   /** Opens a damaged log and leaves out exactly what is damaged, instead of refusing. */
   readonly salvage: boolean
+  /** Nothing that is written will be kept: the folder is only looked at. */
+  readonly readsOnly?: boolean
   /** After this long without a batch a SYNCED frame proves the last one durable. */
   readonly idleSyncedMs: number
   /** How often a failed write is tried again. */
@@ -163,7 +165,7 @@ export class SegmentedLog {
         platform,
         directory,
         names.some((name) => segmentIdOf(name) > 0),
-        options.salvage,
+        options,
       )
       // The folder's own name, if this process may sync the folder above.
       if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})

@@ -105,7 +105,7 @@ export interface WaitingMessage {
 
 export async function summarizeFolder(platform: Platform, state: FolderState): Promise<FolderSummary> {
   const { view } = state
-  const { uuid } = await openFormat(view.fork().platform(platform), view.directory, true)
+  const { uuid } = await openFormat(view.fork().platform(platform), view.directory, true, { readsOnly: true })
   const text = (await readSmallFile(view, `${view.directory}/FORMAT`)) ?? ''
   const ids = view.checkpoints.flatMap(({ checkpoint }) => checkpoint?.pageFiles ?? [])
   const named = new Set(ids.map((id) => `idx/${pageFileName(id)}`))

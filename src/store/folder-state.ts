@@ -24,7 +24,7 @@ import { ResidentMemory } from './resident-memory.ts'
 
 /** Nothing is written, so nothing can be let go of: an entry takes a byte or two. */
 const pageOptions = { pageBytesMax: Number.POSITIVE_INFINITY, pageFileBytesMax: 1 } as const
-const logOptions = { segmentBytesMax: 1, salvage: true, idleSyncedMs: 1_000, retryMs: 1_000 } as const
+const logOptions = { segmentBytesMax: 1, salvage: true, readsOnly: true, idleSyncedMs: 1_000, retryMs: 1_000 } as const
 
 /** A message that can no longer be read may have been the last of its queue. */
 const sequencesAhead = 1_000_000

@@ -98,7 +98,7 @@ class Verification {
   private async checkFormat(): Promise<void> {
     const { view } = this
     try {
-      await openFormat(view.fork().platform(this.platform), view.directory, true)
+      await openFormat(view.fork().platform(this.platform), view.directory, true, { readsOnly: true })
     } catch (error) {
       this.noteCorrupt(error)
     }
