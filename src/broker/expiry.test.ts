@@ -54,6 +54,18 @@ describe('a message that expires', () => {
     expect(channel.takeBodies()).toEqual(['taken'])
   })
 
+  test('keeps its time when its queue was purged while a consumer had it', async () => {
+    const [core, channel] = await open({ 'x-message-ttl': 100 })
+    channel.publish('', 'q', 'held')
+    channel.get('q')
+    channel.publish('', 'q', 'purged')
+    channel.ask({ type: 'queue.purge', queue: 'q' })
+    core.clock.advance(200)
+    channel.reject(1, true)
+    expect(channel.counts('q')?.ready).toBe(0)
+    expect(channel.get('q').type).toBe('basic.get-empty')
+  })
+
   test('keeps its time when it comes back to its queue', async () => {
     const [core, channel] = await open({ 'x-message-ttl': 100 })
     channel.publish('', 'q', 'a')

@@ -167,6 +167,19 @@ describe('after a clean close', () => {
     expect(await second.drain('q')).toEqual(['2!'])
   })
 
+  test('a message that was with a consumer while its queue was purged expires in its time all the same', async () => {
+    const world = new World()
+    const first = await world.open()
+    first.channel.give(declareQueue('q', { durable: true, arguments: { 'x-message-ttl': 5_000 } }))
+    await first.publish('q', 'held', 'purged')
+    await first.ask({ ...get, noAck: false } as Command)
+    await first.ask({ type: 'queue.purge', queue: 'q' })
+    await first.close()
+    await world.clock.advance(6_000)
+    const second = await world.open()
+    expect(await second.drain('q')).toEqual([])
+  })
+
   test('keys still wait for each other, and priorities and expiry hold, in a window that holds next to nothing', async () => {
     const world = new World({ ...logStoreOptionsDefault, windowBytesMax: 600, pageBytesMax: 0 })
     const first = await world.open()

@@ -286,7 +286,6 @@ export class QueueIndex implements LaneOwner, WheelOwner {
     this.delays?.clear((entry) => this.free(entry))
     this.forEachStaged((entry) => this.forget(entry))
     this.keys?.clear()
-    this.mayExpire = false
     this.readyCount = 0
     this.readyBytes = 0
     if (!this.isDropped && this.durable && this.backing !== null) {
