@@ -1,6 +1,6 @@
-// What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories, SIGKILLs of the real
-// binary, a load that must stay within its memory and (as root on Linux) a small disk that is filled and emptied take turns
-// until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md. Needs a
+// What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories, histories compared
+// with SQLite, SIGKILLs of the real binary, a load that must stay within its memory and (as root on Linux) a small disk that
+// is filled and emptied take turns until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md. Needs a
 // build. Exits with 1 at the first violation, which is kept in the page too.
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const page = `${root}docs/proof.md`
 const seedsPerTurn = 1000
+const oracleSeedsPerTurn = 500
 const killsPerTurn = 20
 const fillsPerTurn = 2
 // Below come the seeds of `npm test`; they must not be counted twice.
@@ -24,6 +25,7 @@ const counts = readCounts()
 const endMs = performance.now() + minutes * 60_000
 while (performance.now() < endMs) {
   await simulate()
+  if (performance.now() < endMs) await compareWithSqlite()
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
   if (performance.now() < endMs && process.platform === 'linux') await stayWithinBounds()
@@ -48,6 +50,20 @@ async function simulate() {
   counts.nextSeed += seedsPerTurn
   for (const { seed, violation } of found.violations ?? []) counts.violations.push(`seed ${seed}: ${violation}`)
   finishTurn(code, `the simulator ended with status ${code}`)
+}
+
+async function compareWithSqlite() {
+  const environment = { LEVERET_ORACLE_SEED: `${counts.nextOracleSeed}`, LEVERET_ORACLE_SEEDS: `${oracleSeedsPerTurn}` }
+  const { code, output } = await run('npx', ['vitest', 'run', 'test/oracle'], environment)
+  const sum = JSON.parse(/oracle: .*?(\{.*\})/.exec(output)?.[1] ?? '{}')
+  if (code === 0) {
+    counts.nextOracleSeed += oracleSeedsPerTurn
+    counts.oracleSeeds += oracleSeedsPerTurn
+    counts.oracleOperations += sum.operations ?? 0
+    counts.oracleRecoveries += sum.recoveries ?? 0
+  }
+  const found = output.split('\n').find((line) => /^seed \d+: /.test(line))
+  finishTurn(code, `SQLite holds something else: ${found ?? 'see the output of the test'}`)
 }
 
 async function kill() {
@@ -117,6 +133,10 @@ function readCounts() {
     damages: 0,
     publishes: 0,
     confirms: 0,
+    nextOracleSeed: seedFirst,
+    oracleSeeds: 0,
+    oracleOperations: 0,
+    oracleRecoveries: 0,
     kills: 0,
     killConfirms: 0,
     fills: 0,
@@ -148,6 +168,8 @@ function writeCounts() {
     `| states examined on a copy of the disk | ${number(counts.probes)} |`,
     `| bits and sectors damaged on purpose | ${number(counts.damages)} |`,
     `| simulated publishes, confirmed | ${number(counts.publishes)}, ${number(counts.confirms)} |`,
+    `| histories compared with SQLite, and recoveries in them | ${number(counts.oracleSeeds)}, ${number(counts.oracleRecoveries)} |`,
+    `| operations done by both | ${number(counts.oracleOperations)} |`,
     `| SIGKILLs of the real binary under load | ${number(counts.kills)} |`,
     `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
     `| times a small disk was filled and emptied | ${number(counts.fills)} |`,
