@@ -1,214 +1,86 @@
 // Checkpoints of a real broker on a simulated disk: when they are made, what they say, and what becomes of a folder whose
 // checkpoints were interrupted, refused or damaged.
 import { describe, expect, test, vi } from 'vitest'
-import { Broker } from '../broker/broker.ts'
-import type { Command, Reply } from '../model/command.ts'
 import { limits } from '../model/limits.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Platform } from '../platform/platform.ts'
-import { CoreChannel, CoreSession, consume, declareQueue, hostLogin } from '../testing/core-harness.ts'
-import { SimClock } from '../testing/sim-clock.ts'
-import { SimDisk, type SimOperation } from '../testing/sim-disk.ts'
-import { SimMachine } from '../testing/sim-host.ts'
-import { SimRandom } from '../testing/sim-random.ts'
+import { declareQueue } from '../testing/core-harness.ts'
+import type { SimClock } from '../testing/sim-clock.ts'
+import type { SimOperation } from '../testing/sim-disk.ts'
+import {
+  commitMs,
+  durableQueue,
+  getOf,
+  persistent,
+  type StoreRun,
+  StoreWorld,
+  type StoreWorldOptions,
+} from '../testing/store-harness.ts'
 import { type Checkpoint, decodeCheckpoint } from './checkpoint-file.ts'
 import { forEachEntry, IndexPage } from './index-page.ts'
-import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from './log-store.ts'
 
-const commitMs = 40
 const folder = '/data/ckpt'
 const never = 1_000_000_000
-const persistent = { persistent: true }
 const body = 'x'.repeat(200)
-const durableQueue = (name: string): Command => declareQueue(name, { durable: true })
-const getOf = (queue: string, noAck: boolean): Command => ({ type: 'basic.get', queue, noAck })
 
-/** One opening of the folder. */
-class Run {
-  readonly broker: Broker
-  readonly store: LogStore
-  readonly session: CoreSession
-  readonly channel: CoreChannel
-  readonly failures: string[] = []
-  private readonly world: World
-
-  constructor(world: World, broker: Broker, store: LogStore, session: CoreSession) {
-    this.world = world
-    this.broker = broker
-    this.store = store
-    this.session = session
-    this.channel = new CoreChannel({ settle() {} }, session.port)
-    broker.onFailure((error) => this.failures.push(error.code))
-  }
-
-  /** Bytes of the log that this opening read. */
-  get bytesRead(): number {
-    return (this.store as unknown as { log: { recovery: { bytes: number } } }).log.recovery.bytes
-  }
-
-  async settle(ms: number = commitMs): Promise<void> {
-    await this.world.clock.advance(ms)
-  }
-
-  async ask(command: Command): Promise<Reply> {
-    const id = this.channel.give(command)
-    await this.settle()
-    if (this.channel.error !== null) throw this.channel.error
-    return this.channel.replies.get(id) as Reply
-  }
-
-  async declare(...names: string[]): Promise<void> {
-    for (const name of names) this.channel.give(durableQueue(name))
-    await this.settle()
-  }
-
-  delete(queue: string): void {
-    this.channel.give({ type: 'queue.delete', queue, ifUnused: false, ifEmpty: false })
-  }
-
-  async publish(queue: string, ...bodies: string[]): Promise<void> {
-    for (const one of bodies) this.channel.post('', queue, one, persistent)
-    await this.settle()
-  }
-
-  /** The deliveries of a consumer, which keeps them. */
-  async consume(queue: string): Promise<string[]> {
-    this.channel.give(consume(queue, { tag: queue }))
-    await this.settle()
-    return this.channel.takeBodies()
-  }
-
-  /** Every body that is ready, `!` behind the redelivered, taken out without acknowledgement. */
-  async drain(queue: string): Promise<string[]> {
-    const bodies: string[] = []
-    for (;;) {
-      const id = this.channel.give(getOf(queue, true))
-      await this.settle(0)
-      // The message may have to be read.
-      for (let ms = 0; !this.channel.replies.has(id) && ms < 1_000; ms++) await this.settle(1)
-      const reply = this.channel.replies.get(id)
-      if (reply?.type !== 'basic.get-ok') return bodies
-      bodies.push(reply.message.body.toString() + (reply.redelivered ? '!' : ''))
-    }
-  }
-
-  /** Names of the durable queues there are, with how many messages are ready. */
-  async queues(): Promise<string[]> {
-    const reply = await this.ask({ type: 'leveret.queues' })
-    return reply.type === 'leveret.queues-ok' ? reply.queues.map(({ name, ready }) => `${name} ${ready}`).sort() : []
-  }
-
-  close(): Promise<void> {
-    return this.world.clock.run(this.broker.close())
-  }
+/** Checkpoints come when a test says so, by its options or by a second going by. */
+function checkpointWorld(options: StoreWorldOptions = {}): StoreWorld {
+  return new StoreWorld({ checkpointBytes: never, checkpointMs: 1_000, ...options })
 }
 
-interface WorldOptions extends Partial<LogStoreOptions> {
-  readonly seed?: number
-  /** Wraps the clock that the broker sees. */
-  readonly seen?: (clock: SimClock) => Clock
+/** Bytes of the log that this opening read. */
+function bytesRead({ store }: StoreRun): number {
+  return (store as unknown as { log: { recovery: { bytes: number } } }).log.recovery.bytes
 }
 
-class World {
-  readonly clock = new SimClock()
-  readonly disk: SimDisk
-  private readonly machine = new SimMachine()
-  private readonly random: SimRandom
-  private readonly options: LogStoreOptions
-  private readonly seen: Clock
+function checkpointsOf({ disk }: StoreWorld): string[] {
+  return disk.paths().filter((path) => path.startsWith(folder))
+}
 
-  /** Checkpoints come when `checkpoint` says so, or as the options say. */
-  constructor({ seed = 1, seen, ...options }: WorldOptions = {}) {
-    this.options = { ...logStoreOptionsDefault, checkpointBytes: never, checkpointMs: 1_000, ...options }
-    this.disk = new SimDisk(this.clock, seed)
-    this.random = new SimRandom(seed)
-    this.seen = seen?.(this.clock) ?? this.clock
-  }
+/** What the newest one says. */
+function newestOf(world: StoreWorld): Checkpoint {
+  const checkpoint = decodeCheckpoint(world.disk.contents(checkpointsOf(world).at(-1) as string))
+  if (checkpoint === null) throw new Error('the newest checkpoint is damaged')
+  return checkpoint
+}
 
-  async open(options: Partial<LogStoreOptions> = {}): Promise<Run> {
-    const { clock, disk, random, seen } = this
-    const host = this.machine.startProcess()
-    const platform = { clock: seen, disk, random, host, network: null } as unknown as Platform
-    const store = new LogStore(platform, '/data', { ...this.options, ...options })
-    const broker = await clock.run(Broker.open(platform, store, { memoryBytesMax: 1_000_000_000 }))
-    const session = new CoreSession({ settle() {} })
-    session.port = await clock.run(broker.openSession(hostLogin, session))
-    return new Run(this, broker, store, session)
-  }
-
-  /** The process dies; what it wrote is in the page cache or on disk. */
-  kill(): void {
-    this.disk.crash(undefined, true)
-    this.forget()
-  }
-
-  /** The power goes: what was not synced may be anything. */
-  cutPower(): void {
-    this.disk.crash()
-    this.forget()
-  }
-
-  get checkpoints(): string[] {
-    return this.disk.paths().filter((path) => path.startsWith(folder))
-  }
-
-  get segments(): string[] {
-    return this.disk.paths().filter((path) => path.endsWith('.log'))
-  }
-
-  /** What the newest one says. */
-  get newest(): Checkpoint {
-    const checkpoint = decodeCheckpoint(this.disk.contents(this.checkpoints.at(-1) as string))
-    if (checkpoint === null) throw new Error('the newest checkpoint is damaged')
-    return checkpoint
-  }
-
-  /** Sequences of a queue in the newest one, `×n` behind those that were handed out n times. */
-  told(queueId: number): string[] {
-    const found: string[] = []
-    for (const { pages } of this.newest.queues.find((queue) => queue.queueId === queueId)?.lanes ?? []) {
-      for (const page of pages) {
-        const { place, usedBytes } = page
-        const path = `/data/idx/${String(place?.file).padStart(10, '0')}.idx`
-        const at = (place?.position ?? 0) + 32
-        const bytes = page.bytes ?? this.disk.contents(path).subarray(at, at + usedBytes)
-        forEachEntry(page, bytes, ({ sequence, deliveryCount }) => {
-          found.push(`${sequence}${deliveryCount > 0 ? `×${deliveryCount}` : ''}`)
-        })
-      }
+/** Sequences of a queue in the newest one, `×n` behind those that were handed out n times. */
+function told(world: StoreWorld, queueId: number): string[] {
+  const found: string[] = []
+  for (const { pages } of newestOf(world).queues.find((queue) => queue.queueId === queueId)?.lanes ?? []) {
+    for (const page of pages) {
+      const { place, usedBytes } = page
+      const path = `/data/idx/${String(place?.file).padStart(10, '0')}.idx`
+      const at = (place?.position ?? 0) + 32
+      const bytes = page.bytes ?? world.disk.contents(path).subarray(at, at + usedBytes)
+      forEachEntry(page, bytes, ({ sequence, deliveryCount }) => {
+        found.push(`${sequence}${deliveryCount > 0 ? `×${deliveryCount}` : ''}`)
+      })
     }
-    return found
   }
+  return found
+}
 
-  /** Damages one, 0 being the oldest. */
-  damage(which: number): void {
-    const path = this.checkpoints.at(which) as string
-    this.disk.flipBit(path, 20, 3)
-  }
+/** Damages a checkpoint, 0 being the oldest. */
+function damage(world: StoreWorld, which: number): void {
+  world.disk.flipBit(checkpointsOf(world).at(which) as string, 20, 3)
+}
 
-  /** Operations of that kind on files of checkpoints go wrong. */
-  failing(kinds: readonly SimOperation['kind'][], code: string, under = folder): void {
-    this.disk.fault = ({ kind, path }) => (kinds.includes(kind) && path.startsWith(under) ? { code } : null)
-  }
-
-  private forget(): void {
-    this.disk.fault = null
-    this.clock.clear()
-    this.machine.reboot()
-  }
+/** Operations of that kind on files of checkpoints go wrong. */
+function failing({ disk }: StoreWorld, kinds: readonly SimOperation['kind'][], code: string, under = folder): void {
+  disk.fault = ({ kind, path }) => (kinds.includes(kind) && path.startsWith(under) ? { code } : null)
 }
 
 function names(...ids: number[]): string[] {
   return ids.map((id) => `${folder}/${String(id).padStart(10, '0')}.ckpt`)
 }
 
-function filesOf(world: World): Record<string, string> {
+function filesOf(world: StoreWorld): Record<string, string> {
   const files = [...world.disk.snapshot()].filter(([path]) => path !== '/data/LOCK')
   return Object.fromEntries(files.map(([path, content]) => [path, content.toString('base64')]))
 }
 
 /** The code with which the folder is refused; what it has if it is not. */
-async function refusal(world: World): Promise<string> {
+async function refusal(world: StoreWorld): Promise<string> {
   try {
     const run = await world.open()
     return `opened with ${(await run.queues()).join(', ')}`
@@ -221,91 +93,91 @@ const numbers = (count: number, first = 1): string[] => Array.from({ length: cou
 
 describe('a checkpoint is made', () => {
   test('after so many bytes of log, however short the time', async () => {
-    const world = new World({ checkpointBytes: 5_000, checkpointMs: never })
+    const world = checkpointWorld({ checkpointBytes: 5_000, checkpointMs: never })
     const run = await world.open()
     await run.declare('q')
     let rounds = 0
-    for (; world.checkpoints.length === 0 && rounds < 100; rounds++) await run.publish('q', body)
+    for (; checkpointsOf(world).length === 0 && rounds < 100; rounds++) await run.publish('q', body)
     expect(rounds * body.length).toBeGreaterThan(2_500)
     expect(rounds * body.length).toBeLessThan(5_000)
     for (let again = 1; again < rounds; again++) await run.publish('q', body)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     for (let more = 0; more < 4; more++) await run.publish('q', body)
-    expect(world.checkpoints).toEqual(names(1, 2))
+    expect(checkpointsOf(world)).toEqual(names(1, 2))
   })
 
   test('no oftener than it is worth: the log grows by four times its size in between', async () => {
-    const world = new World({ checkpointBytes: 1_000, checkpointMs: never })
+    const world = checkpointWorld({ checkpointBytes: 1_000, checkpointMs: never })
     const run = await world.open()
     await run.declare(...Array.from({ length: 100 }, (_, at) => `a queue with a name that takes some room ${at}`), 'q')
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     const { length } = world.disk.contents(names(1)[0] as string)
     expect(length).toBeGreaterThan(5_000)
     let published = 0
-    for (; world.checkpoints.length === 1 && published < 1_000_000; published += body.length)
+    for (; checkpointsOf(world).length === 1 && published < 1_000_000; published += body.length)
       await run.publish('q', body)
     expect(published).toBeGreaterThan(2 * length)
     expect(published).toBeLessThan(4 * length)
   })
 
   test('after so long if anything was appended, and by an idle broker never again', async () => {
-    const world = new World({ checkpointMs: 10_000 })
+    const world = checkpointWorld({ checkpointMs: 10_000 })
     const run = await world.open()
     await run.declare('q')
     await run.publish('q', 'a')
     await run.settle(9_000)
-    expect(world.checkpoints).toEqual([])
+    expect(checkpointsOf(world)).toEqual([])
     await run.settle(1_500)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     await run.settle(100_000)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     await run.publish('q', 'b')
     await run.settle(9_000)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     await run.settle(1_500)
-    expect(world.checkpoints).toEqual(names(1, 2))
+    expect(checkpointsOf(world)).toEqual(names(1, 2))
   })
 
   test('by an idle broker at most once, for what the opening had to read', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const first = await world.open()
     await first.declare('q')
     world.kill()
     const second = await world.open()
     await second.settle(1_500)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     const { operations } = world.disk
     await second.settle(1_000_000)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
     // The log proves its last frame, and that is all.
     expect(world.disk.operations - operations).toBeLessThan(10)
   })
 
   test('sooner after an opening that had much to read', async () => {
-    const world = new World({ checkpointBytes: 5_000, checkpointMs: never })
+    const world = checkpointWorld({ checkpointBytes: 5_000, checkpointMs: never })
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 14; round++) await first.publish('q', body)
     world.kill()
     const second = await world.open()
     await second.publish('q', body, body, body, body, body, body)
-    expect(world.checkpoints).toEqual(names(1))
+    expect(checkpointsOf(world)).toEqual(names(1))
   })
 
   test('again and again, and two are kept: the one before the last two goes when the new one stands', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const run = await world.open()
     await run.declare('q')
     const seen: string[][] = []
     const present: number[] = []
     world.disk.fault = ({ kind, path }) => {
-      if (kind === 'remove' && path.endsWith('.ckpt')) present.push(world.checkpoints.length)
+      if (kind === 'remove' && path.endsWith('.ckpt')) present.push(checkpointsOf(world).length)
       return null
     }
     for (let round = 0; round < 4; round++) {
       await run.publish('q', 'x')
       await run.settle(1_500)
-      seen.push(world.checkpoints)
+      seen.push(checkpointsOf(world))
     }
     expect(seen).toEqual([names(1), names(1, 2), names(2, 3), names(3, 4)])
     expect(present).toEqual([3, 3])
@@ -314,7 +186,7 @@ describe('a checkpoint is made', () => {
 
 describe('a restart after a checkpoint', () => {
   test('reads the log behind the newest alone, and finds everything', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const first = await world.open()
     await first.declare('q', 'r')
     for (let round = 0; round < 50; round++) await first.publish('q', body, body)
@@ -322,7 +194,7 @@ describe('a restart after a checkpoint', () => {
     await first.publish('r', 'late')
     world.kill()
     const second = await world.open()
-    expect(second.bytesRead).toBeLessThan(1_000)
+    expect(bytesRead(second)).toBeLessThan(1_000)
     expect(second.broker.report).toMatchObject({ messages: 101, clean: false, notes: [] })
     expect(await second.queues()).toEqual(['q 100', 'r 1'])
     expect(await second.drain('r')).toEqual(['late!'])
@@ -330,13 +202,13 @@ describe('a restart after a checkpoint', () => {
   })
 
   test('does not even look at what the log said before it', async () => {
-    const world = new World({ segmentBytesMax: 4_096 })
+    const world = checkpointWorld({ segmentBytesMax: 4_096 })
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 20; round++) await first.publish('q', body, body)
     await first.settle(1_500)
     world.kill()
-    const { offset } = world.newest.start
+    const { offset } = newestOf(world).start
     const last = world.segments.at(-1) as string
     for (const path of world.segments.slice(0, -1)) world.disk.setContents(path, Buffer.alloc(10))
     const spoiled = world.disk.contents(last)
@@ -347,7 +219,7 @@ describe('a restart after a checkpoint', () => {
   })
 
   test('has what consumers held and what came back from them, each in its place and counted as handed out', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', ...numbers(6))
@@ -357,15 +229,15 @@ describe('a restart after a checkpoint', () => {
     channel.port.reject(2, false, true)
     channel.port.ack(3, false)
     await first.settle(1_500)
-    expect(world.told(1)).toEqual(['1×1', '2×1', '4×1', '5', '6'])
+    expect(told(world, 1)).toEqual(['1×1', '2×1', '4×1', '5', '6'])
     world.cutPower()
     const second = await world.open()
-    expect(second.bytesRead).toBeLessThan(500)
+    expect(bytesRead(second)).toBeLessThan(500)
     expect(await second.drain('q')).toEqual(['1!', '2!', '4!', '5!', '6!'])
   })
 
   test('has no transient message, no transient queue, and no exclusive one', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const first = await world.open()
     await first.declare('q')
     first.channel.give(declareQueue('transient'))
@@ -376,8 +248,8 @@ describe('a restart after a checkpoint', () => {
     await first.publish('transient', 'x')
     await first.publish('exclusive', 'x')
     await first.settle(1_500)
-    expect(world.newest.topology.map((record) => ('name' in record ? record.name : ''))).toEqual(['q'])
-    expect([world.newest.queues.length, world.told(1)]).toEqual([1, ['2']])
+    expect(newestOf(world).topology.map((record) => ('name' in record ? record.name : ''))).toEqual(['q'])
+    expect([newestOf(world).queues.length, told(world, 1)]).toEqual([1, ['2']])
     world.cutPower()
     const second = await world.open()
     expect(await second.queues()).toEqual(['q 1'])
@@ -385,7 +257,7 @@ describe('a restart after a checkpoint', () => {
   })
 
   test('has what a message settled before it was in the log, and after it', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', ...numbers(6))
@@ -400,13 +272,13 @@ describe('a restart after a checkpoint', () => {
   })
 
   test('has a backlog that is in page files, with what came to it since', async () => {
-    const world = new World({ windowBytesMax: 20_000, pageBytesMax: 2_048 })
+    const world = checkpointWorld({ windowBytesMax: 20_000, pageBytesMax: 2_048 })
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 40; round++) await first.publish('q', ...numbers(100, 1 + 100 * round))
     await first.settle(1_500)
-    expect(world.newest.pageFiles.length).toBeGreaterThan(0)
-    expect(world.told(1)).toEqual(numbers(4_000))
+    expect(newestOf(world).pageFiles.length).toBeGreaterThan(0)
+    expect(told(world, 1)).toEqual(numbers(4_000))
     await first.publish('q', ...numbers(10, 4_001))
     const taken: string[] = []
     for (let count = 0; count < 50; count++) first.channel.give(getOf('q', true))
@@ -422,31 +294,31 @@ describe('a restart after a checkpoint', () => {
 
 describe('a damaged checkpoint', () => {
   /** Two checkpoints: the older says 'a', the newer 'a' and 'b'; 'c' came after it. Nobody saw any of them. */
-  async function twoCheckpoints(options: WorldOptions = {}): Promise<World> {
-    const world = new World(options)
+  async function twoCheckpoints(options: StoreWorldOptions = {}): Promise<StoreWorld> {
+    const world = checkpointWorld(options)
     const run = await world.open()
     await run.declare('q')
     for (const one of ['a', 'b']) {
       await run.publish('q', one)
       await run.settle(1_500)
     }
-    expect(world.checkpoints).toEqual(names(1, 2))
+    expect(checkpointsOf(world)).toEqual(names(1, 2))
     await run.publish('q', 'c')
     await run.close()
-    expect(world.checkpoints).toEqual(names(2, 3))
+    expect(checkpointsOf(world)).toEqual(names(2, 3))
     return world
   }
 
   test('is passed over for the one before, which is told, and everything counts as redelivered', async () => {
     const world = await twoCheckpoints()
-    world.damage(1)
+    damage(world, 1)
     const run = await world.open()
     const { notes, clean, messages } = run.broker.report
     expect(notes).toEqual([`${names(3)[0]} is damaged and was not used`])
     expect([clean, messages]).toEqual([false, 3])
     expect(await run.drain('q')).toEqual(['a!', 'b!', 'c!'])
     await run.settle(1_500)
-    expect(world.checkpoints).toEqual(names(2, 4))
+    expect(checkpointsOf(world)).toEqual(names(2, 4))
     world.kill()
     const again = await world.open()
     expect(again.broker.report.notes).toEqual([])
@@ -455,17 +327,17 @@ describe('a damaged checkpoint', () => {
 
   test('that is the older one is told, and nothing else changes', async () => {
     const world = await twoCheckpoints()
-    world.damage(0)
+    damage(world, 0)
     const run = await world.open()
     expect(run.broker.report).toMatchObject({ clean: true, notes: [`${names(2)[0]} is damaged and was not used`] })
-    expect(world.checkpoints).toEqual(names(3))
+    expect(checkpointsOf(world)).toEqual(names(3))
     expect(await run.drain('q')).toEqual(['a', 'b', 'c'])
   })
 
   test.each([3, 12, 25, 40])(
     'costs nothing though segments were deleted since the one before (%d rounds)',
     async (rounds) => {
-      const world = new World({ segmentBytesMax: 4_096, checkpointBytes: 1 })
+      const world = checkpointWorld({ segmentBytesMax: 4_096, checkpointBytes: 1 })
       const first = await world.open()
       await first.declare('q', 'keep')
       await first.publish('keep', 'early')
@@ -475,7 +347,7 @@ describe('a damaged checkpoint', () => {
         if (round === rounds - 2) await first.publish('keep', 'late')
       }
       world.kill()
-      world.damage(-1)
+      damage(world, -1)
       const second = await world.open()
       expect(second.broker.report.notes).toHaveLength(1)
       expect(await second.drain('keep')).toEqual(['early!', 'late!'])
@@ -488,15 +360,15 @@ describe('a damaged checkpoint', () => {
   )
 
   test('is one, too, whose page files are not there', async () => {
-    const world = new World({ windowBytesMax: 20_000, pageBytesMax: 2_048, pageFileBytesMax: 1_024 })
+    const world = checkpointWorld({ windowBytesMax: 20_000, pageBytesMax: 2_048, pageFileBytesMax: 1_024 })
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', 'a')
     await first.settle(1_500)
     await first.publish('q', ...numbers(3_000))
     await first.close()
-    const older = decodeCheckpoint(world.disk.contents(world.checkpoints[0] as string))
-    const own = world.newest.pageFiles.filter((id) => older?.pageFiles.includes(id) === false)
+    const older = decodeCheckpoint(world.disk.contents(checkpointsOf(world)[0] as string))
+    const own = newestOf(world).pageFiles.filter((id) => older?.pageFiles.includes(id) === false)
     expect(own.length).toBeGreaterThan(0)
     const files = world.disk.snapshot()
     files.delete(`/data/idx/${String(own[0]).padStart(10, '0')}.idx`)
@@ -508,8 +380,8 @@ describe('a damaged checkpoint', () => {
 
   test('with the other one as well costs nothing as long as the whole log is there', async () => {
     const world = await twoCheckpoints()
-    world.damage(0)
-    world.damage(1)
+    damage(world, 0)
+    damage(world, 1)
     const run = await world.open()
     expect(run.broker.report).toMatchObject({ messages: 3, clean: false })
     expect(run.broker.report.notes).toHaveLength(2)
@@ -517,7 +389,7 @@ describe('a damaged checkpoint', () => {
   })
 
   test('with the other one as well is a reason to refuse when the log before them is gone, and changes nothing', async () => {
-    const world = new World({ segmentBytesMax: 4_096, checkpointBytes: 1 })
+    const world = checkpointWorld({ segmentBytesMax: 4_096, checkpointBytes: 1 })
     const first = await world.open()
     await first.declare('q', 'keep')
     for (let round = 0; round < 40; round++) {
@@ -528,15 +400,15 @@ describe('a damaged checkpoint', () => {
     await first.settle(5_000)
     await first.close()
     expect(world.segments[0]).not.toContain('0000000001')
-    world.damage(0)
-    world.damage(1)
+    damage(world, 0)
+    damage(world, 1)
     const before = filesOf(world)
     expect(await refusal(world)).toBe('E_STORAGE_CORRUPT')
     expect(filesOf(world)).toEqual(before)
   })
 
   test('with the other one as well is a reason to refuse when the log between is gone, though it begins at its beginning', async () => {
-    const world = new World({ segmentBytesMax: 4_096, checkpointBytes: 1 })
+    const world = checkpointWorld({ segmentBytesMax: 4_096, checkpointBytes: 1 })
     const first = await world.open()
     // The first segment stays for one of its messages; that the other was settled is said in what goes.
     await first.declare('q', 'keep')
@@ -551,15 +423,15 @@ describe('a damaged checkpoint', () => {
     await first.close()
     expect(world.segments[0]).toContain('0000000001')
     expect(world.segments.length).toBeLessThan(5)
-    world.damage(0)
-    world.damage(1)
+    damage(world, 0)
+    damage(world, 1)
     const before = filesOf(world)
     expect(await refusal(world)).toBe('E_STORAGE_CORRUPT')
     expect(filesOf(world)).toEqual(before)
   })
 
   test('is gone around by a salvage, which says so', async () => {
-    const world = new World({ segmentBytesMax: 4_096, checkpointBytes: 1 })
+    const world = checkpointWorld({ segmentBytesMax: 4_096, checkpointBytes: 1 })
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 40; round++) {
@@ -568,8 +440,8 @@ describe('a damaged checkpoint', () => {
     }
     await first.settle(5_000)
     await first.close()
-    world.damage(0)
-    world.damage(1)
+    damage(world, 0)
+    damage(world, 1)
     const second = await world.open({ salvage: true })
     expect(second.broker.report.notes.join('\n')).toContain('is damaged and was not used')
   })
@@ -577,7 +449,7 @@ describe('a damaged checkpoint', () => {
 
 describe('the last checkpoint', () => {
   test('is made by a clean close, and then nothing is redelivered that nobody saw', async () => {
-    const world = new World({ checkpointMs: never })
+    const world = checkpointWorld({ checkpointMs: never })
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', ...numbers(5))
@@ -588,18 +460,18 @@ describe('the last checkpoint', () => {
     first.channel.give(getOf('q', false))
     await first.settle()
     await first.close()
-    expect(world.newest.isFinal).toBe(true)
-    expect(world.told(1)).toEqual(['1×2', '2×1', '3×1', '4', '5'])
+    expect(newestOf(world).isFinal).toBe(true)
+    expect(told(world, 1)).toEqual(['1×2', '2×1', '3×1', '4', '5'])
     const second = await world.open()
     expect(second.broker.report).toMatchObject({ messages: 5, clean: true, notes: [] })
-    expect(second.bytesRead).toBeLessThan(500)
+    expect(bytesRead(second)).toBeLessThan(500)
     await second.close()
     const third = await world.open()
     expect(await third.drain('q')).toEqual(['1!', '2!', '3!', '4', '5'])
   })
 
   test('is believed by the next opening alone', async () => {
-    const world = new World({ checkpointMs: never })
+    const world = checkpointWorld({ checkpointMs: never })
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', 'a', 'b')
@@ -613,28 +485,28 @@ describe('the last checkpoint', () => {
   })
 
   test('waits for one that is being made', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', 'a')
     const { operations } = world.disk
     while (world.disk.operations === operations && (await world.clock.step()));
     await first.close()
-    expect(world.newest.isFinal).toBe(true)
+    expect(newestOf(world).isFinal).toBe(true)
     const second = await world.open()
     expect(second.broker.report).toMatchObject({ clean: true, messages: 1 })
   })
 
   test('that finds no room is replaced by a word in the log, which says as much', async () => {
-    const world = new World({ checkpointMs: never })
+    const world = checkpointWorld({ checkpointMs: never })
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', 'a', 'b')
     first.channel.give(getOf('q', false))
     await first.settle()
-    world.failing(['write'], 'ENOSPC')
+    failing(world, ['write'], 'ENOSPC')
     await first.close()
-    expect(world.checkpoints).toEqual([])
+    expect(checkpointsOf(world)).toEqual([])
     world.disk.fault = null
     const second = await world.open()
     expect(second.broker.report).toMatchObject({ messages: 2, clean: true })
@@ -646,52 +518,52 @@ describe('a disk that fails a checkpoint', () => {
   test.each(['create', 'write', 'rename'] as const)(
     'by finding no room (%s) leaves everything as it was, and the next one is made when there is room',
     async (kind) => {
-      const world = new World({ segmentBytesMax: 4_096 })
+      const world = checkpointWorld({ segmentBytesMax: 4_096 })
       const run = await world.open()
       await run.declare('q')
       await run.publish('q', 'a')
       await run.settle(1_500)
       const before = world.disk.contents(names(1)[0] as string)
-      world.failing([kind], 'ENOSPC')
+      failing(world, [kind], 'ENOSPC')
       for (let round = 0; round < 5; round++) {
         await run.publish('q', body)
         await run.settle(1_500)
       }
-      expect(world.checkpoints.filter((path) => path.endsWith('.ckpt'))).toEqual(names(1))
+      expect(checkpointsOf(world).filter((path) => path.endsWith('.ckpt'))).toEqual(names(1))
       expect(world.disk.contents(names(1)[0] as string)).toEqual(before)
       expect([run.failures, run.session.lines]).toEqual([[], []])
       world.disk.fault = null
       await run.publish('q', 'z')
       await run.settle(1_500)
-      expect(world.checkpoints.filter((path) => path.endsWith('.ckpt'))).toHaveLength(2)
+      expect(checkpointsOf(world).filter((path) => path.endsWith('.ckpt'))).toHaveLength(2)
       world.cutPower()
       const again = await world.open()
       expect(again.broker.report.notes).toEqual([])
       expect(await again.drain('q')).toEqual(['a!', ...Array(5).fill(`${body}!`), 'z!'])
-      expect(world.checkpoints.some((path) => path.endsWith('.tmp'))).toBe(false)
+      expect(checkpointsOf(world).some((path) => path.endsWith('.tmp'))).toBe(false)
     },
   )
 
   test('by finding no room is asked again though nothing else happens', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const run = await world.open()
     await run.declare('q')
     await run.publish('q', 'a')
-    world.failing(['write'], 'ENOSPC')
+    failing(world, ['write'], 'ENOSPC')
     await run.settle(2_500)
     world.disk.fault = null
     await run.settle(10_000)
-    expect(world.checkpoints.filter((path) => path.endsWith('.ckpt'))).toHaveLength(1)
+    expect(checkpointsOf(world).filter((path) => path.endsWith('.ckpt'))).toHaveLength(1)
   })
 
   test('by finding no room for pages leaves them in memory, and the queue whole', async () => {
-    const world = new World({ windowBytesMax: 20_000 })
+    const world = checkpointWorld({ windowBytesMax: 20_000 })
     const run = await world.open()
     await run.declare('q')
-    world.failing(['write'], 'ENOSPC', '/data/idx')
+    failing(world, ['write'], 'ENOSPC', '/data/idx')
     for (let round = 0; round < 30; round++) await run.publish('q', ...numbers(500, 1 + 500 * round))
     await run.settle(3_000)
-    expect(world.checkpoints).toEqual([])
+    expect(checkpointsOf(world)).toEqual([])
     expect(run.failures).toEqual([])
     expect(await run.drain('q')).toEqual(numbers(15_000))
   })
@@ -699,13 +571,13 @@ describe('a disk that fails a checkpoint', () => {
   test.each(['sync', 'syncDirectory'] as const)(
     'by failing to make it durable (%s) has failed: nothing is confirmed any more, and nothing is lost',
     async (kind) => {
-      const world = new World()
+      const world = checkpointWorld()
       const run = await world.open()
       await run.declare('q')
       await run.ask({ type: 'confirm.select' })
       await run.publish('q', 'a')
       run.channel.takeLines()
-      world.failing([kind], 'EIO')
+      failing(world, [kind], 'EIO')
       await run.settle(1_500)
       expect(run.failures).toEqual(['E_STORAGE_FAILED'])
       expect(run.session.lines).toHaveLength(1)
@@ -719,21 +591,21 @@ describe('a disk that fails a checkpoint', () => {
   )
 
   test('by failing to sync pages it has failed as well', async () => {
-    const world = new World({ windowBytesMax: 20_000, checkpointMs: 2_000 })
+    const world = checkpointWorld({ windowBytesMax: 20_000, checkpointMs: 2_000 })
     const run = await world.open()
     await run.declare('q')
     for (let round = 0; round < 30; round++) await run.publish('q', ...numbers(500, 1 + 500 * round))
-    world.failing(['sync'], 'EIO', '/data/idx')
+    failing(world, ['sync'], 'EIO', '/data/idx')
     await run.settle(1_500)
     expect(run.failures).toEqual(['E_STORAGE_FAILED'])
-    expect(world.checkpoints).toEqual([])
+    expect(checkpointsOf(world)).toEqual([])
     world.cutPower()
     const again = await world.open()
     expect(again.broker.report.messages).toBe(15_000)
   })
 
   test('by taking no writes at all holds one up until it takes them again', async () => {
-    const world = new World()
+    const world = checkpointWorld()
     const run = await world.open()
     await run.declare('q')
     await run.publish('q', 'a')
@@ -742,10 +614,10 @@ describe('a disk that fails a checkpoint', () => {
       kind === 'write' && path.startsWith('/data/log/') ? { code: 'ENOSPC' } : null
     await run.publish('q', 'b')
     await run.settle(5_000)
-    expect(world.checkpoints.filter((path) => path.endsWith('.ckpt'))).toEqual([])
+    expect(checkpointsOf(world).filter((path) => path.endsWith('.ckpt'))).toEqual([])
     world.disk.fault = null
     await run.settle(3_000)
-    expect(world.checkpoints.filter((path) => path.endsWith('.ckpt'))).not.toEqual([])
+    expect(checkpointsOf(world).filter((path) => path.endsWith('.ckpt'))).not.toEqual([])
     world.cutPower()
     const again = await world.open()
     expect(await again.drain('q')).toEqual(['a!', 'b!'])
@@ -788,13 +660,21 @@ class SlowClock implements Clock {
 
 describe('while a checkpoint is made', () => {
   /** Four queues with a hundred messages each, of which two were handed out, and a clock that makes it take long. */
-  async function fourQueues(options: WorldOptions = {}): Promise<{ world: World; run: Run; slow: SlowClock }> {
+  async function fourQueues(
+    options: StoreWorldOptions = {},
+  ): Promise<{ world: StoreWorld; run: StoreRun; slow: SlowClock }> {
     let slow: SlowClock | null = null
     const seen = (clock: SimClock): Clock => {
       slow = new SlowClock(clock)
       return slow
     }
-    const world = new World({ windowBytesMax: 20_000, pageBytesMax: 1_024, pageFileBytesMax: 1_024, seen, ...options })
+    const world = checkpointWorld({
+      windowBytesMax: 20_000,
+      pageBytesMax: 1_024,
+      pageFileBytesMax: 1_024,
+      seen,
+      ...options,
+    })
     const run = await world.open()
     await run.declare('a', 'b', 'c', 'd')
     for (const queue of ['a', 'b', 'c', 'd']) {
@@ -806,13 +686,13 @@ describe('while a checkpoint is made', () => {
   }
 
   /** Until the checkpoint has begun: its file is there. */
-  async function begun(world: World): Promise<void> {
-    const { length } = world.checkpoints
-    while (world.checkpoints.length === length && (await world.clock.step()));
+  async function begun(world: StoreWorld): Promise<void> {
+    const { length } = checkpointsOf(world)
+    while (checkpointsOf(world).length === length && (await world.clock.step()));
   }
 
   const all = numbers(200)
-  const actions: Record<string, { act: (run: Run) => void; expected: Record<string, string[]> }> = {
+  const actions: Record<string, { act: (run: StoreRun) => void; expected: Record<string, string[]> }> = {
     'a queue that is deleted is gone': {
       act: (run) => run.delete('b'),
       expected: { a: all, c: all, d: all },
@@ -879,7 +759,7 @@ describe('while a checkpoint is made', () => {
       slow.isSlow = true
       for (let step = 0; step < steps; step++) await world.clock.step()
       slow.isSlow = false
-      outcomes.add(world.checkpoints.filter((path) => path.endsWith('.ckpt')).length)
+      outcomes.add(checkpointsOf(world).filter((path) => path.endsWith('.ckpt')).length)
       act(run)
       await run.settle(limits.ackDelayMs + commitMs)
       world.kill()
@@ -902,7 +782,7 @@ describe('while a checkpoint is made', () => {
       slow = new SlowClock(clock)
       return slow
     }
-    const world = new World({ windowBytesMax: never, checkpointMs: 10_000, seen })
+    const world = checkpointWorld({ windowBytesMax: never, checkpointMs: 10_000, seen })
     const run = await world.open()
     await run.declare('q')
     for (let round = 0; round < 20; round++) {
@@ -921,15 +801,15 @@ describe('while a checkpoint is made', () => {
     const { yields } = clock
     await begun(world)
     clock.isSlow = true
-    while (world.checkpoints.some((path) => path.endsWith('.tmp')) && (await world.clock.step()));
+    while (checkpointsOf(world).some((path) => path.endsWith('.tmp')) && (await world.clock.step()));
     clock.isSlow = false
-    const told = add.mock.calls.length
+    const added = add.mock.calls.length
     clock.onYield()
     add.mockRestore()
-    expect(told).toBe(200_000)
+    expect(added).toBe(200_000)
     expect(most).toBeLessThanOrEqual(8_192)
     expect(clock.yields - yields).toBeGreaterThanOrEqual(Math.floor(200_000 / 8_192))
-    expect(world.told(1)).toEqual(numbers(200_000))
+    expect(told(world, 1)).toEqual(numbers(200_000))
     world.kill()
     const again = await world.open()
     expect(again.broker.report.messages).toBe(200_000)
@@ -941,7 +821,7 @@ describe('while a checkpoint is made', () => {
     const found = new Set<number>()
     for (let operation = 0; !isOver && operation < 500; operation++) {
       const options = { windowBytesMax: 10_000, pageBytesMax: 2_048, pageFileBytesMax: 2_048 }
-      const world = new World({ ...options, segmentBytesMax: 16_384, seed: operation + 1 })
+      const world = checkpointWorld({ ...options, segmentBytesMax: 16_384, seed: operation + 1 })
       const run = await world.open()
       await run.declare('q', 'gone', 'stays')
       await run.publish('gone', ...numbers(300))
@@ -961,7 +841,7 @@ describe('while a checkpoint is made', () => {
         const again = await world.open()
         expect(again.broker.report.notes, `stopped at ${operation}`).toEqual([])
         expect(await again.queues(), `stopped at ${operation}`).toEqual(['q 580', 'stays 0'])
-        found.add(world.newest.id)
+        found.add(newestOf(world).id)
         if (opening === 1) expect(await again.drain('q'), `stopped at ${operation}`).toEqual(expected)
         world.cutPower()
       }

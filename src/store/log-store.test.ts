@@ -1,137 +1,23 @@
 // The broker on a simulated disk: what is there after it was closed, killed, filled, or let down by its disk.
 import { describe, expect, test } from 'vitest'
-import { Broker } from '../broker/broker.ts'
-import type { Command, Reply } from '../model/command.ts'
+import type { Command } from '../model/command.ts'
 import { limits } from '../model/limits.ts'
-import type { Platform } from '../platform/platform.ts'
 import {
   bindCommand,
   CoreChannel,
-  CoreSession,
   consume,
   declareExchange,
   declareQueue,
-  hostLogin,
   makeMessage,
 } from '../testing/core-harness.ts'
-import { SimClock } from '../testing/sim-clock.ts'
-import { SimDisk, type SimOperation } from '../testing/sim-disk.ts'
-import { SimMachine } from '../testing/sim-host.ts'
-import { SimRandom } from '../testing/sim-random.ts'
-import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from './log-store.ts'
+import type { SimOperation } from '../testing/sim-disk.ts'
+import { commitMs, durableQueue, getOf, persistent, type StoreRun, StoreWorld } from '../testing/store-harness.ts'
 
-/** Longer than a write and a sync, shorter than acknowledgements wait for company. */
-const commitMs = 40
-const persistent = { persistent: true }
-const get: Command = { type: 'basic.get', queue: 'q', noAck: true }
-const durableQueue = (name: string): Command => declareQueue(name, { durable: true })
-
-/** One opening of the folder. */
-class Run {
-  readonly broker: Broker
-  readonly session: CoreSession
-  readonly channel: CoreChannel
-  private readonly world: World
-
-  constructor(world: World, broker: Broker, session: CoreSession) {
-    this.world = world
-    this.broker = broker
-    this.session = session
-    this.channel = new CoreChannel({ settle() {} }, session.port)
-  }
-
-  async settle(ms: number = commitMs): Promise<void> {
-    await this.world.clock.advance(ms)
-  }
-
-  async ask(command: Command): Promise<Reply> {
-    const id = this.channel.give(command)
-    await this.settle()
-    if (this.channel.error !== null) throw this.channel.error
-    return this.channel.replies.get(id) as Reply
-  }
-
-  async declare(...names: string[]): Promise<void> {
-    for (const name of names) this.channel.give(durableQueue(name))
-    await this.settle()
-  }
-
-  async publish(queue: string, ...bodies: string[]): Promise<void> {
-    for (const body of bodies) this.channel.post('', queue, body, persistent)
-    await this.settle()
-  }
-
-  /** Every body that is ready, `!` behind the redelivered, taken out without acknowledgement. */
-  async drain(queue: string): Promise<string[]> {
-    const bodies: string[] = []
-    for (;;) {
-      const id = this.channel.give({ ...get, queue } as Command)
-      await this.settle(0)
-      // The message may have to be read.
-      while (!this.channel.replies.has(id)) await this.settle(1)
-      const reply = this.channel.replies.get(id)
-      if (reply?.type !== 'basic.get-ok') return bodies
-      bodies.push(reply.message.body.toString() + (reply.redelivered ? '!' : ''))
-    }
-  }
-
-  /** Names of the durable queues there are, with how many messages are ready. */
-  async queues(): Promise<string[]> {
-    const reply = await this.ask({ type: 'leveret.queues' })
-    return reply.type === 'leveret.queues-ok' ? reply.queues.map(({ name, ready }) => `${name} ${ready}`) : []
-  }
-
-  close(): Promise<void> {
-    return this.world.clock.run(this.broker.close())
-  }
-}
-
-class World {
-  readonly clock = new SimClock()
-  readonly disk: SimDisk
-  private readonly machine = new SimMachine()
-  private readonly random: SimRandom
-  private readonly options: LogStoreOptions
-
-  constructor(options: Partial<LogStoreOptions> = {}, seed = 1) {
-    this.options = { ...logStoreOptionsDefault, ...options }
-    this.disk = new SimDisk(this.clock, seed)
-    this.random = new SimRandom(seed)
-  }
-
-  async open(options: Partial<LogStoreOptions> = {}): Promise<Run> {
-    const { clock, disk, random } = this
-    const host = this.machine.startProcess()
-    const platform = { clock, disk, random, host, network: null } as unknown as Platform
-    const store = new LogStore(platform, '/data', { ...this.options, ...options })
-    const broker = await clock.run(Broker.open(platform, store, { memoryBytesMax: 1_000_000_000 }))
-    const session = new CoreSession({ settle() {} })
-    session.port = await broker.openSession(hostLogin, session)
-    return new Run(this, broker, session)
-  }
-
-  /** The process dies; what it wrote is in the page cache or on disk. */
-  kill(): void {
-    this.disk.crash(undefined, true)
-    this.clock.clear()
-    this.machine.reboot()
-  }
-
-  /** The power goes: what was not synced may be anything. */
-  cutPower(): void {
-    this.disk.crash()
-    this.clock.clear()
-    this.machine.reboot()
-  }
-
-  get segments(): string[] {
-    return this.disk.paths().filter((path) => path.endsWith('.log'))
-  }
-}
+const get: Command = getOf('q', true)
 
 describe('after a clean close', () => {
   test('queues and their messages are there, in order, and what no consumer saw is not redelivered', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q', 'empty')
     await first.publish('q', '1', '2', '3', '4', '5')
@@ -155,7 +41,7 @@ describe('after a clean close', () => {
   })
 
   test('what was acknowledged just before it does not come back', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1', '2')
@@ -168,7 +54,7 @@ describe('after a clean close', () => {
   })
 
   test('a message that was with a consumer while its queue was purged expires in its time all the same', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     first.channel.give(declareQueue('q', { durable: true, arguments: { 'x-message-ttl': 5_000 } }))
     await first.publish('q', 'held', 'purged')
@@ -181,7 +67,7 @@ describe('after a clean close', () => {
   })
 
   test('keys still wait for each other, and priorities and expiry hold, in a window that holds next to nothing', async () => {
-    const world = new World({ ...logStoreOptionsDefault, windowBytesMax: 600, pageBytesMax: 0 })
+    const world = new StoreWorld({ windowBytesMax: 600, pageBytesMax: 0 })
     const first = await world.open()
     const keyed = { durable: true, arguments: { 'x-leveret-keyed': true, 'x-max-priority': 2 } }
     first.channel.give(declareQueue('q', keyed))
@@ -213,7 +99,7 @@ describe('after a clean close', () => {
   })
 
   test('transient messages, transient queues and exclusive queues are gone', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     first.channel.give(declareQueue('transient'))
@@ -229,7 +115,7 @@ describe('after a clean close', () => {
   })
 
   test('a sequence is never given again, not even of messages that are gone, nor one above 2^32', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1', '2')
@@ -247,7 +133,7 @@ describe('after a clean close', () => {
   })
 
   test('messages sorted by a requeue above 2^32 are still in order', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     indexOf(first, 'q').nextSequence = 2 ** 32 - 2
@@ -260,7 +146,7 @@ describe('after a clean close', () => {
   })
 
   test('exchanges and bindings are there with all their properties, and what was deleted is not', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('a', 'b', 'gone')
     for (const command of [
@@ -304,7 +190,7 @@ describe('after a clean close', () => {
   })
 
   test('a queue that was deleted and declared again has only what it got since', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', 'old')
@@ -319,7 +205,7 @@ describe('after a clean close', () => {
 
 describe('after a kill', () => {
   test('everything that was confirmed is there, in order, and counts as redelivered', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.ask({ type: 'confirm.select' })
@@ -332,7 +218,7 @@ describe('after a kill', () => {
   })
 
   test('what was delivered without acknowledgement as the last thing that happened does not come back', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1', '2', '3')
@@ -345,7 +231,7 @@ describe('after a kill', () => {
   })
 
   test('an acknowledgement that had time to be stored does not come back', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1', '2', '3')
@@ -359,7 +245,7 @@ describe('after a kill', () => {
   })
 
   test('a run that only opened the folder and handed messages out leaves them redelivered', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1', '2')
@@ -376,7 +262,7 @@ describe('after a kill', () => {
   })
 
   test('messages that were redelivered once stay so through clean closes', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1')
@@ -395,7 +281,7 @@ describe('after a kill', () => {
     async (seed) => {
       const outcomes = new Set<string>()
       for (let operation = 0; operation < 12; operation++) {
-        const world = new World({}, seed * 100 + operation)
+        const world = new StoreWorld({ seed: seed * 100 + operation })
         const first = await world.open()
         await first.declare('q', 'r')
         await first.publish('q', '1')
@@ -424,7 +310,7 @@ describe('segments', () => {
   const body = 'x'.repeat(200)
 
   test('are deleted when nothing in them lives, while queues, exchanges and bindings stay', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('q', 'other')
     await first.ask(declareExchange('x', 'fanout', { durable: true }))
@@ -450,7 +336,7 @@ describe('segments', () => {
   })
 
   test('are deleted without waiting for anything else to happen', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 40; round++) await first.publish('q', body, body)
@@ -461,7 +347,7 @@ describe('segments', () => {
   })
 
   test('stay until two checkpoints came after them, and the clock alone makes those', async () => {
-    const world = new World({ segmentBytesMax: 4_096, checkpointMs: 10_000 })
+    const world = new StoreWorld({ segmentBytesMax: 4_096, checkpointMs: 10_000 })
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 16; round++) await first.publish('q', body, body)
@@ -481,7 +367,7 @@ describe('segments', () => {
   })
 
   test('go soon when they are many, whenever the next checkpoint would be due', async () => {
-    const world = new World({ segmentBytesMax: 4_096, checkpointMs: 3_600_000 })
+    const world = new StoreWorld({ segmentBytesMax: 4_096, checkpointMs: 3_600_000 })
     const first = await world.open()
     await first.declare('q')
     for (let round = 0; round < 80; round++) await first.publish('q', body, body)
@@ -495,7 +381,7 @@ describe('segments', () => {
   })
 
   test('that are deleted take no sequence with them: a queue goes on counting though nothing of it is left', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('q', 'other')
     await first.publish('q', '1', '2', '3')
@@ -511,7 +397,7 @@ describe('segments', () => {
   })
 
   test('stay as long as one message in them does, also while a consumer holds it', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('q', 'stuck')
     await first.publish('stuck', 'held', 'ready')
@@ -529,7 +415,7 @@ describe('segments', () => {
   })
 
   test('may go in the middle: what lies before and behind survives, and no acknowledgement is forgotten', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('early', 'middle', 'late')
     await first.publish('early', ...Array.from({ length: 10 }, (_, number) => `early ${number}`))
@@ -561,7 +447,7 @@ describe('segments', () => {
   })
 
   test('take a queue with them into the next life that is declared and filled while they go', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('q')
     await first.ask({ type: 'confirm.select' })
@@ -587,7 +473,7 @@ describe('segments', () => {
   })
 
   test('do not cost a checkpoint each when there is more to remember than fits into one', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     const names = Array.from({ length: 300 }, (_, number) => `queue number ${number}`)
     await first.declare('q', ...names)
@@ -613,7 +499,7 @@ describe('segments', () => {
   })
 
   test('go when their queue is deleted or purged', async () => {
-    const world = new World(small)
+    const world = new StoreWorld(small)
     const first = await world.open()
     await first.declare('q', 'r', 'keep')
     for (let round = 0; round < 20; round++) {
@@ -634,7 +520,7 @@ describe('segments', () => {
 
 describe('large things survive a reopen', () => {
   test('a fan-out to 10,000 durable queues', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     const names = Array.from({ length: 10_000 }, (_, number) => `q${number}`)
     for (const name of names) {
@@ -658,7 +544,7 @@ describe('large things survive a reopen', () => {
   })
 
   test('a header table of 100 KiB', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     const headers = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`header ${n}`, `${n}`.repeat(1_024 / 2)]))
@@ -673,7 +559,7 @@ describe('large things survive a reopen', () => {
   })
 
   test('a body of 16 MiB, among small ones', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     const body = 'abcdefgh'.repeat(2 * 1_024 * 1_024)
@@ -687,7 +573,7 @@ describe('large things survive a reopen', () => {
   })
 
   test('exchange and routing key of each message, when they change from one to the next', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.ask(declareExchange('x', 'fanout', { durable: true }))
@@ -708,7 +594,7 @@ describe('large things survive a reopen', () => {
   })
 
   test('names of 255 bytes', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     const name = `${'ä'.repeat(127)}a`
     await first.declare('q', name)
@@ -728,7 +614,7 @@ describe('large things survive a reopen', () => {
 
 describe('acknowledgements', () => {
   test('alone are written a tenth of a second later, all as one frame', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', ...Array.from({ length: 50 }, String))
@@ -750,7 +636,7 @@ describe('acknowledgements', () => {
   })
 
   test('are written at once when somebody waits for them', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.publish('q', '1', '2')
@@ -769,7 +655,7 @@ describe('acknowledgements', () => {
   })
 
   test('share the frame of a publish that comes meanwhile', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q', 'r')
     await first.publish('q', '1')
@@ -783,7 +669,7 @@ describe('acknowledgements', () => {
 
 describe('a disk that fails', () => {
   test('to sync, ends every session, confirms nothing, and lets the folder go when the broker is closed', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     first.channel.give(declareQueue('auto', { durable: true, autoDelete: true }))
@@ -810,7 +696,7 @@ describe('a disk that fails', () => {
   })
 
   test('to take writes, blocks publishers and goes on when it takes them again, with nothing lost', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await first.declare('q')
     await first.ask({ type: 'confirm.select' })
@@ -833,7 +719,7 @@ describe('a disk that fails', () => {
   })
 
   test('is told in the words of the public API, as is a folder in use', async () => {
-    const world = new World()
+    const world = new StoreWorld()
     const first = await world.open()
     await expect(world.open()).rejects.toMatchObject({ name: 'LeveretError', code: 'E_FOLDER_IN_USE' })
     await first.declare('q')
@@ -847,7 +733,7 @@ describe('a disk that fails', () => {
   })
 })
 
-function indexOf(run: Run, name: string): { nextSequence: number } {
+function indexOf(run: StoreRun, name: string): { nextSequence: number } {
   const { state } = run.broker as unknown as {
     state: { virtualHosts: Map<string, { queues: Map<string, { index: { nextSequence: number } }> }> }
   }
@@ -865,7 +751,7 @@ describe('a salvage without a checkpoint that can be read', () => {
       pageBytesMax: 0,
       windowBytesMax: 600,
     }
-    const world = new World(options)
+    const world = new StoreWorld(options)
     const first = await world.open()
     await first.declare('q')
     await first.declare('other')
