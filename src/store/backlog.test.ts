@@ -41,22 +41,11 @@ class Fixture implements SegmentDirectory {
   }
 
   add(entry: PageEntry): void {
-    const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
-      entry
+    const { segmentId } = entry
     const segment = this.segments.get(segmentId) ?? { id: segmentId, live: 0, references: 0 }
     segment.live++
     this.segments.set(segmentId, segment)
-    this.backlog.add(
-      sequence,
-      segmentId,
-      offset,
-      recordBytes,
-      bodyBytes,
-      deliveryCount,
-      isTransient,
-      expiresAt,
-      keyHash,
-    )
+    this.backlog.add(entry)
   }
 
   /** Takes entries; what is taken lives no more. */
@@ -285,11 +274,7 @@ describe('a backlog', () => {
     const entries = new Source().many(20)
     for (const entry of entries.slice(0, 5)) fixture.add(entry)
     const page = new IndexPage(7)
-    for (const entry of entries.slice(5, 15)) {
-      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
-        entry
-      page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
-    }
+    for (const entry of entries.slice(5, 15)) page.add(entry)
     for (const entry of entries.slice(5, 8)) page.pass(entry)
     page.isClosed = true
     files.arrived(page)

@@ -8,10 +8,8 @@
  */
 import { Deque } from '../lib/deque.ts'
 import type { Residence } from '../model/message.ts'
-
 import { Entry, RecordPlace } from './entry.ts'
-import { forEachEntry, IndexPage, PageCursor, type PageEntry } from './index-page.ts'
-
+import { blankEntry, forEachEntry, IndexPage, PageCursor, type PageEntry } from './index-page.ts'
 import type { PageFiles } from './page-files.ts'
 
 /** What a backlog needs to know of the log. */
@@ -45,17 +43,7 @@ export class Backlog {
     this.directory = directory
   }
 
-  add(
-    sequence: number,
-    segmentId: number,
-    offset: number,
-    recordBytes: number,
-    bodyBytes: number,
-    deliveryCount: number,
-    isTransient: boolean,
-    expiresAt: number,
-    keyHash = 0,
-  ): void {
+  add(entry: PageEntry): void {
     let page = this.pages.peekLast()
     const isNew = page === undefined || page.isClosed
     if (page === undefined || page.isClosed) {
@@ -63,13 +51,13 @@ export class Backlog {
       this.pages.push(page)
     }
     const before = page.residentBytes
-    page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
+    page.add(entry)
     if (page.isFull) page.isClosed = true
     // Memory may be made by closing this very page, so it is counted when it has its entry.
     if (isNew) this.files.arrived(page)
     else if (page.residentBytes !== before) this.files.resized(page.residentBytes - before)
     this.count++
-    this.bodyBytes += bodyBytes
+    this.bodyBytes += entry.bodyBytes
   }
 
   /** Recovery: adds a page that a checkpoint told of, whose entries come after all others. */
@@ -96,11 +84,11 @@ export class Backlog {
       while (cursor.passed < page.passed) cursor.next(bytes)
       while (taken < max && cursor.passed < page.count) {
         cursor.next(bytes)
-        page.pass(cursor)
+        page.pass(cursor.entry)
         target.push(this.makeEntry(suspectBelow))
         taken++
         this.count--
-        this.bodyBytes -= cursor.bodyBytes
+        this.bodyBytes -= cursor.entry.bodyBytes
       }
       if (page.passed === page.count) this.dropFirst()
       else if (page.passed * 2 > page.count && pages.length > 1) this.files.prefetch(pages.get(1) as IndexPage)
@@ -147,28 +135,18 @@ export class Backlog {
     const bytes = at === -1 ? null : this.files.need(page)
     if (bytes === null) return
     const moved = new IndexPage(this.queueId)
-    forEachEntry(page, bytes, (entry) => {
-      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
-        entry
-      const newOffset = copy.find(segmentId, offset)
-      if (newOffset === -1) {
-        moved.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
-        return
+    const entry = blankEntry()
+    forEachEntry(page, bytes, (old) => {
+      copyEntry(old, entry)
+      const newOffset = copy.find(old.segmentId, old.offset)
+      if (newOffset !== -1) {
+        this.segment(old.segmentId).live--
+        copy.segment.live++
+        copy.segment.references++
+        entry.segmentId = copy.segment.id
+        entry.offset = newOffset
       }
-      this.segment(segmentId).live--
-      copy.segment.live++
-      copy.segment.references++
-      moved.add(
-        sequence,
-        copy.segment.id,
-        newOffset,
-        recordBytes,
-        bodyBytes,
-        deliveryCount,
-        isTransient,
-        expiresAt,
-        keyHash,
-      )
+      moved.add(entry)
     })
     moved.isClosed = page.isClosed
     this.pages.set(at, moved)
@@ -223,6 +201,7 @@ export class Backlog {
     this.cursor.reset()
     this.count = 0
     this.bodyBytes = 0
+    const entry = blankEntry()
     let goneAt = 0
     let seenAt = 0
     for (const page of old) {
@@ -244,25 +223,16 @@ export class Backlog {
       if (bytes !== null) {
         let atGone = goneAt
         let atSeen = seenAt
-        forEachEntry(page, bytes, (entry) => {
-          const {
-            sequence,
-            segmentId,
-            offset,
-            recordBytes,
-            bodyBytes,
-            deliveryCount,
-            isTransient,
-            expiresAt,
-            keyHash,
-          } = entry
-          if (isTransient && withoutTransient) return
+        forEachEntry(page, bytes, (old) => {
+          const { sequence } = old
+          if (old.isTransient && withoutTransient) return
           while (atGone < gone.length && (gone[atGone + 1] as number) < sequence) atGone += 2
           if (atGone < gone.length && (gone[atGone] as number) <= sequence) return
           while (atSeen < seen.length && (seen[atSeen + 1] as number) < sequence) atSeen += 2
           const isSeen = atSeen < seen.length && (seen[atSeen] as number) <= sequence
-          const count = isSeen && deliveryCount === 0 ? 1 : deliveryCount
-          this.add(sequence, segmentId, offset, recordBytes, bodyBytes, count, isTransient, expiresAt, keyHash)
+          copyEntry(old, entry)
+          if (isSeen && old.deliveryCount === 0) entry.deliveryCount = 1
+          this.add(entry)
         })
       }
       this.files.discard(page)
@@ -276,12 +246,11 @@ export class Backlog {
   }
 
   private makeEntry(suspectBelow: number): Entry {
-    const { cursor } = this
-    const { sequence, isTransient, bodyBytes, expiresAt, keyHash } = cursor
+    const { sequence, segmentId, offset, recordBytes, isTransient, bodyBytes, deliveryCount, expiresAt, keyHash } =
+      this.cursor.entry
     const entry = new Entry(null, sequence, !isTransient, bodyBytes, this.priority, expiresAt, keyHash)
-    entry.place = new RecordPlace(this.segment(cursor.segmentId), cursor.offset, cursor.recordBytes)
-    entry.deliveryCount = cursor.deliveryCount
-    if (cursor.deliveryCount === 0 && cursor.sequence < suspectBelow) entry.deliveryCount = 1
+    entry.place = new RecordPlace(this.segment(segmentId), offset, recordBytes)
+    entry.deliveryCount = deliveryCount === 0 && sequence < suspectBelow ? 1 : deliveryCount
     return entry
   }
 
@@ -289,4 +258,16 @@ export class Backlog {
     if (this.lastSegment === null || this.lastSegment.id !== id) this.lastSegment = this.directory.segment(id)
     return this.lastSegment
   }
+}
+
+function copyEntry(from: PageEntry, into: PageEntry): void {
+  into.sequence = from.sequence
+  into.segmentId = from.segmentId
+  into.offset = from.offset
+  into.recordBytes = from.recordBytes
+  into.bodyBytes = from.bodyBytes
+  into.deliveryCount = from.deliveryCount
+  into.isTransient = from.isTransient
+  into.expiresAt = from.expiresAt
+  into.keyHash = from.keyHash
 }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { crc32 } from '../lib/crc32.ts'
 import type { SegmentFacts } from '../log/log-start.ts'
 import { emptyTable, toTable } from '../model/field-table.ts'
+import { entryOf } from '../testing/page-entry.ts'
 import {
   type Checkpoint,
   CheckpointEncoder,
@@ -116,8 +117,9 @@ const facts: SegmentFacts = {
 
 function tinyPages(): IndexPage[] {
   const here = new IndexPage(4)
-  here.add(10, 3, 1_100, 50, 7, 0, false, 0)
-  here.add(11, 3, 1_150, 50, 7, 2, false, 0)
+  const size = { segmentId: 3, recordBytes: 50, bodyBytes: 7 }
+  here.add(entryOf({ ...size, sequence: 10, offset: 1_100 }))
+  here.add(entryOf({ ...size, sequence: 11, offset: 1_150, deliveryCount: 2 }))
   here.isClosed = true
   const elsewhere = here.freeze(true)
   elsewhere.place = { file: 1, position: 32 }
@@ -233,19 +235,11 @@ function pageOf(queueId: number, { first, entries, taken, place, crc }: PageSpec
   for (const [gap, segments, offset, bodyBytes, deliveryCount, isTransient, expiresAt] of entries) {
     sequence += gap
     segmentId += segments - 1
-    page.add(sequence, segmentId, offset, bodyBytes + 40, bodyBytes, deliveryCount, isTransient, expiresAt)
     const recordBytes = bodyBytes + 40
-    added.push({
-      sequence,
-      segmentId,
-      offset,
-      recordBytes,
-      bodyBytes,
-      deliveryCount,
-      isTransient,
-      expiresAt,
-      keyHash: 0,
-    })
+    const facts = { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt }
+    const entry = entryOf(facts)
+    page.add(entry)
+    added.push(entry)
   }
   for (const entry of added.slice(0, Math.min(taken, added.length - 1))) page.pass(entry)
   page.isClosed = true

@@ -22,7 +22,7 @@ import {
   type LogPosition,
 } from './checkpoint-file.ts'
 import type { Entry } from './entry.ts'
-import { IndexPage } from './index-page.ts'
+import { blankEntry, IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
 import type { Leftovers } from './leftovers.ts'
 import { Pace, type PaceOptions } from './pace.ts'
@@ -106,6 +106,7 @@ function captureLane(lane: Lane): CapturedLane {
 
 /** Adds pages that tell of `entries[from, to)`, which are in the order of their sequences. */
 function packEntries(queueId: number, entries: readonly Entry[], from: number, to: number, into: IndexPage[]): void {
+  const told = blankEntry()
   let page = new IndexPage(queueId)
   for (let at = from; at < to; at++) {
     if (page.isFull) {
@@ -113,11 +114,16 @@ function packEntries(queueId: number, entries: readonly Entry[], from: number, t
       page = new IndexPage(queueId)
     }
     const entry = entries[at] as Entry
-    const { sequence, bodyBytes, deliveryCount, message, expiresAt, keyHash } = entry
-    if (entry.place === null && message !== null) entry.settleAt(message)
-    const segmentId = entry.segment?.id ?? 0
-    const { offset, recordBytes } = entry
-    page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, false, expiresAt, keyHash)
+    if (entry.place === null && entry.message !== null) entry.settleAt(entry.message)
+    told.sequence = entry.sequence
+    told.segmentId = entry.segment?.id ?? 0
+    told.offset = entry.offset
+    told.recordBytes = entry.recordBytes
+    told.bodyBytes = entry.bodyBytes
+    told.deliveryCount = entry.deliveryCount
+    told.expiresAt = entry.expiresAt
+    told.keyHash = entry.keyHash
+    page.add(told)
   }
   if (page.count > 0) into.push(page)
 }

@@ -21,6 +21,7 @@ import { Deque } from '../lib/deque.ts'
 import { Heap } from '../lib/heap.ts'
 import type { Backlog } from './backlog.ts'
 import type { Entry } from './entry.ts'
+import { blankEntry } from './index-page.ts'
 import { addTo, type Lane } from './lane.ts'
 
 const unitMs = 16
@@ -222,11 +223,20 @@ export class DelayWheel {
   }
 }
 
+/** Filled in for each entry that goes into a slot. */
+const hidden = blankEntry()
+
 function hide(backlog: Backlog, entry: Entry): void {
-  const { sequence, offset, recordBytes, bodyBytes, logged, dueAt, expiresAt, keyHash } = entry
-  const segmentId = entry.segment?.id ?? 0
-  const ttlMs = ttlOf(dueAt, expiresAt)
-  backlog.add(sequence, segmentId, offset, recordBytes, bodyBytes, ttlMs, !logged, dueAt, keyHash)
+  hidden.sequence = entry.sequence
+  hidden.segmentId = entry.segment?.id ?? 0
+  hidden.offset = entry.offset
+  hidden.recordBytes = entry.recordBytes
+  hidden.bodyBytes = entry.bodyBytes
+  hidden.deliveryCount = ttlOf(entry.dueAt, entry.expiresAt)
+  hidden.isTransient = !entry.logged
+  hidden.expiresAt = entry.dueAt
+  hidden.keyHash = entry.keyHash
+  backlog.add(hidden)
 }
 
 /** How many ms something may wait when it is due; 0: for ever. */

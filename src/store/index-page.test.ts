@@ -1,21 +1,12 @@
 // Pages of an index: what was added comes out again, in few bytes, and what is told of the rest stays true.
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { entryOf } from '../testing/page-entry.ts'
 import { forEachEntry, IndexPage, PageCursor, type PageEntry } from './index-page.ts'
-
-function add(page: IndexPage, entry: PageEntry): void {
-  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } = entry
-  page.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash)
-}
-
-function copyOf(entry: PageEntry): PageEntry {
-  const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } = entry
-  return { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash }
-}
 
 function entriesOf(page: IndexPage): PageEntry[] {
   const entries: PageEntry[] = []
-  forEachEntry(page, page.bytes as Buffer, (entry) => entries.push(copyOf(entry)))
+  forEachEntry(page, page.bytes as Buffer, (entry) => entries.push({ ...entry }))
   return entries
 }
 
@@ -77,7 +68,7 @@ describe('an index page', () => {
     fc.assert(
       fc.property(ascending, (entries) => {
         const page = new IndexPage(7)
-        for (const entry of entries) add(page, entry)
+        for (const entry of entries) page.add(entry)
         expect(entriesOf(page)).toEqual(entries)
         expect([page.count, page.passed, page.queueId]).toEqual([entries.length, 0, 7])
         expect([page.firstSequence, page.lastSequence]).toEqual([entries[0]?.sequence, entries.at(-1)?.sequence])
@@ -101,12 +92,12 @@ describe('an index page', () => {
         for (const isTake of [...takes, ...entries.map(() => false)]) {
           if (isTake && waiting.length > 0) {
             cursor.next(page.bytes as Buffer)
-            page.pass(cursor)
-            expect(copyOf(cursor)).toEqual(waiting.shift())
+            page.pass(cursor.entry)
+            expect({ ...cursor.entry }).toEqual(waiting.shift())
           } else {
             const entry = pending.shift()
             if (entry === undefined) continue
-            add(page, entry)
+            page.add(entry)
             waiting.push(entry)
           }
           expect(page.bodyBytes).toBe(sum(waiting, (entry) => entry.bodyBytes))
@@ -132,19 +123,21 @@ describe('an index page', () => {
       expiresAt: 0,
       keyHash: 0,
     }
-    for (let at = 0; at < 1_000; at++) add(page, { ...entry, sequence: 2 ** 40 + at, offset: 2 ** 31 + at * 300 })
+    for (let at = 0; at < 1_000; at++) page.add({ ...entry, sequence: 2 ** 40 + at, offset: 2 ** 31 + at * 300 })
     const first = page.usedBytes - 999
     expect(first).toBeLessThan(20)
-    add(page, { ...entry, sequence: 2 ** 40 + 1_000, segmentId: 7, offset: 1_024 })
-    add(page, { ...entry, sequence: 2 ** 40 + 1_001, segmentId: 7, offset: 1_324 })
+    page.add({ ...entry, sequence: 2 ** 40 + 1_000, segmentId: 7, offset: 1_024 })
+    page.add({ ...entry, sequence: 2 ** 40 + 1_001, segmentId: 7, offset: 1_324 })
     expect(page.usedBytes).toBe(first + 999 + 4 + 1)
   })
 
   test('has the bytes that its comment draws', () => {
     const page = new IndexPage(7)
-    page.add(3, 1, 1_024, 100, 64, 0, false, 0)
-    page.add(4, 1, 1_124, 100, 64, 0, false, 0)
-    page.add(6, 2, 1_224, 101, 64, 300, true, 0)
+    page.add(entryOf({ sequence: 3, offset: 1_024 }))
+    page.add(entryOf({ sequence: 4, offset: 1_124 }))
+    page.add(
+      entryOf({ sequence: 6, segmentId: 2, offset: 1_224, recordBytes: 101, deliveryCount: 300, isTransient: true }),
+    )
     expect(page.bytes?.toString('hex', 0, page.usedBytes)).toBe(
       '00' + // differs from zeros in all
         '03' + // sequence
@@ -166,11 +159,13 @@ describe('an index page', () => {
   test('is full at 8000 entries, or at 16,000 bytes, with a buffer that is not larger than it must be', () => {
     const steady = new IndexPage(7)
     let at = 0
-    for (; !steady.isFull; at++) steady.add(at + 1, 1, 1_024 + at * 100, 100, 64, 0, false, 0)
+    for (; !steady.isFull; at++) steady.add(entryOf({ sequence: at + 1, offset: 1_024 + at * 100 }))
     expect(at).toBe(8_000)
     const jumpy = new IndexPage(7)
-    for (at = 0; !jumpy.isFull; at++)
-      jumpy.add(2 ** 52 + at * 2, at + 1, 2 ** 40, 2 ** 31, 2 ** 31 + at, 2 ** 31, true, 2 ** 52)
+    const far = { offset: 2 ** 40, recordBytes: 2 ** 31, deliveryCount: 2 ** 31, isTransient: true, expiresAt: 2 ** 52 }
+    for (at = 0; !jumpy.isFull; at++) {
+      jumpy.add(entryOf({ ...far, sequence: 2 ** 52 + at * 2, segmentId: at + 1, bodyBytes: 2 ** 31 + at }))
+    }
     expect(jumpy.usedBytes).toBeGreaterThanOrEqual(16_000)
     expect(jumpy.residentBytes).toBe(16_384)
     expect(at).toBeGreaterThan(16_000 / 48)
@@ -180,7 +175,7 @@ describe('an index page', () => {
     const page = new IndexPage(7)
     const sizes = new Set<number>()
     for (let at = 0; !page.isFull; at++) {
-      page.add(at * 3 + 1, 1, at * 150, 100, at % 128, 0, false, 0)
+      page.add(entryOf({ sequence: at * 3 + 1, offset: at * 150, bodyBytes: at % 128 }))
       sizes.add(page.residentBytes)
     }
     expect([...sizes]).toEqual([256, 512, 1_024, 2_048, 4_096, 8_192, 16_384])
@@ -190,14 +185,15 @@ describe('an index page', () => {
 
   test('can be read once more with the same cursor', () => {
     const page = new IndexPage(7)
-    page.add(3, 1, 1_024, 100, 64, 2, true, 0)
-    page.add(4, 1, 1_124, 100, 64, 0, false, 0)
+    page.add(entryOf({ sequence: 3, offset: 1_024, deliveryCount: 2, isTransient: true }))
+    page.add(entryOf({ sequence: 4, offset: 1_124 }))
     const cursor = new PageCursor()
+    const { entry } = cursor
     for (let round = 0; round < 2; round++) {
       cursor.next(page.bytes as Buffer)
-      expect([cursor.sequence, cursor.offset, cursor.deliveryCount, cursor.isTransient]).toEqual([3, 1_024, 2, true])
+      expect([entry.sequence, entry.offset, entry.deliveryCount, entry.isTransient]).toEqual([3, 1_024, 2, true])
       cursor.next(page.bytes as Buffer)
-      expect([cursor.sequence, cursor.offset, cursor.deliveryCount, cursor.isTransient]).toEqual([4, 1_124, 0, false])
+      expect([entry.sequence, entry.offset, entry.deliveryCount, entry.isTransient]).toEqual([4, 1_124, 0, false])
       cursor.reset()
     }
   })

@@ -50,6 +50,24 @@ export interface PageEntry {
   keyHash: number
 }
 
+/**
+ * Whoever adds many entries fills in the same one again and again. They are added and read on the way of every message of a
+ * long queue: so all are made here, with one shape, and none is made for one message.
+ */
+export function blankEntry(): PageEntry {
+  return {
+    sequence: 0,
+    segmentId: 0,
+    offset: 0,
+    recordBytes: 0,
+    bodyBytes: 0,
+    deliveryCount: 0,
+    isTransient: false,
+    expiresAt: 0,
+    keyHash: 0,
+  }
+}
+
 export class IndexPage {
   readonly queueId: number
   /** Null while the page is in its file only. */
@@ -95,17 +113,8 @@ export class IndexPage {
     return this.bytes === null ? 0 : this.bytes.length
   }
 
-  add(
-    sequence: number,
-    segmentId: number,
-    offset: number,
-    recordBytes: number,
-    bodyBytes: number,
-    deliveryCount: number,
-    isTransient: boolean,
-    expiresAt: number,
-    keyHash = 0,
-  ): void {
+  add(entry: PageEntry): void {
+    const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, expiresAt, keyHash } = entry
     let bytes = this.bytes as Buffer
     if (this.usedBytes + entryBytesMax > bytes.length) bytes = this.grow()
     const start = this.usedBytes
@@ -126,7 +135,7 @@ export class IndexPage {
       flags |= DELIVERED
       at = writeVarint(bytes, at, deliveryCount)
     }
-    if (isTransient) {
+    if (entry.isTransient) {
       flags |= TRANSIENT
       this.transientCount++
     }
@@ -196,44 +205,39 @@ export class IndexPage {
 }
 
 /** Reads a page from its first entry on; the page's bytes may come and go meanwhile, they are given at each step. */
-export class PageCursor implements PageEntry {
+export class PageCursor {
   /** How many entries were read. */
   passed = 0
-  sequence = 0
-  segmentId = 0
-  offset = 0
-  recordBytes = 0
-  bodyBytes = 0
-  deliveryCount = 0
-  isTransient = false
-  expiresAt = 0
-  keyHash = 0
+  /** The one that was read last; what the next one says of itself is told by what it differs from it. */
+  readonly entry: PageEntry = blankEntry()
   private at = 0
 
   reset(): void {
+    const { entry } = this
     this.passed = 0
-    this.sequence = 0
-    this.segmentId = 0
-    this.offset = 0
-    this.recordBytes = 0
-    this.bodyBytes = 0
+    entry.sequence = 0
+    entry.segmentId = 0
+    entry.offset = 0
+    entry.recordBytes = 0
+    entry.bodyBytes = 0
     this.at = 0
   }
 
   /** Takes the next entry; the caller knows that there is one. */
   next(bytes: Buffer): void {
+    const { entry } = this
     const flags = bytes[this.at++] as number
-    this.sequence += flags & NEXT ? 1 : this.varint(bytes)
-    if ((flags & SAME_SEGMENT) === 0) this.segmentId = this.varint(bytes)
-    this.offset = flags & ADJACENT ? this.offset + this.recordBytes : this.varint(bytes)
+    entry.sequence += flags & NEXT ? 1 : this.varint(bytes)
+    if ((flags & SAME_SEGMENT) === 0) entry.segmentId = this.varint(bytes)
+    entry.offset = flags & ADJACENT ? entry.offset + entry.recordBytes : this.varint(bytes)
     if ((flags & SAME_SIZE) === 0) {
-      this.recordBytes = this.varint(bytes)
-      this.bodyBytes = this.varint(bytes)
+      entry.recordBytes = this.varint(bytes)
+      entry.bodyBytes = this.varint(bytes)
     }
-    this.deliveryCount = flags & DELIVERED ? this.varint(bytes) : 0
-    this.isTransient = (flags & TRANSIENT) !== 0
-    this.expiresAt = flags & EXPIRES ? this.varint(bytes) : 0
-    this.keyHash = flags & KEYED ? this.varint(bytes) : 0
+    entry.deliveryCount = flags & DELIVERED ? this.varint(bytes) : 0
+    entry.isTransient = (flags & TRANSIENT) !== 0
+    entry.expiresAt = flags & EXPIRES ? this.varint(bytes) : 0
+    entry.keyHash = flags & KEYED ? this.varint(bytes) : 0
     this.passed++
   }
 
@@ -251,12 +255,12 @@ export class PageCursor implements PageEntry {
   }
 }
 
-/** Visits the entries of a page that were not taken. The object is the same each time. */
+/** Visits the entries of a page that were not taken. The object is the same each time, and not to be changed. */
 export function forEachEntry(page: IndexPage, bytes: Buffer, visit: (entry: PageEntry) => void): void {
   const cursor = new PageCursor()
   while (cursor.passed < page.count) {
     cursor.next(bytes)
-    if (cursor.passed > page.passed) visit(cursor)
+    if (cursor.passed > page.passed) visit(cursor.entry)
   }
 }
 

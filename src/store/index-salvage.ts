@@ -15,8 +15,8 @@ import { framesStart, type Segment, segmentName } from '../log/segment.ts'
 import type { SegmentedLog } from '../log/segmented-log.ts'
 import type { Disk } from '../platform/disk.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
-import { isDelayedLane, laneTakes, priorityOfLane, ttlOf } from './delay-wheel.ts'
-import { IndexPage, type PagePlace } from './index-page.ts'
+import { laneTakes, priorityOfLane, ttlOf } from './delay-wheel.ts'
+import { IndexPage, type PageEntry, type PagePlace } from './index-page.ts'
 import { pageFileName, pageHeaderBytes } from './page-files.ts'
 import { forEachRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
@@ -28,18 +28,7 @@ interface LostPage {
   readonly queueId: number
   readonly lane: number
   readonly page: IndexPage
-  readonly found: Map<number, FoundEntry>
-}
-
-interface FoundEntry {
-  readonly sequence: number
-  readonly segmentId: number
-  readonly offset: number
-  readonly recordBytes: number
-  readonly bodyBytes: number
-  readonly expiresAt: number
-  readonly keyHash: number
-  readonly dueAt: number
+  readonly found: Map<number, PageEntry>
 }
 
 export class IndexSalvage {
@@ -69,7 +58,7 @@ export class IndexSalvage {
     }
     for (const segment of segmentsOf(lost, this.log)) await search(this.log, segment, lost)
     for (const { queueId, lane, page, found } of lost) {
-      const rescued = pageOf(lane, page, found)
+      const rescued = pageOf(page, found)
       replay.replacePage(queueId, lane, page, rescued)
       const { file, position } = page.place as PagePlace
       const where = `${this.directory}/idx/${pageFileName(file)} at ${position}`
@@ -143,34 +132,30 @@ function note(buffer: Buffer, at: number, end: number, segment: Segment, lost: r
       const { page, found } = one
       if (one.queueId !== queueId || priorityOfLane(one.lane) !== priority || !laneTakes(one.lane, dueAt)) continue
       if (sequence < page.firstSequence || sequence > page.lastSequence) continue
-      const recordBytes = end - at
+      const isDelayed = dueAt > 0
       found.set(sequence, {
         sequence,
         segmentId: segment.id,
         offset,
-        recordBytes,
+        recordBytes: end - at,
         bodyBytes: end - headerEnd,
-        expiresAt,
+        // See DelayWheel for what pages say of what is hidden.
+        deliveryCount: isDelayed ? ttlOf(dueAt, expiresAt) : 1,
+        isTransient: false,
+        expiresAt: isDelayed ? dueAt : expiresAt,
         keyHash,
-        dueAt,
       })
     }
   })
 }
 
-function pageOf(lane: number, page: IndexPage, found: ReadonlyMap<number, FoundEntry>): IndexPage {
+function pageOf(page: IndexPage, found: ReadonlyMap<number, PageEntry>): IndexPage {
   const { queueId, firstSequence, lastSequence, count, passed } = page
   const isDense = lastSequence - firstSequence + 1 === count
   const first = isDense ? firstSequence + passed : firstSequence
   const rescued = new IndexPage(queueId)
   for (const entry of [...found.values()].sort((left, right) => left.sequence - right.sequence)) {
-    const { sequence, segmentId, offset, recordBytes, bodyBytes, expiresAt, keyHash, dueAt } = entry
-    if (sequence < first) continue
-    // See DelayWheel for what pages of hidden lanes say.
-    if (isDelayedLane(lane)) {
-      const ttlMs = ttlOf(dueAt, expiresAt)
-      rescued.add(sequence, segmentId, offset, recordBytes, bodyBytes, ttlMs, false, dueAt, keyHash)
-    } else rescued.add(sequence, segmentId, offset, recordBytes, bodyBytes, 1, false, expiresAt, keyHash)
+    if (entry.sequence >= first) rescued.add(entry)
   }
   rescued.isClosed = true
   if (rescued.count > 0) return rescued

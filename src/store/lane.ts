@@ -13,6 +13,7 @@ import { Deque } from '../lib/deque.ts'
 import { Heap } from '../lib/heap.ts'
 import type { Backlog } from './backlog.ts'
 import type { Entry } from './entry.ts'
+import { blankEntry } from './index-page.ts'
 
 /** How many entries come out of the backlog at once when somebody looks at the first one. */
 const entriesTakenMin = 64
@@ -211,9 +212,19 @@ export class Lane {
   }
 }
 
+/** Filled in for each entry that goes into a backlog, which reads it and keeps nothing of it. */
+const packed = blankEntry()
+
 /** Packs an entry that has a place in the log. */
 export function addTo(backlog: Backlog, entry: Entry): void {
-  const { sequence, offset, recordBytes, bodyBytes, deliveryCount, logged, expiresAt, keyHash } = entry
-  const segmentId = entry.segment?.id ?? 0
-  backlog.add(sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, !logged, expiresAt, keyHash)
+  packed.sequence = entry.sequence
+  packed.segmentId = entry.segment?.id ?? 0
+  packed.offset = entry.offset
+  packed.recordBytes = entry.recordBytes
+  packed.bodyBytes = entry.bodyBytes
+  packed.deliveryCount = entry.deliveryCount
+  packed.isTransient = !entry.logged
+  packed.expiresAt = entry.expiresAt
+  packed.keyHash = entry.keyHash
+  backlog.add(packed)
 }

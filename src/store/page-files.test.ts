@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { crc32 } from '../lib/crc32.ts'
 import { corePlatform } from '../testing/core-harness.ts'
+import { entryOf } from '../testing/page-entry.ts'
 import { SimClock } from '../testing/sim-clock.ts'
 import { SimDisk, type SimFault, type SimOperation } from '../testing/sim-disk.ts'
 import { IndexPage } from './index-page.ts'
@@ -29,7 +30,7 @@ class Fixture {
     const page = new IndexPage(7)
     for (let at = 0; at < 160; at++) {
       const sequence = this.nextSequence++
-      page.add(sequence, 1, 1_024 + sequence * 128, 100, 64, 0, false, 0)
+      page.add(entryOf({ sequence, offset: 1_024 + sequence * 128 }))
     }
     expect(page.residentBytes).toBe(1_024)
     this.files.arrived(page)
@@ -467,7 +468,7 @@ describe('page files', () => {
     const page = fixture.page()
     const content = contentOf(page)
     const frozen = page.freeze(true)
-    page.add(1_000_000, 9, 1_024, 100, 64, 0, false, 0)
+    page.add(entryOf({ sequence: 1_000_000, segmentId: 9, offset: 1_024 }))
     await fixture.clock.run(fixture.files.store([page], [frozen]))
     expect([page.place, frozen.place, fixture.disk.paths()]).toEqual([null, null, []])
     expect([contentOf(frozen), frozen.count]).toEqual([content, 160])

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { assert } from '../lib/assert.ts'
 import type { Message, Residence } from '../model/message.ts'
 import { corePlatform, makeMessage } from '../testing/core-harness.ts'
+import { entryOf } from '../testing/page-entry.ts'
 import { SimClock } from '../testing/sim-clock.ts'
 import { SimDisk } from '../testing/sim-disk.ts'
 import type { AwaitingMessage, Entry } from './entry.ts'
@@ -503,7 +504,8 @@ describe('a queue index beyond its share of memory', () => {
       const message = makeMessage('', 'q', String(sequence))
       log.write(message, 0)
       const { residence, recordOffset, recordBytes } = message
-      index.laneOf(0).backlog?.add(sequence, residence?.id ?? 0, recordOffset, recordBytes, 1, 0, false, 0)
+      const place = { segmentId: residence?.id ?? 0, offset: recordOffset, recordBytes }
+      index.laneOf(0).backlog?.add(entryOf({ ...place, sequence, bodyBytes: 1 }))
       if (residence !== null) residence.live = 1
     }
     index.recovered(4, 3, 0)

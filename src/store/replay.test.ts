@@ -6,6 +6,7 @@ import { Segment } from '../log/segment.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Platform } from '../platform/platform.ts'
 import { makeMessage } from '../testing/core-harness.ts'
+import { entryOf } from '../testing/page-entry.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { IndexPage } from './index-page.ts'
 import { PageFiles } from './page-files.ts'
@@ -176,7 +177,7 @@ class Tape {
       page.isClosed = true
       for (const [at, [sequence, body, deliveryCount]] of bodies.entries()) {
         this.bodies.set(`${queueId}:${sequence}`, body)
-        page.add(sequence, 1, 2_000 + at * 100, 100, body.length, deliveryCount, false, 0)
+        page.add(entryOf({ sequence, offset: 2_000 + at * 100, bodyBytes: body.length, deliveryCount }))
       }
       return {
         queueId,

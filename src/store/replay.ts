@@ -10,7 +10,7 @@ import type { Segment } from '../log/segment.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { ttlOf } from './delay-wheel.ts'
-import type { IndexPage } from './index-page.ts'
+import { blankEntry, type IndexPage } from './index-page.ts'
 import { skipNames, skipRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
 import { invertRanges, mergeRanges, readRanges } from './range-list.ts'
@@ -60,6 +60,8 @@ export class Replay implements RecoverySink {
   private readonly makeIndex: (queueId: number) => QueueIndex
   private readonly queues = new Map<number, RecoveredQueue>()
   private lastQueue: RecoveredQueue | null = null
+  /** Filled in for each route of a publish; none was handed out yet, and all survive. */
+  private readonly entry = blankEntry()
   /** Topology records before this are known from a checkpoint. */
   private topologyPosition: LogPosition = beginning
   /** Where the record being taken stands: its frame, and how many records of the caller's come before it there. */
@@ -205,6 +207,7 @@ export class Replay implements RecoverySink {
   }
 
   private publish(reader: ByteReader, headerEnd: number, segment: Segment): void {
+    const { entry } = this
     const { buffer, end, at: payloadStart } = reader
     skipNames(reader)
     const routeCount = reader.u32le()
@@ -229,16 +232,19 @@ export class Replay implements RecoverySink {
       const keyAt = at + routeBytes + (flags & routeExpires ? 6 : 0)
       const keyHash = flags & routeKeyed ? buffer.readUInt32LE(keyAt) : 0
       if (expiresAt > 0) queue.index.mayExpire = true
-      const bodyBytes = end - headerEnd
-      if ((flags & routeDelayed) === 0) {
-        const { backlog } = queue.index.laneOf(priority)
-        backlog?.add(sequence, segment.id, offset, recordBytes, bodyBytes, 0, false, expiresAt, keyHash)
-      } else {
-        const dueAt = buffer.readUIntLE(keyAt + (flags & routeKeyed ? 4 : 0), 6)
-        const { backlog } = queue.index.delayedLane(priority)
-        const ttlMs = ttlOf(dueAt, expiresAt)
-        backlog?.add(sequence, segment.id, offset, recordBytes, bodyBytes, ttlMs, false, dueAt, keyHash)
-      }
+      const isDelayed = (flags & routeDelayed) !== 0
+      const dueAt = isDelayed ? buffer.readUIntLE(keyAt + (flags & routeKeyed ? 4 : 0), 6) : 0
+      entry.sequence = sequence
+      entry.segmentId = segment.id
+      entry.offset = offset
+      entry.recordBytes = recordBytes
+      entry.bodyBytes = end - headerEnd
+      // See DelayWheel for what pages say of what is hidden.
+      entry.deliveryCount = isDelayed ? ttlOf(dueAt, expiresAt) : 0
+      entry.expiresAt = isDelayed ? dueAt : expiresAt
+      entry.keyHash = keyHash
+      const { backlog } = isDelayed ? queue.index.delayedLane(priority) : queue.index.laneOf(priority)
+      backlog?.add(entry)
       if (sequence >= queue.nextSequence) queue.nextSequence = sequence + 1
     }
   }
