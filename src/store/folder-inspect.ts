@@ -194,21 +194,8 @@ function firstEntries(state: FolderState, { index }: FolderQueue, limit: number)
   for (const { page, bytes, lane } of state.pagesOf(index)) {
     if ((counts.get(lane) ?? 0) >= limit) continue
     forEachEntry(page, bytes, (entry) => {
-      const { sequence, segmentId, offset, recordBytes, bodyBytes, deliveryCount, isTransient, expiresAt, keyHash } =
-        entry
-      const copy = {
-        sequence,
-        segmentId,
-        offset,
-        recordBytes,
-        bodyBytes,
-        deliveryCount,
-        isTransient,
-        expiresAt,
-        keyHash,
-      }
       const taken = counts.get(lane) ?? 0
-      if (taken < limit) found.push({ entry: copy, lane })
+      if (taken < limit) found.push({ entry: { ...entry }, lane })
       counts.set(lane, taken + 1)
     })
   }
