@@ -1,6 +1,6 @@
 // What takes longer than a test run may: `npm run proof [minutes]` (30 by default). Simulated histories, histories compared
-// with SQLite, SIGKILLs of the real binary, a load that must stay within its memory and (as root on Linux) a small disk that
-// is filled and emptied take turns until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md. Needs a
+// with SQLite, SIGKILLs of the real binary, a load that must stay within its memory, a mixed load during which it must stay as
+// it is and (as root on Linux) a small disk that is filled and emptied take turns until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md. Needs a
 // build. Exits with 1 at the first violation, which is kept in the page too.
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -12,6 +12,8 @@ const seedsPerTurn = 1000
 const oracleSeedsPerTurn = 500
 const killsPerTurn = 20
 const fillsPerTurn = 2
+/** No fewer are judged. */
+const soakMinutesPerTurn = 5
 // Below come the seeds of `npm test`; they must not be counted twice.
 const seedFirst = 1_000_000
 
@@ -29,6 +31,7 @@ while (performance.now() < endMs) {
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
   if (performance.now() < endMs && process.platform === 'linux') await stayWithinBounds()
+  if (performance.now() < endMs && process.platform === 'linux') await soak()
 }
 console.log(`proof: ${counts.seeds} seeds and ${counts.kills} kills in all, ${counts.violations.length} violations`)
 
@@ -98,6 +101,16 @@ async function stayWithinBounds() {
   )
 }
 
+async function soak() {
+  const { code, output } = await run('node', ['scripts/soak.mjs', '--minutes', `${soakMinutesPerTurn}`, '--json'])
+  const found = JSON.parse(output.trim().split('\n').at(-1) || '{}')
+  if (code === 0) {
+    counts.soakMinutes += soakMinutesPerTurn
+    counts.soakConfirms += found.confirmed
+  }
+  finishTurn(code, `it did not stay as it was: ${found.wrong?.[0] ?? 'see the output of the soak'}`)
+}
+
 function finishTurn(code, text) {
   if (code !== 0 && counts.violations.length === 0) counts.violations.push(text)
   writeCounts()
@@ -142,6 +155,8 @@ function readCounts() {
     fills: 0,
     bounds: 0,
     peakMiB: 0,
+    soakMinutes: 0,
+    soakConfirms: 0,
     violations: [],
   }
   try {
@@ -174,6 +189,7 @@ function writeCounts() {
     `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
     `| times a small disk was filled and emptied | ${number(counts.fills)} |`,
     `| a million keys in 384 MiB, with a kill | ${number(counts.bounds)}, at most ${counts.peakMiB} MiB |`,
+    `| minutes of mixed load, messages confirmed in them | ${number(counts.soakMinutes)}, ${number(counts.soakConfirms)} |`,
     `| violations | ${counts.violations.length} |`,
     '',
     ...counts.violations.map((violation) => `- ${violation}`),
