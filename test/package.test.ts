@@ -66,7 +66,7 @@ const bus = await connect('memory:')
 const queue = await bus.createQueue(defineQueue<{ file: string }, { bytes: number }>('resize'))
 const receipt = await queue.send({ file: 'a' }, { receipt: true })
 const result: { bytes: number } = await receipt.processed()
-// @ts-expect-error
+// @ts-expect-error the data are of another type
 await queue.send({ name: 'a' })
 export { result }
 `,
