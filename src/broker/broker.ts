@@ -138,6 +138,10 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.tick.durable()
   }
 
+  written(_lsn: number): void {
+    this.tick.durable()
+  }
+
   stalled(_error: Error): void {
     this.diskStalled = true
     this.updateAlarms()

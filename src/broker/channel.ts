@@ -195,16 +195,16 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   /** End of turn: says what may be said; deliveries that were held by it can go on. */
   answer(): void {
     if (this.outbox.isEmpty) return
-    if (this.outbox.drain(this.events, this.parts.store.durableLsn)) this.lookForDeliveries()
+    if (this.outbox.drain(this.events, this.parts.store.answerableLsn)) this.lookForDeliveries()
     else if (this.outbox.lostId !== -1) this.giveUp(this.outbox.lostId)
     else this.parts.tick.waitForDisk(this)
   }
 
-  /** End of turn: confirms what is durable. Returns come first, so it waits for the outbox. */
+  /** End of turn: confirms what is as safe as it has to be. Returns come first, so it waits for the outbox. */
   confirm(): void {
     if (this.confirms.isEmpty || this.closed) return
     if (this.outbox.isEmpty) {
-      const sequence = this.confirms.release(this.parts.store.durableLsn)
+      const sequence = this.confirms.release(this.parts.store.answerableLsn)
       if (sequence > 0) this.events.confirmed(sequence, this.confirms.confirmedUpTo(sequence), true)
     }
     if (!this.confirms.isEmpty) this.parts.tick.waitForDisk(this)

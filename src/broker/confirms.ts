@@ -34,9 +34,9 @@ export class Confirms {
   }
 
   /** The highest publish number that may be confirmed now, 0 if there is none. */
-  release(durableLsn: number): number {
+  release(answerableLsn: number): number {
     let sequence = 0
-    for (let run = this.runs.peek(); run !== undefined && run.lsn <= durableLsn; run = this.runs.peek()) {
+    for (let run = this.runs.peek(); run !== undefined && run.lsn <= answerableLsn; run = this.runs.peek()) {
       sequence = run.sequence
       this.runs.shift()
     }

@@ -65,7 +65,7 @@ export class Outbox {
     return this.items.length === 0
   }
 
-  /** The reply to command `id`, to be given when the frame `lsn` is durable; 0 = at the end of this turn. */
+  /** The reply to command `id`, to be given when the frame `lsn` is safe enough; 0 = at the end of this turn. */
   reply(id: number, reply: Reply, lsn: number): void {
     this.items.push({ type: 'reply', lsn, id, reply })
   }
@@ -98,9 +98,9 @@ export class Outbox {
   }
 
   /** Says what may be said now; true if nothing is left. */
-  drain(events: ChannelEvents, durableLsn: number): boolean {
+  drain(events: ChannelEvents, answerableLsn: number): boolean {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
-      if (item.lsn > durableLsn) return false
+      if (item.lsn > answerableLsn) return false
       if (item.type === 'got' && item.message === null) return false
       this.items.shift()
       switch (item.type) {

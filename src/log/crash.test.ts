@@ -7,9 +7,16 @@ import { LogError } from './log-error.ts'
 
 const options = { segmentBytesMax: 1700, idleSyncedMs: 1000, retryMs: 1000 }
 
+/** Every batch is synced, or that is put off; few bytes make it due. */
+const syncs = [
+  { name: 'at once', defersSync: false },
+  { name: 'later', defersSync: true, syncDelayMs: 20, syncDelayBytesMax: 2500 },
+] as const
+type Syncs = (typeof syncs)[number]
+
 /** Batches, a batch behind a batch, rolls, a retirement, idling, closing. */
-async function workload(sim: SimLog): Promise<void> {
-  await sim.opened(options)
+async function workload(sim: SimLog, synced: Syncs): Promise<void> {
+  await sim.opened({ ...options, ...synced })
   sim.append('a 1')
   sim.append(`a ${'x'.repeat(700)}`)
   await sim.commit()
@@ -47,15 +54,21 @@ async function runUntilStopped(action: () => Promise<unknown>): Promise<boolean>
 }
 
 /** One workload up to its operation `stopAt`; then opened, perhaps stopped again, crashed and opened once more. */
-async function crashAt(seed: number, stopAt: number, recoveryStopAt: number, processOnly: boolean): Promise<boolean> {
+async function crashAt(
+  synced: Syncs,
+  seed: number,
+  stopAt: number,
+  recoveryStopAt: number,
+  processOnly: boolean,
+): Promise<boolean> {
   const sim = new SimLog(seed)
   sim.disk.stopAt = stopAt
-  const isDone = await runUntilStopped(() => workload(sim))
+  const isDone = await runUntilStopped(() => workload(sim, synced))
   sim.crash(undefined, processOnly)
   sim.disk.stopAt = sim.disk.operations + recoveryStopAt
-  if (!(await runUntilStopped(() => sim.opened(options)))) {
+  if (!(await runUntilStopped(() => sim.opened({ ...options, ...synced })))) {
     sim.crash()
-    await sim.opened(options)
+    await sim.opened({ ...options, ...synced })
   }
   sim.disk.stopAt = Number.POSITIVE_INFINITY
   sim.append('z after')
@@ -66,12 +79,12 @@ async function crashAt(seed: number, stopAt: number, recoveryStopAt: number, pro
   return isDone
 }
 
-describe('a crash', () => {
+describe.each(syncs)('a crash where batches are synced $name', (synced) => {
   test('at any operation of a workload loses nothing that was durable', async () => {
     let stopAt = 0
     for (let isDone = false; !isDone; stopAt++) {
       for (let subset = 0; subset < 4; subset++) {
-        isDone = await crashAt(1000 * subset + stopAt, stopAt, Number.POSITIVE_INFINITY, subset === 3)
+        isDone = await crashAt(synced, 1000 * subset + stopAt, stopAt, Number.POSITIVE_INFINITY, subset === 3)
       }
     }
     expect(stopAt).toBeGreaterThan(60)
@@ -81,7 +94,7 @@ describe('a crash', () => {
     // Life 2674: FORMAT had its name, but its directory was not synced when the process died, nor by the one after it.
     for (let stopAt = 0; stopAt < 40; stopAt++) {
       for (let subset = 0; subset < 8; subset++) {
-        await crashAt(7000 + stopAt * 8 + subset, stopAt, Number.POSITIVE_INFINITY, true)
+        await crashAt(synced, 7000 + stopAt * 8 + subset, stopAt, Number.POSITIVE_INFINITY, true)
       }
     }
   })
@@ -89,7 +102,7 @@ describe('a crash', () => {
   test('during the recovery from a crash does no more harm', async () => {
     for (let stopAt = 12; stopAt < 90; stopAt += 3) {
       for (let recoveryStopAt = 0; recoveryStopAt < 36; recoveryStopAt += 1) {
-        await crashAt(stopAt * 37 + recoveryStopAt, stopAt, recoveryStopAt, recoveryStopAt % 3 === 0)
+        await crashAt(synced, stopAt * 37 + recoveryStopAt, stopAt, recoveryStopAt, recoveryStopAt % 3 === 0)
       }
     }
   })
@@ -100,10 +113,10 @@ function ignoreStorageFailed(error: unknown): void {
 }
 
 /** A life of crashes, faults, rolls and retirements, all from one seed. */
-async function live(seed: number): Promise<void> {
+async function live(seed: number, synced: Syncs): Promise<void> {
   const prng = new Prng(seed)
   const sim = new SimLog(seed)
-  const lifeOptions = { ...options, segmentBytesMax: 1200 + prng.below(4000) }
+  const lifeOptions = { ...options, ...synced, segmentBytesMax: 1200 + prng.below(4000) }
   let number = 0
   for (let round = 0; round < 6; round++) {
     if (prng.chance(0.3)) sim.disk.stopAt = sim.disk.operations + prng.below(40)
@@ -153,10 +166,10 @@ async function live(seed: number): Promise<void> {
   await sim.opened(lifeOptions)
 }
 
-test('two hundred lives of crashes and faults keep every promise', async () => {
+test.each(syncs)('two hundred lives of crashes and faults keep every promise (synced $name)', async (synced) => {
   for (let seed = 0; seed < 200; seed++) {
     try {
-      await live(seed)
+      await live(seed, synced)
     } catch (error) {
       throw new Error(`seed ${seed}: ${(error as Error).message.slice(0, 200)}`, { cause: error })
     }
@@ -167,7 +180,7 @@ test('one seed makes one history', async () => {
   const traces: string[] = []
   for (let run = 0; run < 2; run++) {
     const sim = new SimLog(77)
-    await runUntilStopped(() => workload(sim))
+    await runUntilStopped(() => workload(sim, syncs[0]))
     traces.push(JSON.stringify([...sim.disk.snapshot()].map(([path, content]) => [path, content.toString('base64')])))
   }
   expect(traces[0]).toBe(traces[1])

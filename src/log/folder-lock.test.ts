@@ -1,11 +1,12 @@
 // One process per folder, and a refusal that says who and where.
 import { expect, test } from 'vitest'
 import { SimLog, simLogDirectory } from '../testing/sim-log.ts'
-import { logOptionsDefault, SegmentedLog } from './segmented-log.ts'
+import { logOptionsDefault } from './log-options.ts'
+import { SegmentedLog } from './segmented-log.ts'
 
 const lockPath = `${simLogDirectory}/LOCK`
 const sink = { record: () => {}, frameEnd: () => {} }
-const events = { durable: () => {}, stalled: () => {}, resumed: () => {}, failed: () => {} }
+const events = { durable: () => {}, written: () => {}, stalled: () => {}, resumed: () => {}, failed: () => {} }
 
 function openFromOtherProcess(sim: SimLog): Promise<SegmentedLog> {
   const platform = { ...sim.platform, host: sim.machine.startProcess() }

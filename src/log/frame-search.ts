@@ -32,7 +32,8 @@ export async function isTorn(
         const hitLsn = frameLsn(reader.buffer, hit)
         watermarks.noteUsed(hitLsn)
         watermarks.noteSynced(frameSyncedLsn(reader.buffer, hit))
-        if (hitLsn > lsn) return false
+        // Frame n+1 is written when frame n is synced, unless syncing is put off: then only S tells.
+        if (hitLsn > lsn && !found.segment.isDeferred) return false
       }
       hit = reader.buffer.indexOf(frameMagicBytes, hit + 1)
     }

@@ -19,13 +19,19 @@ import type { UnprovenFrame } from './unproven-frames.ts'
 import type { Watermarks } from './watermarks.ts'
 
 /** Plans the first segment of a log. */
-export function planFirst(logDirectory: string, epoch: number, salt: Buffer): Segment {
-  return planSegment(logDirectory, 1, epoch, salt)
+export function planFirst(logDirectory: string, flags: number, epoch: number, salt: Buffer): Segment {
+  return planSegment(logDirectory, flags, 1, epoch, salt)
 }
 
 /** Plans the segment that takes the place and the name of `last`. */
-export function planReplacement(logDirectory: string, epoch: number, salt: Buffer, last: Segment): Segment {
-  const segment = planSegment(logDirectory, last.id, epoch, salt)
+export function planReplacement(
+  logDirectory: string,
+  flags: number,
+  epoch: number,
+  salt: Buffer,
+  last: Segment,
+): Segment {
+  const segment = planSegment(logDirectory, flags, last.id, epoch, salt)
   segment.previousId = last.previousId
   segment.previousBytes = last.previousBytes
   segment.previousCrc = last.previousCrc
@@ -35,13 +41,14 @@ export function planReplacement(logDirectory: string, epoch: number, salt: Buffe
 /** Plans the segment that follows `last`, and seals that one: at `endBytes`, or before its frames that are `unproven`. */
 export function planSuccessor(
   logDirectory: string,
+  flags: number,
   epoch: number,
   salt: Buffer,
   last: Segment,
   endBytes: number,
   unproven: readonly UnprovenFrame[],
 ): Segment {
-  const segment = planSegment(logDirectory, last.id + 1, epoch, salt)
+  const segment = planSegment(logDirectory, flags, last.id + 1, epoch, salt)
   const [first] = unproven
   last.bytes = first?.offset ?? endBytes
   // The chain goes on from the last frame that stays where it is.
@@ -79,11 +86,11 @@ export async function createSegment(
   return content
 }
 
-function planSegment(logDirectory: string, id: number, epoch: number, salt: Buffer): Segment {
+function planSegment(logDirectory: string, flags: number, id: number, epoch: number, salt: Buffer): Segment {
   return new Segment(logDirectory, {
     major: 0,
     minor: 0,
-    flags: 0,
+    flags,
     keyId: 0,
     checksum: 0,
     id,

@@ -12,6 +12,9 @@ import type { SegmentReader } from './segment-reader.ts'
 import type { UnprovenFrames } from './unproven-frames.ts'
 import type { Watermarks } from './watermarks.ts'
 
+/** So many frames may have been written after the last one that was synced, and have left no byte; 64 MiB hold fewer. */
+const deferredFramesMax = 2 ** 20
+
 export interface TornTail {
   readonly found: FoundSegment
   readonly offset: number
@@ -145,6 +148,7 @@ export class LogScan {
     if (isLast) {
       this.lsnNext = lsn
       watermarks.noteUsed(lsn)
+      if (segment.isDeferred) watermarks.noteUsed(lsn + deferredFramesMax)
     }
     segment.bytes = offset
     return offset

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { SimLog, simLogDirectory } from '../testing/sim-log.ts'
 import { LogError } from './log-error.ts'
+import { type LogOptions, logOptionsDefault } from './log-options.ts'
 import type { LogStart } from './log-start.ts'
-import { type LogOptions, logOptionsDefault, SegmentedLog } from './segmented-log.ts'
+import { SegmentedLog } from './segmented-log.ts'
 
 const logDirectory = `${simLogDirectory}/log`
 const small = { segmentBytesMax: 2_300 }
@@ -39,7 +40,7 @@ async function openFrom(
     },
     frameEnd: (lsn: number) => void lsns.push(lsn),
   }
-  const events = { durable() {}, stalled() {}, resumed() {}, failed() {} }
+  const events = { durable() {}, written() {}, stalled() {}, resumed() {}, failed() {} }
   const all = { ...logOptionsDefault, ...small, ...options }
   const opening = SegmentedLog.open(sim.platform, simLogDirectory, all, sink, events, async () => start)
   try {

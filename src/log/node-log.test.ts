@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { NodePlatform } from '../platform/node-platform.ts'
-import { logOptionsDefault, SegmentedLog } from './segmented-log.ts'
+import { logOptionsDefault } from './log-options.ts'
+import { SegmentedLog } from './segmented-log.ts'
 
 test('what was durable on a real disk is there when it is opened again; a second opener is refused', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'leveret-log-'))
@@ -16,6 +17,7 @@ test('what was durable on a real disk is there when it is opened again; a second
     let notify: (() => void) | null = null
     const events = {
       durable: () => notify?.(),
+      written: () => {},
       stalled: (error: Error) => expect.unreachable(error.message),
       resumed: () => {},
       failed: (error: Error) => expect.unreachable(error.message),

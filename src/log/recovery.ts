@@ -7,6 +7,8 @@
  *   valid frame header: what was once known to be durable. n > S and nothing valid behind it: the frame was being
  *   written when the process or the machine died, nobody was told of it, it is a *torn tail* and set aside. Otherwise
  *   confirmed data is damaged and nothing may be cut off: refuse, or (salvage) leave out exactly what is damaged.
+ *   Where syncing is put off (`deferredFlag`) several frames are written after S, in any order on the platter, and n > S
+ *   alone decides: whoever was told of them was not promised that they outlive a power cut.
  *   See `log-scan.ts`, `frame-search.ts`.
  * - **Which frames are durable?** Those up to S. A later one was found in the page cache, perhaps after a failed sync, and
  *   may vanish with the next power cut although somebody acted on it. It is written again, into a new segment that is
@@ -55,10 +57,11 @@ export async function recover(
   sink: RecoverySink,
   start: LogStart | null,
   needsStart: boolean,
+  flags: number,
 ): Promise<Recovered> {
   const found = new FoundSegments(platform.disk, `${directory}/log`)
   try {
-    return await new Recovery(platform, directory, salvage, sink, found, start, needsStart).run()
+    return await new Recovery(platform, directory, salvage, sink, found, start, needsStart, flags).run()
   } finally {
     await found.close()
   }
@@ -80,6 +83,8 @@ class Recovery {
   private readonly scan: LogScan
   private readonly start: LogStart | null
   private readonly needsStart: boolean
+  /** Of the segment that is begun. */
+  private readonly flags: number
 
   constructor(
     platform: Platform,
@@ -89,9 +94,11 @@ class Recovery {
     found: FoundSegments,
     start: LogStart | null,
     needsStart: boolean,
+    flags: number,
   ) {
     this.start = start
     this.needsStart = needsStart
+    this.flags = flags
     const { reader, watermarks, retention } = this
     this.platform = platform
     this.logDirectory = `${directory}/log`
@@ -203,14 +210,14 @@ class Recovery {
   }
 
   private planSegment(isReplacing: boolean): Segment {
-    const { logDirectory, found } = this
+    const { logDirectory, found, flags } = this
     const salt = Buffer.alloc(8)
     this.platform.random.fill(salt)
     const epoch = found.epoch + 1
     const last = found.list.at(-1)?.segment
-    if (last === undefined) return planFirst(logDirectory, epoch, salt)
-    if (isReplacing) return planReplacement(logDirectory, epoch, salt, last)
-    return planSuccessor(logDirectory, epoch, salt, last, this.scan.endBytes, this.unproven.list)
+    if (last === undefined) return planFirst(logDirectory, flags, epoch, salt)
+    if (isReplacing) return planReplacement(logDirectory, flags, epoch, salt, last)
+    return planSuccessor(logDirectory, flags, epoch, salt, last, this.scan.endBytes, this.unproven.list)
   }
 
   private async remove(leftovers: readonly FoundSegment[]): Promise<void> {

@@ -9,7 +9,8 @@
  *      0  8  magic 'LEVERET\n'                               40  8  sealed length of the previous segment
  *      8  2  format major                                    48  4  header CRC of the last frame before this segment
  *     10  2  format minor                                    52  4  key id (0: not encrypted)
- *     12  4  flags (2 = cold; 1: encrypted, see below)       56  2  checksum algorithm (1 = CRC-32 of zlib)
+ *     12  4  flags (2 = cold, 4 = see `deferredFlag`,        56  2  checksum algorithm (1 = CRC-32 of zlib)
+ *            1 = encrypted, see below)
  *     16  4  id                                              58  2  ids left out between the previous segment and this
  *     20  4  epoch: how often the folder was opened          60  4  CRC of bytes 0..59
  *     24  8  LSN of the first frame
@@ -39,6 +40,12 @@ export const formatMinor = 0
 export const headerBytes = 64
 export const headerCopyOffset = 512
 export const framesStart = 1024
+
+/**
+ * Frames of the segment may have been written, and answered for, before those before them were synced: a power cut can
+ * take several of its last frames, and leave some of those behind a lost one.
+ */
+export const deferredFlag = 4
 
 const magic = Buffer.from('LEVERET\n', 'latin1')
 const checksumCrc32 = 1
@@ -70,7 +77,7 @@ export class Segment {
   references = 0
   /** Only checkpoints from this number on do without it, although nothing in it lives: its records were copied. */
   neededBefore = 0
-  /** How far the file is known to be durable; for a sealed segment its length. */
+  /** How far the file is written and, unless syncing is put off, durable; for a sealed segment its length. */
   bytes: number = framesStart
   /** A successor is durable: nothing is added any more. */
   sealed = false
@@ -80,6 +87,7 @@ export class Segment {
   // The rest is the log's own.
   /** Given up; its file goes when the frame that says so is durable. */
   isRetiring = false
+  readonly flags: number
   readonly epoch: number
   salt: Buffer
   saltCrc: number
@@ -98,6 +106,7 @@ export class Segment {
   constructor(directory: string, header: SegmentHeader, name: string = segmentName(header.id)) {
     this.id = header.id
     this.path = `${directory}/${name}`
+    this.flags = header.flags
     this.epoch = header.epoch
     this.salt = header.salt
     this.saltCrc = crc32(header.salt, 0, header.salt.length, 0)
@@ -109,6 +118,10 @@ export class Segment {
   }
 
   /** Whether nothing needs the file any more. A record that moved here may still be counted where it came from. */
+  get isDeferred(): boolean {
+    return (this.flags & deferredFlag) !== 0
+  }
+
   get isRetirable(): boolean {
     return this.sealed && !this.isRetiring && !this.isReferred
   }
@@ -144,7 +157,7 @@ export function segmentIdOf(name: string): number {
 }
 
 /** Writes both copies of the header into `target[0, 1024)`. */
-export function encodeSegmentHeader(segment: Segment, target: Buffer, flags = 0): void {
+export function encodeSegmentHeader(segment: Segment, target: Buffer, flags: number = segment.flags): void {
   assert(target.length >= framesStart, 'both copies of the header fit')
   target.fill(0, 0, framesStart)
   magic.copy(target, 0)
@@ -188,7 +201,7 @@ export function decodeSegmentHeader(source: Buffer, at: number): SegmentHeader |
 /** Why this version must not read a segment with this header; null if it may. */
 export function findUnsupported(header: SegmentHeader): string | null {
   if (header.major !== formatMajor) return `segments of major format ${header.major} are unknown`
-  if (header.flags !== 0) return `segment flags ${header.flags} are unknown`
+  if ((header.flags & ~deferredFlag) !== 0) return `segment flags ${header.flags} are unknown`
   if (header.keyId !== 0) return `it is encrypted with the key ${header.keyId}, and encryption is unknown`
   if (header.checksum !== checksumCrc32) return `checksum algorithm ${header.checksum} is unknown`
   return null

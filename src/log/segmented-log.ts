@@ -15,11 +15,15 @@
  * segment until that works.
  *
  * A frame that is written again keeps its LSN, for it is the same frame; the salt of its segment is another.
+ *
+ * `defersSync`: a batch has landed when it is written, and is synced later (background-sync.ts). What a frame, a checkpoint
+ * or a deletion says or needs to be durable is synced all the same: `written` and `durable` are two things then.
  */
 import { assert } from '../lib/assert.ts'
 import { crc32 } from '../lib/crc32.ts'
 import type { DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
+import { BackgroundSync, type SyncedLog } from './background-sync.ts'
 import { Batch } from './batch.ts'
 import { isColdId } from './cold-segment.ts'
 import { FolderLock } from './folder-lock.ts'
@@ -32,45 +36,18 @@ import {
   recordTypeSynced,
 } from './frame.ts'
 import { LogError, storageFailed } from './log-error.ts'
+import type { LogEvents, LogOptions } from './log-options.ts'
 import { factsOf, type LogStart } from './log-start.ts'
 import { type Recovered, type RecoveryReport, type RecoverySink, recover } from './recovery.ts'
-import { encodeSegmentHeader, framesStart, Segment, segmentIdOf } from './segment.ts'
+import { deferredFlag, encodeSegmentHeader, framesStart, Segment, segmentIdOf } from './segment.ts'
 import { SegmentFiles } from './segment-files.ts'
+import { findHome, findHomeOffset, findSegment, insertSegment } from './segment-list.ts'
+import { SegmentRemoval } from './segment-removal.ts'
 import { isErrorCode, isSystemError, removeIfThere } from './small-file.ts'
-
-export interface LogOptions {
-  /** A segment that has reached this length is followed by a new one; a frame is never divided. */
-  readonly segmentBytesMax: number
-  /** Opens a damaged log and leaves out exactly what is damaged, instead of refusing. */
-  readonly salvage: boolean
-  /** Nothing that is written will be kept: the folder is only looked at. */
-  readonly readsOnly?: boolean
-  /** After this long without a batch a SYNCED frame proves the last one durable. */
-  readonly idleSyncedMs: number
-  /** How often a failed write is tried again. */
-  readonly retryMs: number
-}
-
-export const logOptionsDefault: LogOptions = {
-  segmentBytesMax: 64 * 1024 * 1024,
-  salvage: false,
-  idleSyncedMs: 1000,
-  retryMs: 1000,
-}
-
-export interface LogEvents {
-  /** Every frame up to this one is durable. */
-  durable(lsn: number): void
-  /** Writing does not work at the moment; what was appended waits in memory. */
-  stalled(error: Error): void
-  resumed(): void
-  /** The end: what is not durable by now never will be, as far as this log can tell. */
-  failed(error: LogError): void
-}
 
 const syncedNever = -1
 
-export class SegmentedLog {
+export class SegmentedLog implements SyncedLog {
   readonly recovery: RecoveryReport
   /** The caller holds records back that will go to the open frame, and has named its number to somebody. */
   expectsRecords = false
@@ -83,22 +60,24 @@ export class SegmentedLog {
   private format: Format
   private readonly headerBuffer: Buffer = Buffer.alloc(framesStart)
   private readonly readers: SegmentFiles
+  private readonly removal: SegmentRemoval
   /** See `findUnwritten`; valid until something is appended or written. */
   unwrittenBuffer: Buffer = this.headerBuffer
 
   private readonly all: Segment[]
   private readonly cold = new Map<number, Segment>()
-  /** The last durable segment; the open batch, or the one in flight, may belong to a later one. */
+  /** The last segment that is there; the open batch, or the one in flight, may belong to a later one. */
   private tail: Segment
   private open: Batch
   private flight: Batch | null = null
   private spare: Batch | null
   private durableLsnNow: number
+  /** Null where every batch is synced before it has landed. */
+  private readonly background: BackgroundSync | null
   private retiring: Segment[] = []
 
   /** Settles when the batch in flight has landed, stalled or failed; never rejects. */
   private flying: Promise<void> = Promise.resolve()
-  private removing: Promise<void> = Promise.resolve()
   private stall: Error | null = null
   private failure: LogError | null = null
   private closing: Promise<void> | null = null
@@ -107,7 +86,7 @@ export class SegmentedLog {
   private cancelRetry: (() => void) | null = null
   private cancelIdle: (() => void) | null = null
   private lastLandingMs = 0
-  /** Bytes that became durable since this log was opened, and batches of them that say something. */
+  /** Bytes that have landed since this log was opened, and batches of them that say something. */
   landedBytes = 0
   landings = 0
   /** SYNCED frames since the last other frame; syncedNever while this log has written nothing. */
@@ -126,6 +105,7 @@ export class SegmentedLog {
     assert(tail !== undefined, 'recovery begins a segment')
     this.platform = platform
     this.readers = new SegmentFiles(platform.disk)
+    this.removal = new SegmentRemoval(platform.disk, (id) => findSegment(this.all, id))
     this.directory = directory
     this.logDirectory = `${directory}/log`
     this.options = options
@@ -136,6 +116,8 @@ export class SegmentedLog {
     this.all = recovered.segments
     this.tail = tail
     this.durableLsnNow = recovered.lastLsn
+    const end = { lsn: recovered.lastLsn, bytes: tail.bytes, crc: tail.lastCrc }
+    this.background = options.defersSync ? new BackgroundSync(platform.clock, options, this, end) : null
     this.open = new Batch(tail)
     this.spare = new Batch(tail)
     this.open.begin(tail, tail.bytes, recovered.lastLsn + 1)
@@ -171,7 +153,8 @@ export class SegmentedLog {
       if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})
       const start = await findStart()
       const needsStart = (format.incompat & incompatCheckpoints) !== 0
-      recovered = await recover(platform, directory, options.salvage, sink, start, needsStart)
+      const flags = options.defersSync ? deferredFlag : 0
+      recovered = await recover(platform, directory, options.salvage, sink, start, needsStart, flags)
       if (format.repaired !== '') recovered.report.notes.push(format.repaired)
       const log = new SegmentedLog(platform, directory, options, events, lock, recovered, format)
       await lock.setEpoch(log.tail.epoch)
@@ -219,6 +202,12 @@ export class SegmentedLog {
     return this.durableLsnNow
   }
 
+  /** Every frame up to this one would survive the end of the process. */
+  get writtenLsn(): number {
+    return this.background === null ? this.durableLsnNow : this.background.writtenLsn
+  }
+
+  /** Bytes of records that are in memory: not durable yet or, where syncing is put off, not written. */
   get unsyncedBytes(): number {
     const flightBytes = this.flight === null ? 0 : this.flight.usedBytes
     return flightBytes + this.open.usedBytes - frameHeaderBytes
@@ -305,32 +294,16 @@ export class SegmentedLog {
    * that segment is gone. `homeOffset` tells where in it.
    */
   homeSegment(segmentId: number, offset: number): Segment | null {
-    if (isColdId(segmentId)) return this.cold.get(segmentId) ?? null
-    let id = segmentId
-    let at = offset
-    for (;;) {
-      const next = this.findSegment(id + 1)
-      if (next === null || next.previousId !== id || at < next.previousBytes) return this.findSegment(id)
-      at += framesStart - next.previousBytes
-      id++
-    }
+    return isColdId(segmentId) ? (this.cold.get(segmentId) ?? null) : findHome(this.all, segmentId, offset)
   }
 
   homeOffset(segmentId: number, offset: number): number {
-    if (isColdId(segmentId)) return offset
-    let id = segmentId
-    let at = offset
-    for (;;) {
-      const next = this.findSegment(id + 1)
-      if (next === null || next.previousId !== id || at < next.previousBytes) return at
-      at += framesStart - next.previousBytes
-      id++
-    }
+    return isColdId(segmentId) ? offset : findHomeOffset(this.all, segmentId, offset)
   }
 
   /** The segment with that id, if it is there. */
   segmentOf(id: number): Segment | null {
-    return isColdId(id) ? (this.cold.get(id) ?? null) : this.findSegment(id)
+    return isColdId(id) ? (this.cold.get(id) ?? null) : findSegment(this.all, id)
   }
 
   /** A cold segment belongs to the log from now on. */
@@ -342,7 +315,7 @@ export class SegmentedLog {
   removeCold(segment: Segment): void {
     this.cold.delete(segment.id)
     this.readers.forget(segment)
-    this.removing = this.removing.then(() => this.platform.disk.remove(segment.path).catch(() => {}))
+    this.removal.removeFile(segment.path)
   }
 
   get coldSegments(): Iterable<Segment> {
@@ -351,7 +324,7 @@ export class SegmentedLog {
 
   /** Resolves when the files of what was given up are gone. */
   async removed(): Promise<void> {
-    await this.removing
+    await this.removal.done
   }
 
   /** A salt for a new cold segment. */
@@ -378,6 +351,20 @@ export class SegmentedLog {
     return -1
   }
 
+  /** Whether the record with that address is durable. */
+  isDurable(segmentId: number, offset: number): boolean {
+    const home = this.homeSegment(segmentId, offset)
+    // What is gone was there once, and durable.
+    if (home === null) return true
+    const end = home === this.tail && this.background !== null ? this.background.synced.bytes : home.bytes
+    return this.homeOffset(segmentId, offset) < end
+  }
+
+  /** Somebody waits for that frame to be durable: it is not put off. */
+  hurry(lsn: number): void {
+    this.background?.hurry(lsn)
+  }
+
   /** Something beside the log failed without which it means nothing: nothing more becomes durable. */
   abort(detail: string, cause: unknown): void {
     if (this.failure === null) this.fail(storageFailed(this.directory, detail, cause))
@@ -386,9 +373,12 @@ export class SegmentedLog {
   /** Where a recovery may begin that knows all that was appended up to now. */
   get start(): LogStart {
     const { tail } = this
-    const segments = this.all.filter(({ id, isRetiring }) => id <= tail.id && !isRetiring).map(factsOf)
     const lsn = this.durableLsnNow
-    return { segments, offset: tail.bytes, lsn, crc: tail.lastCrc, syncedLsn: lsn }
+    const { bytes, crc } = this.background?.synced ?? { bytes: tail.bytes, crc: tail.lastCrc }
+    const segments = this.all
+      .filter(({ id, isRetiring }) => id <= tail.id && !isRetiring)
+      .map((segment) => (segment === tail ? { ...factsOf(tail), bytes, lastCrc: crc } : factsOf(segment)))
+    return { segments, offset: bytes, lsn, crc, syncedLsn: lsn }
   }
 
   /** From now on a recovery may need such a start: versions that know of none must not open the folder. */
@@ -419,6 +409,11 @@ export class SegmentedLog {
     const { segment } = batch
     const isNew = segment !== this.tail
     let { file } = segment
+    // A segment says of everything before it that it is durable.
+    if (isNew && this.background !== null) {
+      await this.background.settle()
+      if (this.failure !== null) return
+    }
     try {
       file = isNew ? await this.createFile(segment, batch) : (file as DiskFile)
       await file.write(batch.buffer, 0, batch.usedBytes, batch.offset)
@@ -427,6 +422,7 @@ export class SegmentedLog {
       else this.fail(error instanceof LogError ? error : storageFailed(this.directory, 'writing failed', error))
       return
     }
+    if (this.background !== null && (await this.putOff(batch, this.background))) return
     try {
       await file.sync()
       if (isNew) await disk.syncDirectory(this.logDirectory)
@@ -435,6 +431,22 @@ export class SegmentedLog {
       return
     }
     this.land(batch)
+  }
+
+  /** The batch is written. Its sync is put off, or it has failed before: then it is done with. */
+  private async putOff(batch: Batch, background: BackgroundSync): Promise<boolean> {
+    if (this.failure !== null) return true
+    const { lsn, usedBytes } = batch
+    // The files of what it gives up go when it is durable; see background-sync.ts for the others.
+    const isDue = batch.segment !== this.tail || batch.retiring.length > 0 || this.closing !== null
+    if (!isDue && !background.isDue(lsn, usedBytes)) {
+      this.land(batch, false)
+      return true
+    }
+    background.writtenLsn = lsn
+    this.events.written(lsn)
+    await background.hold()
+    return this.failure !== null
   }
 
   private async createFile(segment: Segment, batch: Batch): Promise<DiskFile> {
@@ -464,7 +476,7 @@ export class SegmentedLog {
     await removeIfThere(this.platform.disk, segment.path)
   }
 
-  private land(batch: Batch): void {
+  private land(batch: Batch, isSynced = true): void {
     if (this.failure !== null) return
     const previous = this.tail
     const { segment } = batch
@@ -473,9 +485,10 @@ export class SegmentedLog {
     if (segment !== previous) {
       previous.sealed = true
       this.tail = segment
-      this.removing = this.removing.then(() => this.closeFile(previous))
+      this.removal.closeFile(previous)
     }
-    this.durableLsnNow = batch.lsn
+    if (isSynced) this.durableLsnNow = batch.lsn
+    if (this.background !== null) this.tellBackground(this.background, batch, isSynced)
     this.landedBytes += batch.usedBytes
     if (!batch.isSyncedOnly) this.landings++
     this.flight = null
@@ -487,10 +500,31 @@ export class SegmentedLog {
       this.stall = null
       this.events.resumed()
     }
-    this.events.durable(batch.lsn)
-    if (this.syncedFrames === 0 && this.cancelIdle === null && this.closing === null) {
-      this.watchIdle(this.options.idleSyncedMs)
-    }
+    if (isSynced) this.events.durable(batch.lsn)
+    else this.events.written(batch.lsn)
+    this.watchForIdle()
+  }
+
+  private tellBackground(background: BackgroundSync, batch: Batch, isSynced: boolean): void {
+    const end = { lsn: batch.lsn, bytes: batch.offset + batch.usedBytes, crc: batch.crc }
+    if (isSynced) background.release(end)
+    else background.add(end, batch.usedBytes)
+  }
+
+  // What the background sync asks and tells.
+
+  syncTail(): Promise<void> {
+    return (this.tail.file as DiskFile).sync()
+  }
+
+  caughtUp(): void {
+    this.durableLsnNow = (this.background as BackgroundSync).synced.lsn
+    this.events.durable(this.durableLsnNow)
+    this.watchForIdle()
+  }
+
+  syncFailed(error: unknown): void {
+    if (this.failure === null) this.fail(storageFailed(this.directory, 'syncing to disk failed', error))
   }
 
   /** A write failed. */
@@ -532,6 +566,7 @@ export class SegmentedLog {
     this.failure = error
     this.refusal = error
     this.cancelTimers()
+    void this.background?.end()
     this.events.failed(error)
   }
 
@@ -541,7 +576,7 @@ export class SegmentedLog {
     const segment = new Segment(this.logDirectory, {
       major: 0,
       minor: 0,
-      flags: 0,
+      flags: this.options.defersSync ? deferredFlag : 0,
       keyId: 0,
       checksum: 0,
       id,
@@ -552,10 +587,7 @@ export class SegmentedLog {
       previousBytes: 0,
       previousCrc: 0,
     })
-    // A segment for a batch that had to move goes before the one that was planned behind it.
-    let index = this.all.length
-    while (index > 0 && (this.all[index - 1] as Segment).id > id) index--
-    this.all.splice(index, 0, segment)
+    insertSegment(this.all, segment)
     return segment
   }
 
@@ -563,18 +595,6 @@ export class SegmentedLog {
     const salt = Buffer.alloc(8)
     this.platform.random.fill(salt)
     return salt
-  }
-
-  private findSegment(id: number): Segment | null {
-    let low = 0
-    let high = this.all.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.all[middle] as Segment).id < id) low = middle + 1
-      else high = middle
-    }
-    const segment = this.all[low]
-    return segment !== undefined && segment.id === id ? segment : null
   }
 
   /**
@@ -602,42 +622,15 @@ export class SegmentedLog {
       this.all.splice(this.all.indexOf(segment), 1)
       this.readers.forget(segment)
     }
-    this.removing = this.removing.then(async () => {
-      for (const segment of retired) await this.deleteFile(segment)
-    })
-  }
-
-  /** Errors do not matter here: the next opening finishes what the RETAINED record began. */
-  private async deleteFile(segment: Segment): Promise<void> {
-    try {
-      // Its header alone says where its predecessor ends, so that must not end later.
-      const previous = this.findSegment(segment.previousId)
-      if (previous !== null && !previous.isTrimmed && !(await this.trim(previous))) return
-      await this.platform.disk.remove(segment.path)
-    } catch {}
-  }
-
-  private async closeFile(segment: Segment): Promise<void> {
-    const { file } = segment
-    segment.file = null
-    await file?.close().catch(() => {})
-  }
-
-  private async trim(segment: Segment): Promise<boolean> {
-    try {
-      const file = await this.platform.disk.open(segment.path, 'write')
-      try {
-        if ((await file.size()) > segment.bytes) await file.truncate(segment.bytes)
-        await file.sync()
-        segment.isTrimmed = true
-      } finally {
-        await file.close()
-      }
-    } catch {}
-    return segment.isTrimmed
+    this.removal.removeRetired(retired)
   }
 
   // ---------------------------------------------------------------------------------------------------- idle, close
+
+  private watchForIdle(): void {
+    if (this.syncedFrames !== 0 || this.cancelIdle !== null || this.closing !== null) return
+    this.watchIdle(this.options.idleSyncedMs)
+  }
 
   private watchIdle(delayMs: number): void {
     this.cancelIdle = this.platform.clock.setTimer(delayMs, () => {
@@ -646,6 +639,8 @@ export class SegmentedLog {
       if (this.flight !== null || this.openRecords > 0 || this.syncedFrames !== 0) return
       // A SYNCED frame would take the number that those records were promised.
       if (this.expectsRecords) return this.watchIdle(this.options.idleSyncedMs)
+      // It would prove nothing: the background sync starts the watch again.
+      if (this.background?.isCaughtUp === false) return
       const idleMs = this.platform.clock.monotonicMs() - this.lastLandingMs
       if (idleMs >= this.options.idleSyncedMs) this.commitSynced()
       else this.watchIdle(this.options.idleSyncedMs - idleMs)
@@ -676,9 +671,10 @@ export class SegmentedLog {
           this.commitSynced()
         }
       }
-      await this.removing
+      await this.removal.done
     } finally {
       await this.flying
+      await this.background?.end()
       this.refusal = storageFailed(this.directory, 'the log is closed', this.failure ?? 'nothing is appended to it')
       for (const segment of this.all) await segment.file?.close().catch(() => {})
       await this.readers.close()

@@ -38,6 +38,7 @@ export class UnprovenFrames {
       const following = offset + end - at
       if (reader.available(following) >= frameHeaderBytes && isFrameHeader(buffer, end, segment.saltCrc)) {
         watermarks.noteSynced(frameSyncedLsn(buffer, end))
+        this.release()
       }
       if (lsn > watermarks.syncedLsn) {
         this.list.push({ bytes: Buffer.from(buffer.subarray(at, end)), segment, offset })
@@ -49,12 +50,13 @@ export class UnprovenFrames {
 
   /** Delivers those that are known to be durable by now. */
   release(): void {
-    while (this.list.length > 0) {
-      const { bytes, segment } = this.list[0] as UnprovenFrame
-      if (frameLsn(bytes, 0) > this.watermarks.syncedLsn) return
-      this.list.shift()
+    let count = 0
+    for (const { bytes, segment } of this.list) {
+      if (frameLsn(bytes, 0) > this.watermarks.syncedLsn) break
+      count++
       this.delivery.deliver(bytes, 0, bytes.length, segment)
     }
+    if (count > 0) this.list.splice(0, count)
   }
 
   /** Those that have to be written again: none if there is nothing of the caller's in them. */

@@ -28,6 +28,9 @@ export const limits = {
   /** Bytes appended and not yet on disk before we stop reading publishers' sockets, and where we read on. */
   unsyncedBytesMax: 33_554_432,
   unsyncedBytesResume: 16_777_216,
+  /** Where nobody waits for a sync, one begins so long after what it is for, or when half of so many bytes are written. */
+  syncDelayMs: 1_000,
+  syncDelayBytesMax: 67_108_864,
   /** Messages one dispatch hands out before other sockets get their turn. */
   deliveriesPerTurn: 2_048,
   /** Acks wait so long for a publish to share its sync. */

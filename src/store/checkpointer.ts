@@ -47,8 +47,8 @@ export interface CheckpointedStore {
   readonly takesWrites: boolean
   /** Writes the settlements of an index that the log has not heard of. */
   writeSettlementsOf(index: QueueIndex): void
-  /** Sees to it that the open frame is written although nothing else happens. */
-  commitNow(): void
+  /** Sees to it that this frame, perhaps the open one, becomes durable although nothing else happens. */
+  commitNow(lsn: number): void
   /** A checkpoint has taken its place. */
   checkpointed(): void
   /** Nobody knows what is durable, or what is so: nothing can go on. */
@@ -502,7 +502,7 @@ export class Checkpointer {
     if (this.log.durableLsn < wanted) {
       await new Promise<void>((resolve) => {
         this.waiting = { lsn: wanted, done: resolve }
-        this.store.commitNow()
+        this.store.commitNow(wanted)
       })
     }
     this.checkWanted()

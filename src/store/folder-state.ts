@@ -6,10 +6,11 @@
 import { ByteReaderError } from '../lib/byte-reader.ts'
 import { makeColdSegment } from '../log/cold-segment.ts'
 import { recordOffset } from '../log/frame.ts'
+import { type LogEvents, type LogOptions, logOptionsDefault } from '../log/log-options.ts'
 import type { LogStart } from '../log/log-start.ts'
 import type { RecoveryReport } from '../log/recovery.ts'
 import type { Segment } from '../log/segment.ts'
-import { type LogEvents, SegmentedLog } from '../log/segmented-log.ts'
+import { SegmentedLog } from '../log/segmented-log.ts'
 import { BrokerError } from '../model/errors.ts'
 import type { Residence } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -24,7 +25,7 @@ import { ResidentMemory } from './resident-memory.ts'
 
 /** Nothing is written, so nothing can be let go of: an entry takes a byte or two. */
 const pageOptions = { pageBytesMax: Number.POSITIVE_INFINITY, pageFileBytesMax: 1 } as const
-const logOptions = { segmentBytesMax: 1, salvage: true, readsOnly: true, idleSyncedMs: 1_000, retryMs: 1_000 } as const
+const logOptions: LogOptions = { ...logOptionsDefault, segmentBytesMax: 1, salvage: true, readsOnly: true }
 
 /** A message that can no longer be read may have been the last of its queue. */
 const sequencesAhead = 1_000_000
@@ -167,6 +168,8 @@ export class FolderState implements IndexBacking, LogEvents {
   // What the log tells: it does nothing here that it could tell of.
 
   durable(): void {}
+
+  written(): void {}
   stalled(): void {}
   resumed(): void {}
   failed(): void {}

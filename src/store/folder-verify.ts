@@ -133,7 +133,7 @@ class Verification {
     const { view, findings } = this
     const sink = { record: (): void => {}, frameEnd: (): void => {} }
     const seen = view.fork().platform(this.platform)
-    const { segments, report } = await recover(seen, view.directory, true, sink, null, false)
+    const { segments, report } = await recover(seen, view.directory, true, sink, null, false, 0)
     this.segments = segments
     for (const { file, offset, bytes, detail } of report.damages) this.damage(file, offset, bytes, detail)
     for (const name of report.quarantined) {

@@ -13,9 +13,11 @@ import { ByteWriter } from '../lib/byte-writer.ts'
 import { copyRange } from '../lib/copy-range.ts'
 import { makeColdSegment } from '../log/cold-segment.ts'
 import { LogError, storageCorrupt } from '../log/log-error.ts'
+import type { LogEvents, LogOptions } from '../log/log-options.ts'
 import type { LogStart } from '../log/log-start.ts'
 import type { Segment } from '../log/segment.ts'
-import { type LogEvents, type LogOptions, SegmentedLog } from '../log/segmented-log.ts'
+import { SegmentedLog } from '../log/segmented-log.ts'
+import type { Durability } from '../model/durability.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
@@ -65,11 +67,13 @@ export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, Co
   readonly diskFreeBytesMin: number
   /** Skip what is corrupt, and say so, instead of refusing the folder. */
   readonly salvage: boolean
+  readonly durability: Durability
 }
 
 export const logStoreOptionsDefault: LogStoreOptions = {
   segmentBytesMax: limits.segmentBytesMax,
   salvage: false,
+  durability: 'fsync',
   windowBytesMax: limits.windowBytesMax,
   diskFreeBytesMin: limits.diskFreeBytesMin,
   pageBytesMax: limits.pageBytesMax,
@@ -163,6 +167,12 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     return this.log.durableLsn
   }
 
+  get answerableLsn(): number {
+    // What was said of a frame that cannot be written, or will never be durable, was said before that was known.
+    if (this.options.durability === 'none' && this.takesWrites) return this.log.openLsn
+    return this.log.writtenLsn
+  }
+
   get unsyncedBytes(): number {
     return this.log.unsyncedBytes
   }
@@ -187,6 +197,9 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       salvage: this.options.salvage,
       idleSyncedMs: 1_000,
       retryMs: 1_000,
+      defersSync: this.options.durability !== 'fsync',
+      syncDelayMs: limits.syncDelayMs,
+      syncDelayBytesMax: limits.syncDelayBytesMax,
     }
     try {
       this.log = await SegmentedLog.open(platform, directory, options, replay, this, findStart)
@@ -380,7 +393,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     for (let count = 0; count < 2; count++) if (!(await this.checkpointer.makeNow())) break
     this.retireDeadSegments()
     const lsn = this.barrier()
-    this.commitNow()
+    this.commitNow(lsn)
     await this.reached(lsn)
     await this.log.removed()
     return Math.max(0, before - this.segmentBytes)
@@ -453,6 +466,12 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.commit()
   }
 
+  written(lsn: number): void {
+    this.events.written(lsn)
+    this.space.wrote()
+    this.commit()
+  }
+
   stalled(error: Error): void {
     this.isStalled = true
     // Closing would wait for ever for a checkpoint that waits for the log.
@@ -471,8 +490,9 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   // What the checkpointer tells.
 
-  commitNow(): void {
+  commitNow(lsn: number): void {
     this.wanted = true
+    this.log.hurry(lsn)
     this.commit()
   }
 

@@ -9,6 +9,7 @@ export class MemoryStore implements Store {
   readonly persists = false
   readonly openLsn = 0
   readonly durableLsn = 0
+  readonly answerableLsn = 0
   readonly unsyncedBytes = 0
   readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
 

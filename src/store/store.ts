@@ -18,7 +18,9 @@ export interface Store {
   readonly openLsn: number
   /** Every frame up to this number is on stable storage. */
   readonly durableLsn: number
-  /** Bytes appended and not yet durable. */
+  /** Every frame up to this number is as safe as the level of durability asks for: confirms and answers may leave. */
+  readonly answerableLsn: number
+  /** Bytes appended that are still in memory alone, or not yet as safe as that. */
   readonly unsyncedBytes: number
   /** What the messages of all queues take. */
   readonly memory: ResidentMemory
@@ -50,6 +52,8 @@ export interface Store {
 
 export interface StoreEvents {
   durable(lsn: number): void
+  /** Frames are written that will be durable later: more may be answerable. */
+  written(lsn: number): void
   /** A write failed and will be tried again; nothing is lost and nothing more is durable until `resumed`. */
   stalled(error: Error): void
   resumed(): void

@@ -107,6 +107,10 @@ export class ControlledStore implements Store, IndexBacking {
     this.openLsn++
   }
 
+  get answerableLsn(): number {
+    return this.durableLsn
+  }
+
   barrier(): number {
     if (this.open.length === 0 && this.unwritten.length === 0) return this.openLsn - 1
     this.wanted = true

@@ -57,6 +57,13 @@ export class SimFolder {
     this.machine.reboot()
   }
 
+  /** The power goes. `choose` as in SimDisk.crash. */
+  cutPower(choose?: Parameters<SimDisk['crash']>[0]): void {
+    this.disk.crash(choose)
+    this.clock.clear()
+    this.machine.reboot()
+  }
+
   /** Files under the folder, from it on. */
   files(directory = '/data'): string[] {
     const under = this.disk.paths().filter((path) => path.startsWith(`${directory}/`))

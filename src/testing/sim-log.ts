@@ -10,7 +10,8 @@
 import { assert } from '../lib/assert.ts'
 import { recordOffset } from '../log/frame.ts'
 import type { LogError } from '../log/log-error.ts'
-import { type LogOptions, logOptionsDefault, SegmentedLog } from '../log/segmented-log.ts'
+import { type LogOptions, logOptionsDefault } from '../log/log-options.ts'
+import { SegmentedLog } from '../log/segmented-log.ts'
 import type { Network } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
 import { SimClock } from './sim-clock.ts'
@@ -37,7 +38,7 @@ export class SimLog {
   /** What the last opening gave to the sink. */
   records: SimLogRecord[] = []
   frames: number[] = []
-  /** 'durable 3', 'stalled ENOSPC', 'resumed', 'failed E_STORAGE_FAILED', in order. */
+  /** 'durable 3', 'written 3', 'stalled ENOSPC', 'resumed', 'failed E_STORAGE_FAILED', in order. */
   events: string[] = []
   /** Commits again whenever a batch has landed, as a store does. */
   commitsOnDurable = true
@@ -46,6 +47,8 @@ export class SimLog {
   /** Appended and neither lost by a crash nor given up; `frame` tells which belong together. */
   private appended: { text: string; lsn: number; frame: number; segmentId: number }[] = []
   private durableCount = 0
+  /** Appended and written: what the end of the process leaves, unless the power goes before somebody reads it. */
+  private writtenCount = 0
   private frameNumber = 0
   /** The highest that may have been written. */
   private lsnSeen = 0
@@ -79,6 +82,7 @@ export class SimLog {
       },
       {
         durable: (lsn) => this.durable(lsn),
+        written: (lsn) => this.written(lsn),
         stalled: (error) => this.events.push(`stalled ${(error as NodeJS.ErrnoException).code}`),
         resumed: () => this.events.push('resumed'),
         failed: (error: LogError) => this.events.push(`failed ${error.code}`),
@@ -127,6 +131,9 @@ export class SimLog {
   /** The power goes (or only the process); what ran is no more. */
   crash(choose?: Parameters<SimDisk['crash']>[0], processOnly = false): void {
     if (this.log !== null) this.lsnSeen = Math.max(this.lsnSeen, this.log.openLsn - 1)
+    // After a failed sync the system may show what was there before.
+    const hasFailed = this.events.some((event) => event.startsWith('failed'))
+    if (!processOnly || hasFailed) this.writtenCount = 0
     this.disk.crash(choose, processOnly)
     this.disk.fault = null
     this.clock.clear()
@@ -147,6 +154,7 @@ export class SimLog {
     const index = this.appended.findIndex((record) => record.text === text)
     this.appended.splice(0, index)
     this.durableCount = Math.max(0, this.durableCount - index)
+    this.writtenCount = Math.max(0, this.writtenCount - index)
   }
 
   /** The first record that was appended to that segment or a later one. */
@@ -156,12 +164,21 @@ export class SimLog {
 
   private durable(lsn: number): void {
     this.events.push(`durable ${lsn}`)
-    const { log } = this
-    while (this.durableCount < this.appended.length) {
-      if ((this.appended[this.durableCount] as { lsn: number }).lsn > lsn) break
-      this.durableCount++
-    }
-    if (this.commitsOnDurable) log?.commit()
+    this.durableCount = this.countUpTo(lsn, this.durableCount)
+    if (this.commitsOnDurable) this.log?.commit()
+  }
+
+  private written(lsn: number): void {
+    this.events.push(`written ${lsn}`)
+    this.writtenCount = this.countUpTo(lsn, this.writtenCount)
+    if (this.commitsOnDurable) this.log?.commit()
+  }
+
+  /** How many records there are up to that frame, `from` or more. */
+  private countUpTo(lsn: number, from: number): number {
+    let count = from
+    while (count < this.appended.length && (this.appended[count] as { lsn: number }).lsn <= lsn) count++
+    return count
   }
 
   private check(records: readonly SimLogRecord[], frames: readonly number[], log: SegmentedLog): void {
@@ -176,7 +193,8 @@ export class SimLog {
         `${texts[index]} stands in the place of ${this.appended[index]?.text}`,
       )
     }
-    assert(texts.length >= this.durableCount, `${this.appended[texts.length]?.text} was durable and is lost`)
+    const promised = Math.max(this.durableCount, this.writtenCount)
+    assert(texts.length >= promised, `${this.appended[texts.length]?.text} was durable or written, and is lost`)
     const last = this.appended[texts.length - 1]
     const next = this.appended[texts.length]
     assert(
@@ -197,6 +215,7 @@ export class SimLog {
       Object.assign(this.appended[index] as object, { segmentId })
     }
     this.durableCount = texts.length
+    this.writtenCount = texts.length
     this.frameNumber += 1_000_000
   }
 }

@@ -4,9 +4,10 @@
  */
 import { ByteReader } from '../../lib/byte-reader.ts'
 import { crc32 } from '../../lib/crc32.ts'
+import { logOptionsDefault } from '../../log/log-options.ts'
 import type { LogStart } from '../../log/log-start.ts'
 import type { RecoverySink } from '../../log/recovery.ts'
-import { logOptionsDefault, SegmentedLog } from '../../log/segmented-log.ts'
+import { SegmentedLog } from '../../log/segmented-log.ts'
 import type { Disk } from '../../platform/disk.ts'
 import { checkpointIdOf, decodeCheckpoint } from '../../store/checkpoint-file.ts'
 import { recordTypes, routeBytes } from '../../store/record.ts'
@@ -55,7 +56,7 @@ async function newestStart(disk: Disk): Promise<LogStart | null> {
   return null
 }
 
-const silentLog = { durable: ignore, stalled: ignore, resumed: ignore, failed: ignore }
+const silentLog = { durable: ignore, written: ignore, stalled: ignore, resumed: ignore, failed: ignore }
 
 function ignore(): void {}
 
