@@ -3,6 +3,7 @@
  * knows no bytes on the wire and no sockets, and is driven through the port of model/channel.ts.
  */
 import type { Driver, Login, SessionEvents, Session as SessionPort } from '../model/channel.ts'
+import type { DeliverAfter } from '../model/durability.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -23,6 +24,8 @@ import type { VirtualHost } from './virtual-host.ts'
 export interface BrokerOptions {
   /** Memory for messages in queues, in bytes; above it publishers are blocked. */
   readonly memoryBytesMax: number
+  /** Default 'accept'. */
+  readonly deliverAfter?: DeliverAfter
 }
 
 export class Broker implements Driver, StoreEvents, SnapshotSource {
@@ -53,7 +56,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.memory.setLimit(options.memoryBytesMax)
     this.expiry = new Expiry(platform.clock)
     const publisher = new Publisher(store)
-    this.state = new State(store, this.tick, this.expiry, publisher)
+    this.state = new State(store, this.tick, this.expiry, publisher, options.deliverAfter ?? 'accept')
     this.topology = new Topology(platform.random, store, this.state)
     this.parts = {
       store,

@@ -448,6 +448,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     const redelivered = entry.deliveryCount > 1
     const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, () => this.answerArrived())
     this.outbox.got(got)
+    got.pass = queue.index.passFor(entry)
+    // It stays beyond this turn, and must not keep the chunk alive that it came in.
+    if (got.pass !== null && entry.message?.owned === false) entry.message.own()
     if (entry.message === null) queue.index.await(entry, got)
     if (noAck) queue.settle(entry)
     else {

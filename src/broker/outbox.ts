@@ -1,14 +1,15 @@
 /**
  * What a channel has to say besides deliveries and confirms, in the order it must be said. An answer that waits for its
  * frame to be durable holds those behind it, and holds deliveries too: consume-ok comes before the first delivery, a
- * return before its confirm. So does the answer to basic.get whose message is still being read.
+ * return before its confirm. So does the answer to basic.get whose message is still
+ * being read, or is to be durable first.
  */
 import { Deque } from '../lib/deque.ts'
 import type { ChannelEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import type { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
-import type { AwaitingMessage, Entry } from '../store/entry.ts'
+import type { AwaitingMessage, Entry, Pass } from '../store/entry.ts'
 
 type Item =
   | { readonly type: 'reply'; readonly lsn: number; readonly id: number; readonly reply: Reply }
@@ -26,6 +27,8 @@ export class Got implements AwaitingMessage {
   readonly redelivered: boolean
   readonly messageCount: number
   message: Message | null
+  /** What it has to wait for beside its message; null: nothing. */
+  pass: Pass | null = null
   isLost = false
   next: AwaitingMessage | null = null
   private readonly told: () => void
@@ -45,6 +48,10 @@ export class Got implements AwaitingMessage {
     this.messageCount = messageCount
     this.message = entry.message
     this.told = told
+  }
+
+  get isDue(): boolean {
+    return this.message !== null && (this.pass === null || this.pass.isOpen)
   }
 
   arrived(message: Message): void {
@@ -101,7 +108,7 @@ export class Outbox {
   drain(events: ChannelEvents, answerableLsn: number): boolean {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
       if (item.lsn > answerableLsn) return false
-      if (item.type === 'got' && item.message === null) return false
+      if (item.type === 'got' && !item.isDue) return false
       this.items.shift()
       switch (item.type) {
         case 'got':

@@ -5,6 +5,7 @@
  * have credit for. What stays behind is copied out of the socket's chunk, or is read again when its turn comes.
  */
 import type { QueueCounters } from '../model/command.ts'
+import type { DeliverAfter, Durability } from '../model/durability.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
@@ -32,6 +33,9 @@ export interface Subscriber {
 export interface QueueParts {
   readonly tick: Tick
   readonly expiry: Expiry
+  /** What is promised of persistent messages in durable queues. */
+  readonly durability: Durability
+  readonly deliverAfter: DeliverAfter
   /** Gives a message that a queue got rid of to its dead-letter exchange. */
   readonly publishDead: (death: Death) => void
   /** Puts the message of an entry that was hidden at the end of its queue. */
@@ -48,6 +52,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   readonly id: number
   readonly name: string
   readonly durable: boolean
+  readonly durability: Durability
+  readonly deliverAfter: DeliverAfter
   readonly autoDelete: boolean
   readonly arguments: FieldTable
   /** The session that alone may use it; null if it is not exclusive. */
@@ -83,7 +89,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private nextConsumer = 0
 
   constructor(
-    { tick, expiry, publishDead, publishDue }: QueueParts,
+    { tick, expiry, durability, deliverAfter, publishDead, publishDue }: QueueParts,
     id: number,
     name: string,
     durable: boolean,
@@ -96,6 +102,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.id = id
     this.name = name
     this.durable = durable
+    this.durability = durable ? durability : 'none'
+    this.deliverAfter = durable ? deliverAfter : 'accept'
     this.autoDelete = autoDelete
     this.arguments = table
     this.index = index
@@ -110,6 +118,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     index.usePriorities(maxPriority)
     this.isKeyed = keyConcurrency > 0
     if (this.isKeyed) index.useKeys(keyConcurrency)
+    if (this.deliverAfter === 'sync') index.deliverAfterSync()
     // What recovery brought may have expired meanwhile, or be due.
     const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
     if (hasTimed || index.delayedCount > 0) tick.markQueue(this)
@@ -173,7 +182,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     return more
   }
 
-  /** From the index: messages that were asked for are there. */
+  /** From the index: messages that were waited for are there, or durable. */
   loaded(): void {
     if (this.consumers.length > 0) this.creditReturned()
   }

@@ -3,6 +3,7 @@
  * come and go, live and in recovery alike. It decides nothing; whoever appends a record has decided.
  */
 import { assert } from '../lib/assert.ts'
+import type { DeliverAfter } from '../model/durability.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
 import { bindingIdentity, makeBinding } from './binding.ts'
@@ -21,13 +22,15 @@ export class State {
   private readonly tick: Tick
   private readonly expiry: Expiry
   private readonly publisher: Publisher
+  private readonly deliverAfter: DeliverAfter
   private readonly parts = new Map<VirtualHost, QueueParts>()
 
-  constructor(store: Store, tick: Tick, expiry: Expiry, publisher: Publisher) {
+  constructor(store: Store, tick: Tick, expiry: Expiry, publisher: Publisher, deliverAfter: DeliverAfter) {
     this.store = store
     this.tick = tick
     this.expiry = expiry
     this.publisher = publisher
+    this.deliverAfter = deliverAfter
   }
 
   apply(record: TopologyRecord): void {
@@ -132,9 +135,12 @@ export class State {
     const known = this.parts.get(host)
     if (known !== undefined) return known
     const { tick, expiry, publisher } = this
+    const { durability, persists } = this.store
     const parts: QueueParts = {
       tick,
       expiry,
+      durability,
+      deliverAfter: persists ? this.deliverAfter : 'accept',
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(queue, entry),
     }

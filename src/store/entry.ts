@@ -15,6 +15,11 @@ export interface AwaitingMessage {
   lost(): void
 }
 
+/** What somebody who took an entry has to wait for beside its message, whatever becomes of the entry meanwhile. */
+export interface Pass {
+  readonly isOpen: boolean
+}
+
 /** Where the record of a message lies in the log. */
 export class RecordPlace {
   segment: Residence

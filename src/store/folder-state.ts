@@ -40,6 +40,7 @@ export interface FolderQueue {
 export class FolderState implements IndexBacking, LogEvents {
   readonly view: FolderView
   readonly pages: PageFiles
+  readonly gate = null
   log!: SegmentedLog
   clean = true
   messages = 0

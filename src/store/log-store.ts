@@ -50,6 +50,7 @@ import { type ReaderEvents, RecordReader } from './record-reader.ts'
 import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from './store.ts'
+import { SyncGate } from './sync-gate.ts'
 import { consistentTopology } from './topology-salvage.ts'
 
 /** How a note ends that tells of a damaged part of the log, after a salvage. */
@@ -104,6 +105,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   readonly persists = true
   readonly memory: ResidentMemory
   pages!: PageFiles
+  gate!: SyncGate
   private readonly platform: Platform
   private readonly directory: string
   private readonly options: LogStoreOptions
@@ -163,6 +165,10 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     return this.log.openLsn
   }
 
+  get durability(): Durability {
+    return this.options.durability
+  }
+
   get durableLsn(): number {
     return this.log.durableLsn
   }
@@ -208,6 +214,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     }
     try {
       this.reader = new RecordReader(this.log, this)
+      this.gate = new SyncGate(this.log)
       this.compactor = new Compactor(platform, `${directory}/cold`, this.log, this.pages, this.options, this)
       if (checkpoint !== null) this.knowSegments(checkpoint)
       const { epoch } = this.log.openSegment
@@ -451,6 +458,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   // What the log tells.
 
   durable(lsn: number): void {
+    this.gate.look()
     this.events.durable(lsn)
     this.space.wrote()
     this.checkpointer.durable(lsn)

@@ -7,6 +7,7 @@ import type { LoadReport, Store } from './store.ts'
 
 export class MemoryStore implements Store {
   readonly persists = false
+  readonly durability = 'none'
   readonly openLsn = 0
   readonly durableLsn = 0
   readonly answerableLsn = 0

@@ -18,6 +18,7 @@ const recordExtraBytes = 40
 class FakeLog implements IndexBacking {
   readonly clock = new SimClock()
   readonly pages: PageFiles
+  readonly gate = null
   readonly told: string[] = []
   readonly unreadable: string[] = []
   /** What was asked for and not answered. */

@@ -10,13 +10,14 @@ import { Slab } from '../lib/slab.ts'
 import type { Message } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
 import { DelayWheel, isDelayedLane, type WheelOwner } from './delay-wheel.ts'
-import { type AwaitingMessage, Entry, HeldEntries, type RecordPlace } from './entry.ts'
+import { type AwaitingMessage, Entry, HeldEntries, type Pass, type RecordPlace } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import type { PageFiles } from './page-files.ts'
 import { RangeList } from './range-list.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
+import type { GatedIndex, SyncGate } from './sync-gate.ts'
 
 /** One read brings at most so much. */
 const loadBytesMax = 1_048_576
@@ -31,6 +32,7 @@ const windowBytesEnough = 8_388_608
 /** The log behind an index. */
 export interface IndexBacking extends SegmentDirectory {
   readonly pages: PageFiles
+  readonly gate: SyncGate | null
   /** Told once when an index has settlements the log has not heard of. */
   settlementsPending(index: QueueIndex): void
   /** Everything ready was removed: entries below `nextSequence` that no consumer holds. */
@@ -47,7 +49,7 @@ export interface IndexOwner {
   loaded(): void
 }
 
-export class QueueIndex implements LaneOwner, WheelOwner {
+export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   readonly queueId: number
   /** Whether its queue outlives the process. */
   readonly durable: boolean
@@ -78,6 +80,9 @@ export class QueueIndex implements LaneOwner, WheelOwner {
   private keys: KeyTurns | null = null
   /** Null: nothing was ever hidden. */
   private delays: DelayWheel | null = null
+  /** Null: what is accepted may be handed out. */
+  private gate: SyncGate | null = null
+  private waitsAtGate = false
   /** A higher priority counts as this one. */
   private maxPriority = 0
   isDropped = false
@@ -156,7 +161,7 @@ export class QueueIndex implements LaneOwner, WheelOwner {
     })
   }
 
-  /** The first entry if its message is there, to be handed to a consumer; null if there is none, or not yet. */
+  /** The first entry if it may be handed to a consumer; null if there is none, or not yet: its owner hears when to look. */
   takeReady(): Entry | null {
     const entry = this.first()
     if (entry === undefined) return null
@@ -164,8 +169,23 @@ export class QueueIndex implements LaneOwner, WheelOwner {
       this.readAhead()
       return null
     }
+    if (this.gate !== null && !this.gate.isOpen(entry)) {
+      if (!this.waitsAtGate) this.gate.wait(this)
+      this.waitsAtGate = true
+      return null
+    }
     this.remove(entry)
     return entry
+  }
+
+  gateOpened(): void {
+    this.waitsAtGate = false
+    this.owner?.loaded()
+  }
+
+  /** What an entry that was taken without asking has to wait for; null: nothing. */
+  passFor(entry: Entry): Pass | null {
+    return this.gate === null ? null : this.gate.passFor(entry)
   }
 
   /** The first entry, whether its message is there or not: see `await`. */
@@ -232,6 +252,11 @@ export class QueueIndex implements LaneOwner, WheelOwner {
   /** At most so many messages of one key are with consumers at a time. */
   useKeys(concurrency: number): void {
     this.keys = new KeyTurns(concurrency)
+  }
+
+  /** Messages are handed out when they are durable. */
+  deliverAfterSync(): void {
+    this.gate = this.backing?.gate ?? null
   }
 
   /** The first entry of some priority that has expired by then, taken out; undefined if there is none. */

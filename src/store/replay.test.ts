@@ -38,6 +38,7 @@ const memory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
 /** A log whose one segment is there, and nothing else. */
 class Backing implements IndexBacking {
   readonly pages: PageFiles
+  readonly gate = null
   private readonly only: Segment
 
   constructor(only: Segment) {

@@ -6,6 +6,7 @@
  * synchronous and commits at the end of a turn, so what belongs together (the publishes and acks of a transaction) never
  * straddles frames.
  */
+import type { Durability } from '../model/durability.ts'
 import type { Message } from '../model/message.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
@@ -14,6 +15,7 @@ import type { ResidentMemory } from './resident-memory.ts'
 export interface Store {
   /** Whether records outlive the process; if not, every LSN is 0 and durable at once. */
   readonly persists: boolean
+  readonly durability: Durability
   /** The number of the frame that is being filled. */
   readonly openLsn: number
   /** Every frame up to this number is on stable storage. */

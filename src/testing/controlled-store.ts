@@ -18,7 +18,9 @@ export class ControlledStore implements Store, IndexBacking {
   /** Never so much that anything leaves it. */
   readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
   readonly pages: PageFiles = undefined as unknown as PageFiles
+  readonly gate = null
   openLsn = 1
+  readonly durability = 'fsync'
   durableLsn = 0
   unsyncedBytes = 0
   /** What each committed frame holds, one line per record; frame n is at n - 1. */

@@ -1,6 +1,7 @@
 /** A broker over a folder on a simulated disk, for tests of what works on folders: small files, and a journal of confirms. */
 import { Broker } from '../broker/broker.ts'
 import type { Command } from '../model/command.ts'
+import type { DeliverAfter } from '../model/durability.ts'
 import type { Network } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
 import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from '../store/log-store.ts'
@@ -39,10 +40,14 @@ export class SimFolder {
     this.platform = { clock: this.clock, disk: this.disk, random: new SimRandom(seed), host, network }
   }
 
-  async open(directory = '/data', options: Partial<LogStoreOptions> = {}): Promise<SimFolderRun> {
+  async open(
+    directory = '/data',
+    options: Partial<LogStoreOptions> = {},
+    deliverAfter: DeliverAfter = 'accept',
+  ): Promise<SimFolderRun> {
     const { clock } = this
     const store = new LogStore(this.platform, directory, { ...smallFolderOptions, ...options })
-    const broker = await clock.run(Broker.open(this.platform, store, { memoryBytesMax: 1_000_000_000 }))
+    const broker = await clock.run(Broker.open(this.platform, store, { memoryBytesMax: 1_000_000_000, deliverAfter }))
     const session = new CoreSession({ settle() {} })
     session.port = await clock.run(broker.openSession(hostLogin, session))
     const channel = new CoreChannel({ settle() {} }, session.port)
