@@ -6,8 +6,10 @@
  */
 import { type Bus, type BusWiring, type ConnectOptions, openBus, type Served } from './client/bus.ts'
 import { parseBusUrl } from './client/bus-url.ts'
+import { type StorageSettings, storageOptions } from './client/storage-options.ts'
 import { version } from './client/version.ts'
 import type { Driver, Login } from './model/channel.ts'
+import type { Durability } from './model/durability.ts'
 import { LeveretError } from './model/errors.ts'
 import { emptyTable } from './model/field-table.ts'
 import { limits } from './model/limits.ts'
@@ -28,9 +30,11 @@ export type { RetryOptions } from './client/retry.ts'
 export type { Settlement } from './client/settlement.ts'
 export type { StandardSchema } from './client/standard-schema.ts'
 export type { QueueStats } from './client/statistics.ts'
+export type { StorageOptions } from './client/storage-options.ts'
 export type { HandlerContext } from './client/task.ts'
 export { version } from './client/version.ts'
 export type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './client/worker-options.ts'
+export type { DeliverAfter, Durability } from './model/durability.ts'
 export { BrokerError, LeveretError, type LeveretErrorCode, type ReplyCode } from './model/errors.ts'
 export type { PlainValue } from './model/field-table.ts'
 
@@ -46,15 +50,16 @@ const hostLogin: Login = { credentials: null, virtualHost: '/', remoteAddress: '
  * - `file:./data` a broker in this process that keeps everything in that folder
  * - `amqp://user:password@host:5672/vhost` a broker elsewhere: a served Leveret, or RabbitMQ
  *
- * Rejects with E_BAD_URL, E_FOLDER_IN_USE (which names who has the folder), E_CONNECT_FAILED, E_STORAGE_CORRUPT.
+ * Rejects with E_BAD_URL, E_BAD_OPTION, E_FOLDER_IN_USE (which names who has the folder), E_CONNECT_FAILED, E_STORAGE_CORRUPT.
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Bus> {
   const target = parseBusUrl(url)
+  const storage = storageOptions(target.kind, options)
   const platform = new NodePlatform()
   const wiring =
     target.kind === 'amqp'
       ? await remoteWiring(platform, target.url)
-      : await localWiring(platform, target.kind === 'file' ? target.directory : null)
+      : await localWiring(platform, target.kind === 'file' ? target.directory : null, storage)
   try {
     return await openBus(wiring, options)
   } catch (error) {
@@ -63,9 +68,16 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
   }
 }
 
-async function localWiring(platform: Platform, directory: string | null): Promise<BusWiring> {
-  const [{ Broker }, store] = await Promise.all([import('./broker/broker.ts'), openStore(platform, directory)])
-  const broker = await Broker.open(platform, store, { memoryBytesMax: memoryBytesMax })
+async function localWiring(
+  platform: Platform,
+  directory: string | null,
+  { durability, deliverAfter }: StorageSettings,
+): Promise<BusWiring> {
+  const [{ Broker }, store] = await Promise.all([
+    import('./broker/broker.ts'),
+    openStore(platform, directory, durability),
+  ])
+  const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter })
   const addresses = new Set<string>()
   return {
     platform,
@@ -106,13 +118,13 @@ async function remoteWiring(platform: Platform, url: string): Promise<BusWiring>
   }
 }
 
-async function openStore(platform: Platform, directory: string | null): Promise<Store> {
+async function openStore(platform: Platform, directory: string | null, durability: Durability): Promise<Store> {
   if (directory === null) {
     const { MemoryStore } = await import('./store/memory-store.ts')
     return new MemoryStore()
   }
   const { LogStore, logStoreOptionsDefault } = await import('./store/log-store.ts')
-  return new LogStore(platform, directory, logStoreOptionsDefault)
+  return new LogStore(platform, directory, { ...logStoreOptionsDefault, durability })
 }
 
 async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {

@@ -73,6 +73,8 @@ describe('a request for queues', () => {
       {
         name: 'answers',
         durable: false,
+        durability: 'none',
+        deliverAfter: 'accept',
         exclusive: true,
         autoDelete: false,
         arguments: {},
@@ -86,6 +88,8 @@ describe('a request for queues', () => {
       {
         name: 'jobs',
         durable: true,
+        durability: 'none',
+        deliverAfter: 'accept',
         exclusive: false,
         autoDelete: true,
         arguments: { 'x-own': 1 },

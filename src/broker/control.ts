@@ -15,6 +15,8 @@ export function describeQueues(host: VirtualHost): QueueInfo[] {
   return [...host.queues.values()].map((queue) => ({
     name: queue.name,
     durable: queue.durable,
+    durability: queue.durability,
+    deliverAfter: queue.deliverAfter,
     exclusive: queue.owner !== null,
     autoDelete: queue.autoDelete,
     arguments: [...queue.arguments],

@@ -98,6 +98,8 @@ describe('a queue', () => {
     expect(reply.type === 'leveret.queues-ok' && reply.queues[0]).toEqual({
       name: 'q',
       durable: false,
+      durability: 'none',
+      deliverAfter: 'accept',
       exclusive: false,
       autoDelete: false,
       arguments: [],

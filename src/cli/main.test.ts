@@ -38,6 +38,8 @@ interface Running {
   readonly ended: Promise<{ code: number | null; stdout: string; stderr: string }>
   /** Resolves when standard output or standard error holds the text. */
   says(text: string): Promise<void>
+  /** What it has printed so far. */
+  text(): string
 }
 
 function start(...args: string[]): Running {
@@ -60,7 +62,7 @@ function start(...args: string[]): Running {
   const says = async (text: string): Promise<void> => {
     while (!stdout.includes(text) && !stderr.includes(text)) await new Promise<void>((resolve) => (heard = resolve))
   }
-  return { child, ended, says }
+  return { child, ended, says, text: () => stdout }
 }
 
 /** A way to the broker on which it calls itself something else. */
@@ -94,6 +96,9 @@ describe('leveret', () => {
       [['serve', '--port', '1'], "unknown option '--port'"],
       [['serve', '--memory', '--data', 'x'], "'--data <folder>' cannot be used with option '--memory'"],
       [['serve', '--amqp-port', 'http'], "--amqp-port is 'http'"],
+      [['serve', '--durability', 'disk'], "--durability is 'disk', and has to be one of fsync, write, none"],
+      [['serve', '--deliver-after', 'fsync'], "--deliver-after is 'fsync', and has to be one of accept, sync"],
+      [['serve', '--memory', '--durability', 'write'], "'--durability <level>' cannot be used with option '--memory'"],
       [['receive', 'x', '--count', '0'], "--count is '0'"],
       [['receive', 'x', '--idle', 'soon'], '--idle is "soon"'],
       [['receive', 'amq.x', '--from', data('empty')], "begins with 'amq.'"],
@@ -142,7 +147,8 @@ describe('on a folder', () => {
     expect(Buffer.concat([first, readFileSync(output)])).toEqual(Buffer.concat([bytes, Buffer.from('\n')]))
     const empty = await runLeveret(['queues', '--at', at])
     expect(empty.stdout).toBe(
-      'queue  ready  bytes  delayed  unacked  consumers\nlines      0      0        0        0          0\n',
+      'queue  ready  bytes  delayed  unacked  consumers  durability  deliver-after\n' +
+        'lines      0      0        0        0          0           -              -\n',
     )
   })
 
@@ -191,7 +197,8 @@ describe('on a served broker', () => {
     const listed = await runLeveret(['queues', 'served', '--at', leveret.url])
     const bytes = text.length - 20_000
     expect(listed.stdout).toBe(
-      `queue   ready   bytes  delayed  unacked  consumers\nserved  20000  ${bytes}        0        0          0\n`,
+      'queue   ready   bytes  delayed  unacked  consumers  durability  deliver-after\n' +
+        `served  20000  ${bytes}        0        0          0       fsync         accept\n`,
     )
     const received = await runLeveret(['receive', 'served', '--from', leveret.url, '--count', '20000'])
     expect(received).toEqual({ code: 0, stderr: '', stdout: text })
@@ -202,7 +209,9 @@ describe('on a served broker', () => {
     const unnamed = await runLeveret(['queues', '--at', leveret.url, '--json'])
     expect(unnamed).toMatchObject({ code: 0, stderr: '' })
     const rows = unnamed.stdout.split('\n').filter((line) => line !== '')
-    expect(rows).toContain('{"name":"listed","ready":3,"readyBytes":18,"delayed":0,"unacked":0,"consumers":0}')
+    expect(rows).toContain(
+      '{"name":"listed","ready":3,"readyBytes":18,"delayed":0,"unacked":0,"consumers":0,"durability":"fsync","deliverAfter":"accept"}',
+    )
     // Not the queue that the answer came to.
     expect(rows.filter((row) => row.includes('amq.gen'))).toEqual([])
     const missing = await runLeveret(['queues', 'nope', '--at', leveret.url])
@@ -219,7 +228,8 @@ describe('on a served broker', () => {
     )
     const named = await runLeveret(['queues', 'counted', '--at', relay.url])
     expect(named.stdout).toBe(
-      'queue    ready  bytes  delayed  unacked  consumers\ncounted      3      -        -        -          0\n',
+      'queue    ready  bytes  delayed  unacked  consumers  durability  deliver-after\n' +
+        'counted      3      -        -        -          0           -              -\n',
     )
     relay.close()
   })
@@ -309,6 +319,22 @@ describe('leveret serve', () => {
       const ready = /^leveret ready amqp:\/\/127\.0\.0\.1:(\d+) data (.*) pid (\d+) in \d+ ms\n/.exec(stdout)
       expect(ready?.slice(2)).toEqual([data('serve'), String(serving.child.pid)])
     }
+  })
+
+  it('promises what it is told to, and says so when it is ready and whenever it is asked', async () => {
+    const args = ['serve', '--data', data('levels'), '--amqp-port', '0', '--durability', 'write']
+    const serving = start(...args, '--deliver-after', 'sync')
+    await serving.says('leveret receive greetings')
+    const url = serving.text().match(/amqp:\S+/)?.[0] ?? ''
+    await runLeveret(['send', 'levels', '--to', url], { input: file('levels.txt', lines(3)) })
+    const listed = await runLeveret(['queues', 'levels', '--at', url, '--json'])
+    expect(JSON.parse(listed.stdout)).toMatchObject({ ready: 3, durability: 'write', deliverAfter: 'sync' })
+    const received = await runLeveret(['receive', 'levels', '--from', url, '--count', '3'])
+    expect(received.stdout).toBe(lines(3))
+    serving.child.kill('SIGTERM')
+    const { code, stdout } = await serving.ended
+    expect(code).toBe(0)
+    expect(stdout).toContain(`data ${data('levels')} durability write deliver-after sync pid`)
   })
 
   it('goes on when nobody reads what it prints', async () => {

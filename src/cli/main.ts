@@ -41,6 +41,16 @@ function addServe(root: Command): void {
     .description('Serve a data folder, or memory, over AMQP 0-9-1.')
     .addOption(new Option('--data <folder>', 'where messages are kept').default('./data').conflicts('memory'))
     .addOption(new Option('--memory', 'keep nothing: all is gone with the process').default(false))
+    .addOption(
+      new Option('--durability <level>', 'when a message counts as stored: fsync, write or none')
+        .default('fsync')
+        .conflicts('memory'),
+    )
+    .addOption(
+      new Option('--deliver-after <time>', 'when a stored message is handed out: accept, or sync')
+        .default('accept')
+        .conflicts('memory'),
+    )
     .option('--amqp-port <port>', 'TCP port; 0 takes a free one', '5672')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .action((options: object) => start(options, () => import('./serve.ts')))

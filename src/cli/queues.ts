@@ -3,7 +3,7 @@ import type { Bus } from '../index.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Reporting } from './fail.ts'
 import { type Cell, table } from './table.ts'
-import { openTarget, targetOf } from './target.ts'
+import { openTarget, type Target, targetOf } from './target.ts'
 
 interface QueuesCommand extends Reporting {
   readonly names: readonly string[]
@@ -18,14 +18,18 @@ interface Row {
   readonly delayed: number | null
   readonly unacked: number | null
   readonly consumers: number
+  readonly durability: string | null
+  readonly deliverAfter: string | null
 }
+
+const notPromised = { durability: null, deliverAfter: null } as const
 
 export async function run(options: QueuesCommand): Promise<number> {
   const target = targetOf(options.at)
   const bus = await openTarget(target, () => {})
   try {
     const { names } = options
-    const all = await everyRow(bus)
+    const all = await everyRow(bus, target)
     if (all === null && names.length === 0) throw needsNames(options.at)
     const rows = all?.filter(({ name }) => names.length === 0 || names.includes(name)) ?? []
     const unknown = names.filter((one) => rows.every(({ name }) => name !== one))
@@ -49,19 +53,15 @@ function notThere(name: string): LeveretError {
   return new LeveretError('E_BAD_OPTION', `there is no queue '${name}' in the folder`)
 }
 
-/** In the order of their names; null if the broker cannot be asked. */
-async function everyRow(bus: Bus): Promise<Row[] | null> {
+/** In the order of their names; null if the broker cannot be asked. What is promised depends on who serves the folder. */
+async function everyRow(bus: Bus, { isFolder }: Target): Promise<Row[] | null> {
   try {
     const all = await bus.stats()
     return all
-      .map(({ name, ready, readyBytes, delayed, unacked, consumers }) => ({
-        name,
-        ready,
-        readyBytes,
-        delayed,
-        unacked,
-        consumers,
-      }))
+      .map(({ name, ready, readyBytes, delayed, unacked, consumers, durability, deliverAfter }) => {
+        const promised = isFolder ? notPromised : { durability, deliverAfter }
+        return { name, ready, readyBytes, delayed, unacked, consumers, ...promised }
+      })
       .sort((one, other) => (one.name < other.name ? -1 : 1))
   } catch (error) {
     if (error instanceof LeveretError && error.code === 'E_UNSUPPORTED') return null
@@ -74,7 +74,7 @@ async function countedRows(bus: Bus, names: readonly string[]): Promise<Row[]> {
   const rows: Row[] = []
   for (const name of names) {
     const { ready, consumers } = await (await bus.openQueue(name)).count()
-    rows.push({ name, ready, readyBytes: null, delayed: null, unacked: null, consumers })
+    rows.push({ name, ready, readyBytes: null, delayed: null, unacked: null, consumers, ...notPromised })
   }
   return rows
 }
@@ -84,8 +84,9 @@ function print(rows: readonly Row[], json: boolean): void {
     for (const row of rows) process.stdout.write(`${JSON.stringify(row)}\n`)
     return
   }
-  const cells = rows.map((row): Cell[] => {
-    return [row.name, row.ready, row.readyBytes, row.delayed, row.unacked, row.consumers]
+  const cells = rows.map(({ name, ready, readyBytes, delayed, unacked, consumers, ...promised }): Cell[] => {
+    return [name, ready, readyBytes, delayed, unacked, consumers, promised.durability, promised.deliverAfter]
   })
-  process.stdout.write(table(['queue', 'ready', 'bytes', 'delayed', 'unacked', 'consumers'], cells))
+  const heads = ['queue', 'ready', 'bytes', 'delayed', 'unacked', 'consumers', 'durability', 'deliver-after']
+  process.stdout.write(table(heads, cells))
 }

@@ -1,21 +1,28 @@
 /** `leveret serve`: a broker over a folder or memory, until a signal ends it. */
 import { connect } from '../index.ts'
+import { deliveryTimes, durabilityLevels } from '../model/durability.ts'
 import { fail, type Reporting } from './fail.ts'
-import { integerOption } from './options.ts'
+import { choiceOption, integerOption } from './options.ts'
 import { damageOr } from './target.ts'
 
 interface ServeCommand extends Reporting {
   readonly data: string
   readonly memory: boolean
+  readonly durability: string
+  readonly deliverAfter: string
   readonly amqpPort: string
   readonly host: string
 }
 
 export async function run(options: ServeCommand): Promise<number> {
   const port = integerOption('--amqp-port', options.amqpPort, 0, 65_535)
+  const durability = choiceOption('--durability', options.durability, durabilityLevels)
+  const deliverAfter = choiceOption('--deliver-after', options.deliverAfter, deliveryTimes)
   const ending = new Ending()
-  const url = options.memory ? 'memory:' : `file:${options.data}`
-  const bus = await connect(url, { onError: damageOr((error) => ending.because(error)) })
+  const onError = damageOr((error) => ending.because(error))
+  const bus = options.memory
+    ? await connect('memory:', { onError })
+    : await connect(`file:${options.data}`, { onError, durability, deliverAfter })
   try {
     for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
     const served = await bus.serve({ amqp: port, host: options.host })
@@ -32,16 +39,23 @@ function sayReady(options: ServeCommand, url: string): void {
   const data = options.memory ? null : options.data
   const startMs = Math.round(process.uptime() * 1000)
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ ready: true, url, data, pid: process.pid, startMs })}\n`)
+    const storage = data === null ? {} : { durability: options.durability, deliverAfter: options.deliverAfter }
+    process.stdout.write(`${JSON.stringify({ ready: true, url, data, ...storage, pid: process.pid, startMs })}\n`)
     return
   }
-  const where = data === null ? 'memory' : `data ${data}`
+  const where = data === null ? 'memory' : `data ${data}${promiseText(options)}`
   process.stdout.write(`leveret ready ${url} ${where} pid ${process.pid} in ${startMs} ms\n`)
   const to = url === 'amqp://127.0.0.1:5672' ? '' : ` --to ${url}`
   const from = to.replace('--to', '--from')
   process.stdout.write('  try, in another terminal (or with any AMQP 0-9-1 client):\n')
   process.stdout.write(`    echo hello | npx leveret send greetings${to}\n`)
   process.stdout.write(`    npx leveret receive greetings${from}\n`)
+}
+
+/** What is not as usual. */
+function promiseText({ durability, deliverAfter }: ServeCommand): string {
+  const level = durability === 'fsync' ? '' : ` durability ${durability}`
+  return deliverAfter === 'accept' ? level : `${level} deliver-after ${deliverAfter}`
 }
 
 /** The first signal ends it in order, the second at once. */

@@ -75,6 +75,8 @@ describe('figures', () => {
     await clock.advance(2_000)
     expect(await run(queue.stats())).toEqual({
       name: 'jobs',
+      durability: 'none',
+      deliverAfter: 'accept',
       ready: 10,
       readyBytes: 40,
       unacked: 0,

@@ -23,8 +23,9 @@ import { type QueueOptions, type QueueSettings, queueSettings } from './queue-op
 import { Receipts } from './receipts.ts'
 import { Sender } from './sender.ts'
 import { type QueueStats, Statistics } from './statistics.ts'
+import type { StorageOptions } from './storage-options.ts'
 
-export interface ConnectOptions {
+export interface ConnectOptions extends StorageOptions {
   /** Sends that may wait for their confirm; one beyond waits until there is room. Default 10,000. */
   readonly highWater?: number
   /**
@@ -76,7 +77,7 @@ export interface BusWiring {
 
 /** Resolves with a bus; rejects with what the broker says. */
 export async function openBus(wiring: BusWiring, options: ConnectOptions): Promise<Bus> {
-  checkOptionNames('connect', options, ['highWater', 'onError'])
+  checkOptionNames('connect', options, ['highWater', 'onError', 'durability', 'deliverAfter'])
   const { highWater = clientLimits.highWaterDefault } = options
   checkInteger('connect', 'highWater', highWater, 1, 1_000_000)
   const events = new Events(options.onError)

@@ -133,6 +133,29 @@ describe('connect', () => {
     await open(url)
   })
 
+  it('promises for a folder what it is told to, and says so, also to those who are served', async () => {
+    const bus = await open(folderUrl(), { durability: 'write', deliverAfter: 'sync' })
+    const jobs = await bus.createQueue('jobs')
+    await jobs.sendMany(['a', 'b'])
+    const promised = { name: 'jobs', durability: 'write', deliverAfter: 'sync' }
+    expect(await bus.stats()).toMatchObject([promised])
+    const { url } = await bus.serve({ amqp: 0 })
+    const remote = await (await open(url)).openQueue('jobs')
+    expect(await remote.stats()).toMatchObject(promised)
+    const seen: unknown[] = []
+    for await (const message of remote.receive()) {
+      seen.push(message.data)
+      await message.ack()
+      if (seen.length === 2) break
+    }
+    expect(seen).toEqual(['a', 'b'])
+    await bus.createQueue('passing', { storage: 'memory' })
+    expect((await bus.stats()).find(({ name }) => name === 'passing')).toMatchObject({
+      durability: 'none',
+      deliverAfter: 'accept',
+    })
+  })
+
   it('says what is wrong with an address', async () => {
     await expect(connect('./data')).rejects.toMatchObject({ code: 'E_BAD_URL' })
     await expect(connect('amqp://127.0.0.1:1')).rejects.toMatchObject({ code: 'E_CONNECT_FAILED' })

@@ -6,6 +6,7 @@
  */
 import { type QueueRates, Sampler, zeroCounters } from '../flow/sampler.ts'
 import type { QueueInfo } from '../model/command.ts'
+import type { DeliverAfter, Durability } from '../model/durability.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { clientLimits } from './client-limits.ts'
@@ -14,6 +15,10 @@ import type { Control } from './control.ts'
 /** L = ready + unacked is what is in the system, L_q = ready what waits in line; rates are R = m/t. */
 export interface QueueStats extends QueueRates {
   readonly name: string
+  /** What `await send()` says of a message here: see ConnectOptions. `none` for a queue that ends with the broker. */
+  readonly durability: Durability
+  /** When a message here is handed out. */
+  readonly deliverAfter: DeliverAfter
   /** Messages that wait for a consumer: L_q. */
   readonly ready: number
   /** Body bytes of ready messages. */
@@ -108,8 +113,9 @@ export class Statistics {
   }
 
   private describe(queue: QueueInfo): QueueStats {
-    const { name, ready, readyBytes, unacked, delayed, consumers } = queue
+    const { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, consumers } = queue
     const rates = this.samplerOf(name).rates()
-    return { name, ready, readyBytes, unacked, delayed, length: ready + unacked, consumers, ...rates }
+    const length = ready + unacked
+    return { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, length, consumers, ...rates }
   }
 }

@@ -2,6 +2,7 @@
  * The control plane as plain data, named as in AMQP. The decoder of the wire, the embedded client and the command line
  * all build these, and the broker's `execute` is the only switch that reads them, so a rule exists once.
  */
+import type { DeliverAfter, Durability } from './durability.ts'
 import type { Field, FieldTable } from './field-table.ts'
 import type { Message } from './message.ts'
 
@@ -119,6 +120,9 @@ export interface QueueCounters {
 export interface QueueInfo {
   readonly name: string
   readonly durable: boolean
+  /** What a confirm says of a persistent message here, and when that is handed out. */
+  readonly durability: Durability
+  readonly deliverAfter: DeliverAfter
   readonly exclusive: boolean
   readonly autoDelete: boolean
   readonly arguments: readonly (readonly [string, Field])[]

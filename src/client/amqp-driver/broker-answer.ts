@@ -1,6 +1,7 @@
 /** What a Leveret answers in JSON, checked: it comes from another process, maybe of another version. */
 import type { QueueCounters, QueueInfo, Reply } from '../../model/command.ts'
 import { errorAnswer, queuesAnswer } from '../../model/control-exchange.ts'
+import { deliveryTimes, durabilityLevels } from '../../model/durability.ts'
 import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
 import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
@@ -31,9 +32,12 @@ function readQueue(value: unknown): QueueInfo {
   const queue = objectOf(value, 'a queue')
   const { name, arguments: table } = queue
   if (typeof name !== 'string') throw new Error('a queue has no name')
+  const durable = flagOf(queue, 'durable')
   return {
     name,
-    durable: flagOf(queue, 'durable'),
+    durable,
+    durability: wordOf(queue, 'durability', durabilityLevels, durable ? 'fsync' : 'none'),
+    deliverAfter: wordOf(queue, 'deliverAfter', deliveryTimes, 'accept'),
     exclusive: flagOf(queue, 'exclusive'),
     autoDelete: flagOf(queue, 'autoDelete'),
     arguments: fieldsOf(table),
@@ -75,6 +79,20 @@ function flagOf(object: { readonly [key: string]: unknown }, key: string): boole
   const value = object[key]
   if (typeof value === 'boolean') return value
   throw new Error(`${key} is no boolean`)
+}
+
+/** A broker that does not say it knows only the `usual`. */
+function wordOf<Word>(
+  object: { readonly [key: string]: unknown },
+  key: string,
+  words: readonly Word[],
+  usual: Word,
+): Word {
+  const value = object[key]
+  if (value === undefined) return usual
+  const word = words.find((one) => one === value)
+  if (word === undefined) throw new Error(`${key} is ${JSON.stringify(value)}`)
+  return word
 }
 
 function countOf(object: { readonly [key: string]: unknown }, key: string): number {

@@ -151,6 +151,8 @@ describe('asked of a Leveret', () => {
       {
         name: 'jobs',
         durable: true,
+        durability: 'none',
+        deliverAfter: 'accept',
         exclusive: false,
         autoDelete: false,
         arguments: [['x-own', toField({ deep: [1, 'two', true, null] })]],
@@ -284,6 +286,8 @@ describe('asked of one that does not answer as it should', () => {
   const whole = {
     name: 'q',
     durable: true,
+    durability: 'write',
+    deliverAfter: 'sync',
     exclusive: false,
     autoDelete: false,
     arguments: {},
