@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
+import { usualSeedsMax } from '../src/testing/simulation/level.ts'
 
 interface Summary {
   readonly seeds: number
@@ -16,21 +17,28 @@ interface Summary {
 }
 
 const root = fileURLToPath(new URL('../', import.meta.url))
-const first = 1
-const count = 500
+const histories = [
+  { level: 'the usual level of durability', first: 1, count: 500 },
+  { level: 'every level', first: usualSeedsMax + 1, count: 100 },
+]
 
-it(`keeps every promise in ${count} simulated histories`, { timeout: 180_000 }, async () => {
-  const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count)
-  console.log(
-    `simulation: seeds ${first} to ${first + count - 1} in ${seconds.toFixed(1)} s: ${crashes} crashes, ` +
-      `${recoveries} recoveries, ${probes} crashes tried on a copy, ${publishes} publishes, ${violations.length} violations`,
-  )
-  const lines = violations.map(
-    ({ seed, violation }) => `${violation}\n  to see it: npm run sim -- --seed ${seed} --verbose`,
-  )
-  expect(violations, `\n${lines.join('\n')}\n`).toEqual([])
-  expect(seeds).toBe(count)
-})
+it.each(histories)(
+  'keeps every promise in $count simulated histories at $level',
+  { timeout: 180_000 },
+  async (some) => {
+    const { first, count } = some
+    const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count)
+    console.log(
+      `simulation: seeds ${first} to ${first + count - 1} in ${seconds.toFixed(1)} s: ${crashes} crashes, ` +
+        `${recoveries} recoveries, ${probes} crashes tried on a copy, ${publishes} publishes, ${violations.length} violations`,
+    )
+    const lines = violations.map(
+      ({ seed, violation }) => `${violation}\n  to see it: npm run sim -- --seed ${seed} --verbose`,
+    )
+    expect(violations, `\n${lines.join('\n')}\n`).toEqual([])
+    expect(seeds).toBe(count)
+  },
+)
 
 async function run(seed: number, seeds: number): Promise<Summary> {
   const parameters = ['scripts/sim.mjs', '--seed', `${seed}`, '--seeds', `${seeds}`, '--workers', '2', '--json']

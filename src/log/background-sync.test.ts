@@ -1,6 +1,8 @@
 // A log that does not wait for its syncs: what is promised when, and what a crash leaves of it.
 import { expect, test } from 'vitest'
+import { SimClock } from '../testing/sim-clock.ts'
 import { SimLog, simLogDirectory } from '../testing/sim-log.ts'
+import { BackgroundSync } from './background-sync.ts'
 import { frameBytes, frameLsn, frameSyncedLsn, hasFrameMagic } from './frame.ts'
 import { framesStart } from './segment.ts'
 
@@ -309,4 +311,34 @@ test('a write that fails moves to a segment that begins when what was written be
   sim.crash(() => 'lost')
   await sim.opened(later)
   expect(textsOf(sim)).toEqual(['a 1', 'a 2'])
+})
+
+test('the log waits for a sync that is under way before it begins its own, and none begins beside that', async () => {
+  const clock = new SimClock()
+  const ends: (() => void)[] = []
+  const log = {
+    syncTail: () => new Promise<void>((resolve) => void ends.push(resolve)),
+    caughtUp() {},
+    syncFailed() {},
+  }
+  const background = new BackgroundSync(clock, later, log, { lsn: 1, bytes: 100, crc: 0 })
+  background.add({ lsn: 2, bytes: 200, crc: 0 }, 100)
+  background.hurry(2)
+  expect(ends).toHaveLength(1)
+  let isHeld = false
+  const held = background.hold().then(() => {
+    isHeld = true
+  })
+  await clock.advance(5_000)
+  expect(isHeld).toBe(false)
+  ends[0]?.()
+  await held
+  background.hurry(3)
+  background.add({ lsn: 3, bytes: 300, crc: 0 }, 100)
+  await clock.advance(5_000)
+  expect(ends).toHaveLength(1)
+  background.release({ lsn: 4, bytes: 400, crc: 0 })
+  await clock.advance(5_000)
+  expect(ends).toHaveLength(1)
+  expect(background.synced.lsn).toBe(4)
 })

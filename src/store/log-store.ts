@@ -27,10 +27,9 @@ import { withMessages } from './affected-messages.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './checkpointer.ts'
 import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
-import { isDelayedLane } from './delay-wheel.ts'
+import { deliveredRanges } from './delivered-ranges.ts'
 import { DiskSpace } from './disk-space.ts'
 import type { Entry } from './entry.ts'
-import { forEachEntry } from './index-page.ts'
 import { IndexSalvage } from './index-salvage.ts'
 import { Leftovers } from './leftovers.ts'
 import { PageFiles, type PageFilesOptions } from './page-files.ts'
@@ -69,12 +68,17 @@ export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, Co
   /** Skip what is corrupt, and say so, instead of refusing the folder. */
   readonly salvage: boolean
   readonly durability: Durability
+  /** For levels that put syncing off: see log-options.ts. */
+  readonly syncDelayMs: number
+  readonly syncDelayBytesMax: number
 }
 
 export const logStoreOptionsDefault: LogStoreOptions = {
   segmentBytesMax: limits.segmentBytesMax,
   salvage: false,
   durability: 'fsync',
+  syncDelayMs: limits.syncDelayMs,
+  syncDelayBytesMax: limits.syncDelayBytesMax,
   windowBytesMax: limits.windowBytesMax,
   diskFreeBytesMin: limits.diskFreeBytesMin,
   pageBytesMax: limits.pageBytesMax,
@@ -173,6 +177,11 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     return this.log.durableLsn
   }
 
+  /** Every frame up to this one survives the process. */
+  get writtenLsn(): number {
+    return this.log.writtenLsn
+  }
+
   get answerableLsn(): number {
     // What was said of a frame that cannot be written, or will never be durable, was said before that was known.
     if (this.options.durability === 'none' && this.takesWrites) return this.log.openLsn
@@ -204,8 +213,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       idleSyncedMs: 1_000,
       retryMs: 1_000,
       defersSync: this.options.durability !== 'fsync',
-      syncDelayMs: limits.syncDelayMs,
-      syncDelayBytesMax: limits.syncDelayBytesMax,
+      syncDelayMs: this.options.syncDelayMs,
+      syncDelayBytesMax: this.options.syncDelayBytesMax,
     }
     try {
       this.log = await SegmentedLog.open(platform, directory, options, replay, this, findStart)
@@ -644,24 +653,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private writeDelivered(): void {
     for (const index of this.indexesById.values()) {
       if (!index.durable) continue
-      const delivered = new RangeList()
-      const note = (entry: Entry): void => {
-        if (entry.logged && entry.deliveryCount > 0) delivered.add(entry.sequence)
-      }
-      index.forEachHeld(note)
-      index.forEachStaged(note)
-      index.forEachLane((lane) => {
-        // Nobody was handed what is hidden, and its pages say something else there.
-        if (isDelayedLane(lane.number)) return
-        lane.forEachEntry(note)
-        lane.backlog?.forEachPage((page) => {
-          const bytes = this.pages.need(page)
-          if (bytes === null) return
-          forEachEntry(page, bytes, ({ sequence, deliveryCount }) => {
-            if (deliveryCount > 0 || sequence < index.suspectBelow) delivered.add(sequence)
-          })
-        })
-      })
+      const delivered = deliveredRanges(index, this.pages)
       if (delivered.isEmpty) continue
       this.writer.length = 0
       this.writer.u32le(index.queueId)

@@ -38,6 +38,7 @@ export function endProcess(disk: SimDisk): string {
   return 'process: the page cache survives'
 }
 
-export function crashDisk(disk: SimDisk, prng: Prng): string {
-  return prng.chance(0.25) ? endProcess(disk) : cutPower(disk, prng)
+export function crashDisk(disk: SimDisk, prng: Prng): { readonly how: string; readonly isProcessOnly: boolean } {
+  const isProcessOnly = prng.chance(0.25)
+  return { how: isProcessOnly ? endProcess(disk) : cutPower(disk, prng), isProcessOnly }
 }

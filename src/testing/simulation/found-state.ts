@@ -6,6 +6,7 @@ import { Broker } from '../../broker/broker.ts'
 import { Prng } from '../../lib/prng.ts'
 import type { ChannelEvents, SessionEvents } from '../../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../../model/command.ts'
+import type { DeliverAfter } from '../../model/durability.ts'
 import { emptyTable } from '../../model/field-table.ts'
 import { LogStore, type LogStoreOptions } from '../../store/log-store.ts'
 import { SimClock } from '../sim-clock.ts'
@@ -50,9 +51,10 @@ export async function openBroker(
   process: SimProcess,
   storage: LogStoreOptions,
   memoryBytesMax: number,
+  deliverAfter: DeliverAfter = 'accept',
 ): Promise<OpenedBroker> {
   const store = new LogStore(process, dataDirectory, storage)
-  const broker = await Broker.open(process, store, { memoryBytesMax })
+  const broker = await Broker.open(process, store, { memoryBytesMax, deliverAfter })
   const damages: Error[] = []
   broker.onDamage((error) => damages.push(error))
   return { broker, store, damages }

@@ -5,6 +5,7 @@
 import type { Prng } from '../../lib/prng.ts'
 import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store.ts'
 import type { ExchangeFacts } from './facts.ts'
+import type { LevelPlan } from './level.ts'
 
 /** The ways a client can spend its time, and how often it does relative to the others. */
 export interface Weights {
@@ -38,6 +39,7 @@ export interface Plan {
   readonly transport: 'direct' | 'amqp'
   /** Everything is small, so that what happens to a hundred million messages happens to a hundred. */
   readonly storage: LogStoreOptions
+  readonly level: LevelPlan
   readonly memoryBytesMax: number
   readonly diskLatencyMs: number
   readonly networkLatencyMs: number
@@ -67,10 +69,12 @@ export interface Plan {
 /** More than a history has. */
 export const memoryBytesPlenty = 1_000_000_000
 
-export function makePlan(prng: Prng): Plan {
+export function makePlan(prng: Prng, level: LevelPlan): Plan {
+  const { durability, syncDelayMs, syncDelayBytesMax } = level
   return {
+    level,
     transport: prng.chance(0.6) ? 'direct' : 'amqp',
-    storage: makeStorage(prng),
+    storage: { ...makeStorage(prng), durability, syncDelayMs, syncDelayBytesMax },
     memoryBytesMax: pick(prng, [memoryBytesPlenty, memoryBytesPlenty, memoryBytesPlenty, 100_000]),
     diskLatencyMs: pick(prng, [0, 0.2, 2, 2, 10]),
     networkLatencyMs: pick(prng, [0.1, 1, 5]),

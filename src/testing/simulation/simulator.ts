@@ -22,6 +22,7 @@ import { dataDirectory, type OpenedBroker, openBroker } from './found-state.ts'
 import { FrameHistory, readNumbers } from './frame-history.ts'
 import { LastClient } from './last-client.ts'
 import { Ledger } from './ledger.ts'
+import { atLeast, isStored, makeLevel, SyncWatch, safeLsn } from './level.ts'
 import { type Ending, makePlan, memoryBytesPlenty, type Plan, pick } from './plan.ts'
 import { type Candidate, Reference } from './reference.ts'
 import { SimProcess } from './sim-process.ts'
@@ -70,6 +71,7 @@ class Simulation {
   private readonly options: SimulationOptions
   private readonly prng: Prng
   private readonly plan: Plan
+  private readonly syncWatch: SyncWatch
   private readonly clock = new SimClock()
   private readonly disk: SimDisk
   private readonly trouble: Trouble
@@ -91,6 +93,10 @@ class Simulation {
   /** What the disk may hold while no broker is open on it. */
   private candidates: readonly Candidate[] = [{ lsn: 0, state: new DurableState() }]
   private openLsn = 1
+  /** No power cut has come since the last broker lived, nor a failed sync, after which it may look like one. */
+  private isPowered = true
+  /** What the disk must hold at least, if it has not. */
+  private safeLsn = 0
   private durableLsn = 0
   private match: Match | null = null
   private readonly history = new FrameHistory()
@@ -104,7 +110,8 @@ class Simulation {
     this.seed = seed
     this.options = options
     this.prng = new Prng(seed)
-    this.plan = makePlan(this.prng)
+    this.plan = makePlan(this.prng, makeLevel(seed))
+    this.syncWatch = new SyncWatch(this.plan.level, this.plan.diskLatencyMs)
     this.trace = new Trace(this.clock, options.print)
     this.disk = new SimDisk(this.clock, this.prng.nextU32(), { latencyMsMax: this.plan.diskLatencyMs })
     this.trouble = new Trouble(this.disk, this.prng, this.trace)
@@ -153,7 +160,9 @@ class Simulation {
   private async open(): Promise<boolean> {
     const { plan, clock, disk, network, machine, prng, reference, trace } = this
     this.process ??= new SimProcess(clock, disk, network, machine, '127.0.0.1', prng.nextU32())
-    const outcome = await this.settled(openBroker(this.process, plan.storage, plan.memoryBytesMax))
+    const outcome = await this.settled(
+      openBroker(this.process, plan.storage, plan.memoryBytesMax, plan.level.deliverAfter),
+    )
     if (outcome === 'crashed') {
       this.crash()
       return false
@@ -161,10 +170,12 @@ class Simulation {
     if (outcome instanceof Error) {
       trace.add(`open failed: ${outcome.message}`)
       if (this.trouble.faults === 0) throw unexpected(outcome)
+      this.isPowered = false
       this.endProcess()
       return false
     }
     this.opened = outcome
+    this.syncWatch.reset()
     this.recoveries++
     this.ledger.life++
     const { broker, store } = outcome
@@ -185,7 +196,9 @@ class Simulation {
       reference,
       trace,
       frames: store,
-      isOnPlatter: (content) => this.isOnPlatter(content),
+      deliverAfter: plan.level.deliverAfter,
+      isStored: (content) => isStored(this.disk, plan.level.durability, this.disk.paths().filter(isInLog), content),
+      isOnPlatter: (content) => isStored(this.disk, 'fsync', this.disk.paths().filter(isSegmentOrCold), content),
       promised: () => this.promised(),
     })
     broker.onFailure((error) => {
@@ -194,6 +207,7 @@ class Simulation {
       if (this.trouble.faults === 0) trace.violated(unexpected(error))
     })
     this.witness = witness
+    this.isPowered = true
     if (plan.transport === 'amqp') await this.serve(this.process, witness)
     return true
   }
@@ -265,6 +279,7 @@ class Simulation {
     else await this.close()
     this.openLsn = store.openLsn
     this.candidates = this.reference.candidates(store.durableLsn, store.openLsn)
+    this.safeLsn = safeLsn(store, this.isPowered, this.witness?.hasFailed === true)
     this.opened = null
     this.witness = null
   }
@@ -278,6 +293,7 @@ class Simulation {
     if (outcome instanceof Error) {
       this.trace.add(`close failed: ${outcome.message}`)
       if (this.trouble.faults === 0) throw unexpected(outcome)
+      this.isPowered = false
     } else this.isClosed = true
     this.endProcess()
   }
@@ -302,6 +318,7 @@ class Simulation {
     this.endProcess()
     if (isProcessOnly) this.trace.add('CRASH process: the page cache survives')
     else {
+      this.isPowered = false
       this.trace.add(`CRASH ${cutPower(disk, prng)}`)
       this.machine.reboot()
     }
@@ -338,11 +355,20 @@ class Simulation {
     if (uncaught != null) throw unexpected(uncaught)
     const durableLsn = this.opened?.store.durableLsn ?? 0
     if (durableLsn !== this.durableLsn) this.noteDurable(durableLsn)
+    this.checkSyncs()
     if (this.wantsProbe) {
       this.wantsProbe = false
       if (!this.trouble.isCrashDue && !this.isLastLife) await this.probe()
     }
     return happened
+  }
+
+  /** Whoever holds the process up holds its timers up. */
+  private checkSyncs(): void {
+    const { opened, plan, syncWatch, clock } = this
+    if (opened === null || plan.clockTrouble > 0 || this.witness?.hasFailed === true) return
+    const lsn = syncWatch.overdueLsn(opened.store, clock.monotonicMs())
+    if (lsn > 0) throw new Violation('liveness', `frame ${lsn} was written long ago and is not durable`)
   }
 
   private noteDurable(durableLsn: number): void {
@@ -383,17 +409,20 @@ class Simulation {
     this.probes++
     const clock = new SimClock()
     const copy = this.disk.clone(clock, prng.nextU32())
-    const how = crashDisk(copy, prng)
+    const { how, isProcessOnly } = crashDisk(copy, prng)
     const { store } = opened
     this.trace.add(`probe: ${how}`)
-    await this.checker.check(clock, copy, reference.candidates(store.durableLsn, store.openLsn), store.openLsn)
+    const candidates = reference.candidates(store.durableLsn, store.openLsn)
+    const least = safeLsn(store, isProcessOnly, this.witness?.hasFailed === true)
+    await this.checker.check(clock, copy, atLeast(candidates, least), store.openLsn)
   }
 
   /** The broker is gone; is what it promised on the disk? */
   private async examine(): Promise<void> {
     const { prng, disk, trace, checker } = this
     const clock = new SimClock()
-    this.match = await checker.check(clock, disk.clone(clock, prng.nextU32()), this.candidates, this.openLsn)
+    const candidates = this.isPowered ? atLeast(this.candidates, this.safeLsn) : this.candidates
+    this.match = await checker.check(clock, disk.clone(clock, prng.nextU32()), candidates, this.openLsn)
     trace.add(`examined: the state after frame ${this.match.lsn}`)
     if (prng.chance(0.8)) {
       const readClock = new SimClock()
@@ -434,11 +463,6 @@ class Simulation {
     const clock = new SimClock()
     const copy = mixture.disk.clone(clock, 1)
     await checker.checkRefused(clock, copy, `${mixture.path} was replaced by that of another history`)
-  }
-
-  private isOnPlatter(content: Buffer): boolean {
-    const paths = this.disk.paths().filter(isInLog)
-    return paths.reverse().some((path) => this.disk.durableContents(path).includes(content))
   }
 
   // ------------------------------------------------------------------------------------------------- clients
@@ -506,6 +530,10 @@ function isInLog(path: string): boolean {
 
 function isSegment(path: string): boolean {
   return isInLog(path) && path.endsWith('.log')
+}
+
+function isSegmentOrCold(path: string): boolean {
+  return isInLog(path) || path.startsWith(`${dataDirectory}/cold/`)
 }
 
 /** Files whose every byte says something. */

@@ -6,6 +6,7 @@
  */
 import type { Channel, ChannelEvents, Driver, Login, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
+import type { DeliverAfter } from '../../model/durability.ts'
 import type { BrokerError } from '../../model/errors.ts'
 import type { Message } from '../../model/message.ts'
 import type { ModelEntry, Publication } from './facts.ts'
@@ -19,6 +20,7 @@ import { Violation } from './trace.ts'
 export interface FrameNumbers {
   readonly openLsn: number
   readonly durableLsn: number
+  readonly answerableLsn: number
 }
 
 export interface WitnessParts {
@@ -26,6 +28,9 @@ export interface WitnessParts {
   readonly reference: Reference
   readonly trace: Trace
   readonly frames: FrameNumbers
+  readonly deliverAfter: DeliverAfter
+  /** Whether these bytes are as safe as a confirm says. */
+  readonly isStored: (content: Buffer) => boolean
   /** Whether these bytes would survive a power cut now. */
   readonly isOnPlatter: (content: Buffer) => boolean
   /** Something was promised: a good moment to see what a crash would leave. */
@@ -245,8 +250,11 @@ class WitnessChannel implements Channel, ChannelEvents {
       if (actual === value) continue
       throw this.violation('model', `the reply ${id} says ${name}=${String(actual)} where ${String(value)} is right`)
     }
-    if (expected.entry !== null && reply.type === 'basic.get-ok') this.checkMessage(reply.message, expected.entry)
-    this.checkDurable(expected.lsn, `the reply ${id} (${reply.type})`)
+    if (expected.entry !== null && reply.type === 'basic.get-ok') {
+      this.checkMessage(reply.message, expected.entry)
+      this.checkSynced(expected.entry)
+    }
+    this.checkSafe(expected.lsn, `the reply ${id} (${reply.type})`)
     expected.done?.(reply as unknown as Readonly<Record<string, unknown>>)
     if (expected.lsn > 0) this.witness.parts.promised()
     this.events.replied(id, reply)
@@ -269,6 +277,7 @@ class WitnessChannel implements Channel, ChannelEvents {
     const held = this.reference.deliver(consumer)
     if (held === null) throw this.violation('I3', `${this.ledger.name(message)} came out of a queue that is empty`)
     this.checkMessage(message, held.entry)
+    this.checkSynced(held.entry)
     this.checkRedelivered(redelivered, held.entry)
     held.entry.handedOut = true
     this.events.delivered(consumerTag, deliveryTag, redelivered, message)
@@ -360,10 +369,21 @@ class WitnessChannel implements Channel, ChannelEvents {
     throw this.violation('I7', `${describe(entry.publication)} of ${entry.queue} ${was}; redelivered=${redelivered}`)
   }
 
-  /** A frame must be durable by the broker's own word; whether that is true is for the platters and the crashes to say. */
-  private checkDurable(lsn: number, what: string): void {
-    const { durableLsn } = this.witness.parts.frames
-    if (lsn > durableLsn) throw this.violation('I9', `${what} needs frame ${lsn}, only ${durableLsn} is durable`)
+  /** A frame must be safe by the broker's own word; whether that is true is for the platters and the crashes to say. */
+  private checkSafe(lsn: number, what: string): void {
+    const { answerableLsn } = this.witness.parts.frames
+    if (lsn > answerableLsn) throw this.violation('I9', `${what} needs frame ${lsn}, only ${answerableLsn} is safe`)
+  }
+
+  /** Where deliveries come after the sync, a power cut takes nothing that was handed out. */
+  private checkSynced({ logged, lsn, publication, settledLsn }: ModelEntry): void {
+    const { deliverAfter, frames, isOnPlatter } = this.witness.parts
+    if (deliverAfter !== 'sync' || !logged) return
+    const what = describe(publication)
+    if (lsn > frames.durableLsn) throw this.violation('I15', `${what} of frame ${lsn} came before that was durable`)
+    // What needs no acknowledgement is settled when it is taken, and may be gone when the answer comes.
+    if (settledLsn > 0 || isOnPlatter(publication.content)) return
+    throw this.violation('I15', `${what} came, and is not on the platter`)
   }
 
   private checkConfirm(open: OpenPublish): void {
@@ -374,12 +394,12 @@ class WitnessChannel implements Channel, ChannelEvents {
     }
     publication.outcome = 'confirmed'
     if (entries.length === 0) return
-    const { frames, isOnPlatter } = this.witness.parts
-    this.checkDurable(Math.max(...entries.map((entry) => entry.lsn)), what)
+    const { frames, isStored } = this.witness.parts
+    this.checkSafe(Math.max(...entries.map((entry) => entry.lsn)), what)
     // A confirm may come late: then the message may be gone again, and durably so.
     if (entries.every((entry) => entry.settledLsn > 0 && entry.settledLsn <= frames.durableLsn)) return
     if (entries.every((entry) => !this.reference.queues.has(entry.queue))) return
-    if (!isOnPlatter(publication.content)) throw this.violation('I9', `${what} came, and it is not on the platter`)
+    if (!isStored(publication.content)) throw this.violation('I9', `${what} came, and it is not on the disk`)
   }
 
   private note(text: string): void {
