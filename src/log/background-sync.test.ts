@@ -153,6 +153,9 @@ test('a power cut may lose a frame and leave those behind it: they all go, and a
   expect(textsOf(sim).map((text) => text.slice(0, 3))).toEqual(['a 1', 'b 2'])
   expect(log.recovery.tornBytes).toBeGreaterThan(1200)
   expect(log.recovery.quarantined).toHaveLength(1)
+  expect(log.recovery.notes).toEqual([
+    expect.stringMatching(/0000000001\.log: from byte \d+ on what was not synced yet is lost$/),
+  ])
 })
 
 test('of a frame that a later one calls synced, damage is damage', async () => {

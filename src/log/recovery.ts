@@ -190,6 +190,9 @@ class Recovery {
     if (torn !== null) {
       report.tornBytes = torn.found.fileBytes - torn.offset
       await quarantine.copyAside(torn.found, torn.offset, torn.found.fileBytes, 'torn')
+      const { path, isDeferred } = torn.found.segment
+      // Elsewhere nobody was told of it.
+      if (isDeferred) report.notes.push(`${path}: from byte ${torn.offset} on what was not synced yet is lost`)
     }
     if (headless !== null) await quarantine.setFileAside(segmentName(headless.segment.id))
   }

@@ -63,10 +63,10 @@ async function* dumpSegment(file: DiskFile, id: number, nameOf: NameOf): AsyncGe
   const header = headers.find((one) => one?.id === id)
   if (header == null) return
   const { major, minor, epoch, firstLsn, previousId, previousBytes } = header
-  const before = previousId === 0 ? 'the first' : `behind segment ${previousId}, which has ${previousBytes} bytes`
-  const text = `segment ${id}, format ${major}.${minor}, opening ${epoch}, from frame ${firstLsn}, ${before}`
-  yield line(0, 'header', framesStart, text)
   const segment = new Segment('', header)
+  const before = previousId === 0 ? 'the first' : `behind segment ${previousId}, which has ${previousBytes} bytes`
+  const text = `segment ${id}, format ${major}.${minor}, opening ${epoch}, from frame ${firstLsn}, ${before}${segment.isDeferred ? ', synced later' : ''}`
+  yield line(0, 'header', framesStart, text)
   const reader = new SegmentReader()
   const fileBytes = await file.size()
   reader.begin(file, fileBytes)

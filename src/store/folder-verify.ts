@@ -156,8 +156,11 @@ class Verification {
     const { file, offset, name } = torn
     const bytes = (this.view.files.find((one) => one.name === file)?.bytes ?? offset) - offset
     if (quarantined === null || quarantined.includes(name)) {
-      const detail = 'the last write was not finished, so nothing in it was confirmed; opening the folder sets it aside'
-      findings.add('torn', file, offset, bytes, detail)
+      const isDeferred = this.segments.some(({ path, isDeferred }) => isDeferred && path.endsWith(file))
+      const why = isDeferred
+        ? 'what was written last was not synced, and is lost in part'
+        : 'the last write was not finished, so nothing in it was confirmed'
+      findings.add('torn', file, offset, bytes, `${why}; opening the folder sets it aside`)
     } else if (!findings.of(file).some((one) => one.kind === 'damage' && one.offset === offset)) {
       findings.add('damage', file, offset, bytes, 'no valid frame is there, but a checkpoint says that one was')
     }
