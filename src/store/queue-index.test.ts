@@ -164,6 +164,26 @@ class Fixture {
     return entry
   }
 
+  /** Somebody who took the entry waits for its message. */
+  wait(entry: Entry): Waiter {
+    const waiter = new Waiter()
+    this.index.await(entry, waiter)
+    return waiter
+  }
+
+  /** Answers until nothing is asked for any more. */
+  answerAll(isLost?: (entry: Entry) => boolean): void {
+    for (let loads = 0; this.log.fetched.length > 0; loads++) {
+      expect(loads).toBeLessThan(100)
+      this.log.answer(this.index, isLost)
+    }
+  }
+
+  /** Bytes of memory, and entries that live in segments: both 0 in the end. */
+  get left(): number[] {
+    return [this.memory.bytes, this.log.live]
+  }
+
   /** Takes everything, reading what must be read, and settles it. */
   drain(): string[] {
     const bodies: string[] = []
@@ -301,7 +321,7 @@ describe('a queue index', () => {
     expect(log.told).toEqual(['purged 1 below 502'])
     expect([log.live, index.readyCount, index.readyBytes, index.take()]).toEqual([1, 0, 0, undefined])
     index.settle(held)
-    expect([log.live, fixture.memory.bytes]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
   })
 
   test('of a queue that does not outlive the process says nothing of a purge', () => {
@@ -321,7 +341,7 @@ describe('a queue index', () => {
     index.drop()
     expect([log.live, index.readyCount, index.settled.isEmpty]).toEqual([1, 0, true])
     for (const entry of held) index.settle(entry)
-    expect([log.live, fixture.memory.bytes]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
     expect(log.told).toEqual(['settlements of 1'])
     expect(index.settled.isEmpty).toBe(true)
     index.readAhead()
@@ -536,8 +556,7 @@ describe('an entry taken before its message was there', () => {
       index.readAhead()
     }
     expect(log.fetched.length).toBeGreaterThan(0)
-    const waiter = new Waiter()
-    index.await(entry, waiter)
+    const waiter = fixture.wait(entry)
     expect(log.fetched).not.toContain(entry)
     return { entry, waiter }
   }
@@ -547,30 +566,28 @@ describe('an entry taken before its message was there', () => {
     const { index, log } = fixture
     const entry = fixture.take()
     expect([entry.message, entry.isReady]).toEqual([null, false])
-    const waiters = [new Waiter(), new Waiter()]
-    for (const waiter of waiters) index.await(entry, waiter)
+    const waiters = [fixture.wait(entry), fixture.wait(entry)]
     expect(log.fetched[0]).toBe(entry)
     log.answer(index)
     expect(waiters.map(({ heard }) => heard)).toEqual(['101', '101'])
     expect(bodyOf(entry)).toBe('101')
     index.settle(entry)
     expect(fixture.drain()).toEqual(numbers(99, 102))
-    expect([fixture.memory.bytes, log.live]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
   })
 
   test('keeps its record until it was read if it is settled at once', () => {
     const fixture = bare()
     const { index, log } = fixture
     const entry = fixture.take()
-    const waiter = new Waiter()
-    index.await(entry, waiter)
+    const waiter = fixture.wait(entry)
     index.settle(entry)
     expect(index.settled.sorted()).toEqual([1, 101])
     index.drop()
     expect(log.live).toBe(1)
     log.answer(index)
     expect(waiter.heard).toBe('101')
-    expect([fixture.memory.bytes, log.live]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
   })
 
   test('is read next if another load is under way, also when its queue is dropped', () => {
@@ -581,34 +598,28 @@ describe('an entry taken before its message was there', () => {
     const waiters: Waiter[] = []
     const entries: Entry[] = []
     while (index.readyCount > 0) {
-      const waiter = new Waiter()
       const entry = fixture.take()
-      index.await(entry, waiter)
       entries.push(entry)
-      waiters.push(waiter)
+      waiters.push(fixture.wait(entry))
     }
     index.drop()
-    for (let loads = 0; log.fetched.length > 0; loads++) {
-      expect(loads).toBeLessThan(100)
-      log.answer(index)
-    }
+    fixture.answerAll()
     expect(waiters.map(({ heard }) => heard)).toEqual(numbers(100, 101))
     for (const entry of entries) index.settle(entry)
-    expect([fixture.memory.bytes, log.live]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
   })
 
   test('may come back before its message does', () => {
     const fixture = bare()
     const { index, log } = fixture
     const entry = fixture.take()
-    const waiter = new Waiter()
-    index.await(entry, waiter)
+    const waiter = fixture.wait(entry)
     index.requeue(entry)
     expect(index.takeReady()).toBeNull()
     log.answer(index)
     expect(waiter.heard).toBe('101')
     expect(fixture.drain()).toEqual(numbers(100, 101))
-    expect([fixture.memory.bytes, log.live]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
   })
 
   test('may come back before its message is even asked for', () => {
@@ -621,15 +632,14 @@ describe('an entry taken before its message was there', () => {
     log.answer(index)
     expect(waiter.heard).toBe(String(entry.sequence))
     expect(fixture.drain()).toEqual(numbers(201 - entry.sequence, entry.sequence))
-    expect([fixture.memory.bytes, log.live]).toEqual([0, 0])
+    expect(fixture.left).toEqual([0, 0])
   })
 
   test('that came back and was purged is still read for who waits, and then gone', () => {
     const fixture = bare()
     const { index, log } = fixture
     const entry = fixture.take()
-    const waiter = new Waiter()
-    index.await(entry, waiter)
+    const waiter = fixture.wait(entry)
     index.requeue(entry)
     expect(index.purge()).toBe(100)
     log.answer(index)
@@ -643,7 +653,7 @@ describe('an entry taken before its message was there', () => {
     const { entry, waiter } = takeBehindLoad(fixture)
     index.requeue(entry)
     expect(index.purge()).toBe(201 - entry.sequence)
-    while (log.fetched.length > 0) log.answer(index)
+    fixture.answerAll()
     expect(waiter.heard).toBe(String(entry.sequence))
     expect([fixture.memory.bytes, log.live, index.readyCount]).toEqual([0, 0, 0])
   })
@@ -688,19 +698,15 @@ describe('a message that cannot be read', () => {
     while (index.readyCount > 0) all.push(fixture.take())
     const [settled, kept, returned] = all.filter((entry) => entry.message === null) as [Entry, Entry, Entry]
     for (const entry of all) if (![settled, kept, returned].includes(entry)) index.settle(entry)
-    const waiters = [settled, kept, returned].map((entry) => {
-      const waiter = new Waiter()
-      index.await(entry, waiter)
-      return waiter
-    })
+    const waiters = [settled, kept, returned].map((entry) => fixture.wait(entry))
     index.settle(settled)
     index.requeue(returned)
-    while (log.fetched.length > 0) log.answer(index, () => true)
+    fixture.answerAll(() => true)
     expect(waiters.map(({ heard }) => heard)).toEqual(['lost', 'lost', 'lost'])
     expect([index.readyCount, index.takeReady()]).toEqual([0, null])
     expect(log.live).toBe(2)
     index.settle(kept)
-    expect([log.live, fixture.memory.bytes]).toEqual([1, entryOverheadBytes])
+    expect(fixture.left).toEqual([entryOverheadBytes, 1])
     expect([returned.isLost, heldOf(index)]).toEqual([true, [String(returned.sequence)]])
   })
 
@@ -714,8 +720,8 @@ describe('a message that cannot be read', () => {
       bare = fixture.take()
     }
     index.held(bare)
-    index.await(bare, new Waiter())
-    while (log.fetched.length > 0) log.answer(index, (entry) => entry === bare)
+    fixture.wait(bare)
+    fixture.answerAll((entry) => entry === bare)
     index.requeue(bare)
     expect([bare.isReady, heldOf(index)]).toEqual([false, [String(bare.sequence)]])
     expect(fixture.drain()).not.toContain(String(bare.sequence))
@@ -823,11 +829,7 @@ class Comparison extends Fixture {
     const entry = index.take()
     expect(entry?.sequence).toBe(this.ready.shift())
     if (entry === undefined) return
-    if (entry.message === null) {
-      const waiter = new Waiter()
-      index.await(entry, waiter)
-      this.waiting.set(entry, waiter)
-    }
+    if (entry.message === null) this.waiting.set(entry, this.wait(entry))
     if (settles) index.settle(entry)
     else {
       index.held(entry)

@@ -105,34 +105,19 @@ class Tape {
   }
 
   settled(queueId: number, ...sequences: number[]): this {
-    const writer = new ByteWriter(4)
-    writer.u32le(queueId)
-    writer.u8(0)
-    encodeRanges(writer, sequences)
-    return this.give(recordTypes.settled, writer)
+    return this.ranges(recordTypes.settled, queueId, sequences, (writer) => writer.u8(0))
   }
 
   purged(queueId: number, nextSequence: number, ...held: number[]): this {
-    const writer = new ByteWriter(4)
-    writer.u32le(queueId)
-    writer.varint(nextSequence)
-    encodeRanges(writer, held)
-    return this.give(recordTypes.purged, writer)
+    return this.ranges(recordTypes.purged, queueId, held, (writer) => writer.varint(nextSequence))
   }
 
   delivered(queueId: number, ...sequences: number[]): this {
-    const writer = new ByteWriter(4)
-    writer.u32le(queueId)
-    encodeRanges(writer, sequences)
-    return this.give(recordTypes.delivered, writer)
+    return this.ranges(recordTypes.delivered, queueId, sequences, () => {})
   }
 
   live(queueId: number, nextSequence: number, ...sequences: number[]): this {
-    const writer = new ByteWriter(4)
-    writer.u32le(queueId)
-    writer.varint(nextSequence)
-    encodeRanges(writer, sequences)
-    return this.give(recordTypes.live, writer)
+    return this.ranges(recordTypes.live, queueId, sequences, (writer) => writer.varint(nextSequence))
   }
 
   snapshot(nextQueueId: number): this {
@@ -224,6 +209,22 @@ class Tape {
     return this
   }
 
+  /** A record that names messages of one queue, with something else before them. */
+  private ranges(
+    type: number,
+    queueId: number,
+    sequences: readonly number[],
+    writeBefore: (writer: ByteWriter) => void,
+  ): this {
+    const writer = new ByteWriter(4)
+    writer.u32le(queueId)
+    writeBefore(writer)
+    const ranges = new RangeList()
+    for (const sequence of sequences) ranges.add(sequence)
+    ranges.encode(writer)
+    return this.give(type, writer)
+  }
+
   /** What lives, as `queueId: bodies`, with `!` behind what counts as delivered. */
   finish(epoch = 2): { queues: Record<number, string>; indexes: Map<number, QueueIndex> } {
     const indexes = new Map<number, QueueIndex>()
@@ -238,12 +239,6 @@ class Tape {
     }
     return { queues, indexes }
   }
-}
-
-function encodeRanges(writer: ByteWriter, sequences: readonly number[]): void {
-  const ranges = new RangeList()
-  for (const sequence of sequences) ranges.add(sequence)
-  ranges.encode(writer)
 }
 
 describe('replaying a log', () => {
@@ -372,16 +367,16 @@ describe('replaying a log', () => {
 describe('replaying a log from a checkpoint', () => {
   const at = (lsn: number, records: number): LogPosition => ({ lsn, records })
 
+  /** Of queue 1, up to that position of the log. */
+  function told(position: LogPosition, nextSequence: number, bodies: Told['bodies'], more: Partial<Told> = {}): Told {
+    return { queueId: 1, position, nextSequence, bodies, ...more }
+  }
+
   test('begins with what it says lives, and goes on from there', () => {
-    const q: Told = {
-      queueId: 1,
-      position: at(5, 0),
-      nextSequence: 9,
-      bodies: [
-        [3, 'a', 0],
-        [8, 'b', 2],
-      ],
-    }
+    const q = told(at(5, 0), 9, [
+      [3, 'a', 0],
+      [8, 'b', 2],
+    ])
     const tape = new Tape().checkpoint(5, [q], { nextQueueId: 7 }).publish('c', [1, 9]).settled(1, 3).clean(1)
     const { queues, indexes } = tape.finish()
     expect(queues).toEqual({ 1: 'b! c' })
@@ -389,21 +384,16 @@ describe('replaying a log from a checkpoint', () => {
   })
 
   test('gives no number again that it names, though nothing of the queue is left', () => {
-    const tape = new Tape().checkpoint(5, [{ queueId: 1, position: at(5, 0), nextSequence: 50, bodies: [] }])
+    const tape = new Tape().checkpoint(5, [told(at(5, 0), 50, [])])
     expect(tape.finish().indexes.get(1)?.nextSequence).toBe(50)
   })
 
   test('applies nothing again to a queue that comes before its position, whatever the record, and all that comes after', () => {
-    const told: Told = {
-      queueId: 1,
-      position: at(6, 3),
-      nextSequence: 5,
-      bodies: [
-        [2, 'b', 0],
-        [4, 'd', 0],
-      ],
-    }
-    const tape = new Tape().checkpoint(5, [told])
+    const queue = told(at(6, 3), 5, [
+      [2, 'b', 0],
+      [4, 'd', 0],
+    ])
+    const tape = new Tape().checkpoint(5, [queue])
     // The frame before: everything in it is in the checkpoint.
     tape.publish('a', [1, 1]).publish('b', [1, 2]).publish('c', [1, 3]).settled(1, 1).purged(1, 2).frameEnd()
     // The first three records of the frame are, too.
@@ -415,38 +405,33 @@ describe('replaying a log from a checkpoint', () => {
   })
 
   test('applies a purge that comes after its position', () => {
-    const told: Told = {
-      queueId: 1,
-      position: at(5, 1),
-      nextSequence: 3,
-      bodies: [
-        [1, 'a', 0],
-        [2, 'b', 0],
-      ],
-    }
-    const tape = new Tape().checkpoint(5, [told]).publish('b', [1, 2]).purged(1, 3, 2).publish('c', [1, 3]).clean(1)
+    const queue = told(at(5, 1), 3, [
+      [1, 'a', 0],
+      [2, 'b', 0],
+    ])
+    const tape = new Tape().checkpoint(5, [queue]).publish('b', [1, 2]).purged(1, 3, 2).publish('c', [1, 3]).clean(1)
     expect(tape.finish().queues).toEqual({ 1: 'b c' })
   })
 
   test('takes a message for the queues alone that had not been looked at when it came', () => {
-    const early: Told = { queueId: 1, position: at(5, 1), nextSequence: 2, bodies: [[1, 'a', 0]] }
-    const late: Told = {
-      queueId: 2,
-      position: at(5, 2),
-      nextSequence: 3,
-      bodies: [
+    const early = told(at(5, 1), 2, [[1, 'a', 0]])
+    const late = told(
+      at(5, 2),
+      3,
+      [
         [1, 'a', 0],
         [2, 'b', 0],
       ],
-    }
+      { queueId: 2 },
+    )
     const tape = new Tape().checkpoint(5, [early, late])
     tape.publish('a', [1, 1], [2, 1]).publish('b', [1, 2], [2, 2]).publish('c', [1, 3], [2, 3]).clean(1)
     expect(tape.finish().queues).toEqual({ 1: 'a b c', 2: 'a b c' })
   })
 
   test('counts records of each frame from its beginning', () => {
-    const told: Told = { queueId: 1, position: at(6, 1), nextSequence: 3, bodies: [[2, 'b', 0]] }
-    const tape = new Tape().checkpoint(4, [told]).publish('x', [9, 1]).publish('a', [1, 1]).frameEnd()
+    const queue = told(at(6, 1), 3, [[2, 'b', 0]])
+    const tape = new Tape().checkpoint(4, [queue]).publish('x', [9, 1]).publish('a', [1, 1]).frameEnd()
     // A frame may be missing here: SYNCED frames are the log's own.
     tape.lsn = 6
     tape.settled(1, 1).publish('c', [1, 3]).frameEnd().publish('d', [1, 4]).frameEnd().clean(1)
@@ -462,8 +447,8 @@ describe('replaying a log from a checkpoint', () => {
 
   test('takes no topology record twice: those before its position are in it, those after it are not', () => {
     const known = new Tape().declare('known', 1).declare('again', 4).replay.topology
-    const queue: Told = { queueId: 1, position: at(6, 9), nextSequence: 2, bodies: [[1, 'a', 0]] }
-    const again: Told = { queueId: 4, position: at(6, 9), nextSequence: 2, bodies: [[1, 'b', 0]] }
+    const queue = told(at(6, 9), 2, [[1, 'a', 0]])
+    const again = told(at(6, 9), 2, [[1, 'b', 0]], { queueId: 4 })
     const options = { topology: known, topologyPosition: at(6, 2), nextQueueId: 5 }
     const tape = new Tape().checkpoint(5, [queue, again], options)
     // What was deleted and declared again before the position is there, in its second life.
@@ -484,10 +469,10 @@ describe('replaying a log from a checkpoint', () => {
       [1, 'a', 0],
       [2, 'b', 3],
     ]
-    const told: Told = { queueId: 1, position: at(5, 0), nextSequence: 3, bodies }
+    const queue = told(at(5, 0), 3, bodies)
     const final = { isFinal: true, epoch: 3 }
     const found = (more: Partial<Checkpoint>, epoch: number, isOutdated = false, lsn = 0): string | undefined => {
-      const tape = new Tape().checkpoint(5, [told], more, isOutdated)
+      const tape = new Tape().checkpoint(5, [queue], more, isOutdated)
       if (lsn > 0) {
         tape.lsn = lsn
         tape.settled(9, 1)
@@ -507,8 +492,8 @@ describe('replaying a log from a checkpoint', () => {
       [1, 'a', 0],
       [2, 'b', 0],
     ]
-    const told: Told = { queueId: 1, position: at(5, 0), nextSequence: 3, suspectBelow: 2, bodies }
-    expect(new Tape().checkpoint(5, [told]).clean(1).finish().queues).toEqual({ 1: 'a! b' })
+    const queue = told(at(5, 0), 3, bodies, { suspectBelow: 2 })
+    expect(new Tape().checkpoint(5, [queue]).clean(1).finish().queues).toEqual({ 1: 'a! b' })
   })
 
   test('counts no message of a queue that was deleted before its topology was written down', () => {
