@@ -34,6 +34,7 @@ import {
 import { makeDeadLetterQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
 import { errorText } from './headers.ts'
+import { HeldTasks } from './held-tasks.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
 import { setLivingTimer } from './keep-alive.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
@@ -47,15 +48,6 @@ import { Task, type TaskOwner } from './task.ts'
 import type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './worker-options.ts'
 
 const deadLetterPauseMs = 30_000
-
-/** A task that waits for something other than its handler. */
-interface Held {
-  readonly cancel: () => void
-  /** When the worker closes: wait for it, leave the message to another worker, or do this now. */
-  readonly atClose: 'wait' | 'leave' | (() => void)
-}
-
-const nothingToCancel = (): void => {}
 
 export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   readonly queueName: string
@@ -79,7 +71,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private restarts = 0
 
   private readonly arrived = new Deque<Task>()
-  private readonly held: Map<Task, Held> = new Map()
+  private readonly held: HeldTasks
   private readonly watched: Set<Task> = new Set()
   private starting = false
   private running = 0
@@ -118,6 +110,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.handler = handler
     this.forget = forget
     this.committer = new Committer(parts.platform.clock, this.replies, parts.commits === 'tx')
+    this.held = new HeldTasks(parts.platform.clock, () => this.wentOn())
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
     this.whatMessage = `a message of ${this.what}`
@@ -383,7 +376,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   }
 
   private answerWhen(task: Task, value: unknown, checked: Promise<unknown>): void {
-    this.hold(task, nothingToCancel, 'wait')
+    this.held.hold(task)
     const fail = (error: unknown): void => this.attemptFailed(task, errorText(error), null)
     const answer = (): void => {
       try {
@@ -393,8 +386,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
       }
     }
     checked.then(
-      () => this.resume(task, answer),
-      (error: unknown) => this.resume(task, () => fail(error)),
+      () => this.held.resume(task, answer),
+      (error: unknown) => this.held.resume(task, () => fail(error)),
     )
   }
 
@@ -425,7 +418,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
       task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure))
       this.settle(task)
     }
-    this.holdFor(task, waitMs, next)
+    if (this.state === 'open') this.held.holdFor(task, waitMs, 'go on', next)
+    else next()
   }
 
   /** To the dead-letter queue, or away if there is to be none. */
@@ -433,15 +427,15 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     task.dropSends()
     const { deadLetter: target } = this.settings
     if (target === null) return this.finishLost(task, text, 'failed')
-    this.hold(task, nothingToCancel, 'wait')
+    this.held.hold(task)
     const failure = this.failureOf(task, text)
     const bury = (): void => {
       task.publish(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
       this.finishLost(task, text, 'dead-lettered')
     }
     makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
-      () => this.resume(task, bury),
-      (error: unknown) => this.resume(task, () => this.giveUpLater(task, text, target, error)),
+      () => this.held.resume(task, bury),
+      (error: unknown) => this.held.resume(task, () => this.giveUpLater(task, text, target, error)),
     )
   }
 
@@ -456,28 +450,15 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     const why = asError(error).message
     const what = `${this.what}: the dead-letter queue '${target}' cannot be made: ${why}; trying again in 30 s`
     this.parts.report(new LeveretError('E_REFUSED', what, error))
-    const again = (): void => this.resume(task, () => this.giveUp(task, text))
-    this.hold(task, setLivingTimer(this.parts.platform.clock, deadLetterPauseMs, again), 'leave')
+    this.held.holdFor(task, deadLetterPauseMs, 'leave', () => this.giveUp(task, text))
   }
 
   private failureOf(task: Task, text: string): Failure {
     return { text, attempt: task.attempt, realtimeMs: this.parts.platform.clock.realtimeMs() }
   }
 
-  private holdFor(task: Task, waitMs: number, next: () => void): void {
-    if (this.state !== 'open') return next()
-    const cancel = setLivingTimer(this.parts.platform.clock, waitMs, () => this.resume(task, next))
-    this.hold(task, cancel, next)
-  }
-
-  private hold(task: Task, cancel: () => void, atClose: Held['atClose']): void {
-    this.held.set(task, { cancel, atClose })
-  }
-
-  /** What the task waited for has come; nothing happens if the task was lost meanwhile. */
-  private resume(task: Task, next: () => void): void {
-    if (!this.held.delete(task)) return
-    next()
+  /** A task that was held has gone on. */
+  private wentOn(): void {
     this.committer.commitLater()
     this.tell()
   }
@@ -501,10 +482,10 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   }
 
   private settleWhen(task: Task, ready: Promise<unknown>): void {
-    this.hold(task, nothingToCancel, 'wait')
+    this.held.hold(task)
     ready.then(
-      () => this.resume(task, () => this.settle(task)),
-      (error: unknown) => this.resume(task, () => this.attemptFailed(task, errorText(error), null)),
+      () => this.held.resume(task, () => this.settle(task)),
+      (error: unknown) => this.held.resume(task, () => this.attemptFailed(task, errorText(error), null)),
     )
   }
 
@@ -532,8 +513,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   private loseAll(reason: LeveretError): void {
     this.epoch++
-    for (const task of [...this.committer.detach(), ...this.held.keys(), ...this.watched]) task.lose(reason)
-    for (const { cancel } of this.held.values()) cancel()
+    for (const task of [...this.committer.detach(), ...this.held.tasks(), ...this.watched]) task.lose(reason)
     this.held.clear()
     this.watched.clear()
     this.arrived.clear()
@@ -570,11 +550,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
       // In tx mode it would wait for a commit; closing the channel returns it as well.
       if (!this.committer.isTransactional) this.channel?.reject(task.tag, false, true)
     }
-    for (const [task, { cancel, atClose }] of this.held) {
-      if (atClose === 'wait') continue
-      cancel()
-      this.resume(task, atClose === 'leave' ? nothingToCancel : atClose)
-    }
+    this.held.giveBack()
   }
 
   private get isClosed(): boolean {
