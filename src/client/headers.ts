@@ -67,6 +67,11 @@ export function errorText(error: unknown): string {
   return text.length <= clientLimits.errorTextMax ? text : `${text.slice(0, clientLimits.errorTextMax - 1)}…`
 }
 
+/** What was thrown, as an error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(errorText(thrown))
+}
+
 function sayError(error: unknown): string {
   if (error instanceof LeveretError || error instanceof BrokerError) return error.message
   return error instanceof Error ? `${error.name}: ${error.message}` : `threw ${describe(error)}`

@@ -9,6 +9,9 @@
  * stored with the acknowledgement (context.send, an answer, the next attempt, a dead letter), both go through the port's
  * `commit`; handlers that end while a commit is under way form the next one. Over AMQP a commit needs tx mode, which then
  * covers plain acks too: the worker selects it when it first needs it, and from there on everything is committed.
+ *
+ * What becomes of a task whose handler has ended is in outcomes.ts, what waits meanwhile in held-tasks.ts, commits are in
+ * committer.ts. Here are the channel, the handlers, and the end.
  */
 import { Deque } from '../lib/deque.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
@@ -17,43 +20,31 @@ import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
-import { copyOfBody, decodeBody, encodeBody, parseJson } from './body.ts'
+import { copyOfBody, decodeBody, parseJson } from './body.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { Committer } from './committer.ts'
 import type { QueueContract } from './contract.ts'
-import {
-  deadLetter,
-  deliveredAnswer,
-  type Failure,
-  failureAnswer,
-  resultAnswer,
-  retryCopy,
-  wantsAnswer,
-} from './copies.ts'
-import { makeDeadLetterQueue } from './declare-queue.ts'
+import { deliveredAnswer, wantsAnswer } from './copies.ts'
 import { durationMs } from './duration.ts'
-import { errorText } from './headers.ts'
+import { asError, errorText } from './headers.ts'
 import { HeldTasks } from './held-tasks.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
 import { setLivingTimer } from './keep-alive.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
+import { type OutcomeOwner, Outcomes } from './outcomes.ts'
 import type { Outlet } from './outlet.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
-import { pauseMs } from './retry.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 import { Task, type TaskOwner } from './task.ts'
 import type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './worker-options.ts'
 
-const deadLetterPauseMs = 30_000
-
-export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
+export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, OutcomeOwner {
   readonly queueName: string
   private readonly parts: BusParts
   private readonly contract: QueueContract
-  private readonly settings: QueueSettings
   private readonly outlets: ReadonlyMap<string, Outlet>
   private readonly handler: Handler<unknown, unknown>
   private readonly concurrency: number
@@ -72,6 +63,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   private readonly arrived = new Deque<Task>()
   private readonly held: HeldTasks
+  private readonly outcomes: Outcomes
   private readonly watched: Set<Task> = new Set()
   private starting = false
   private running = 0
@@ -81,9 +73,6 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private begun: Promise<void> | null = null
   private closing: Promise<void> | null = null
   private listeners: (() => void)[] = []
-  private processed = 0
-  private retried = 0
-  private deadLettered = 0
   private operationMs = 0
   private roundStartedMs = 0
   private endedInRound = 0
@@ -105,12 +94,12 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.onError = options.onError
     this.parts = parts
     this.contract = contract
-    this.settings = settings
     this.outlets = outlets
     this.handler = handler
     this.forget = forget
     this.committer = new Committer(parts.platform.clock, this.replies, parts.commits === 'tx')
     this.held = new HeldTasks(parts.platform.clock, () => this.wentOn())
+    this.outcomes = new Outcomes(this, parts, contract, settings, this.held)
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
     this.whatMessage = `a message of ${this.what}`
@@ -128,15 +117,16 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   }
 
   stats(): WorkerStats {
+    const { processed, retried, deadLettered } = this.outcomes
     const operationSeconds = this.operationMs / 1000
     return {
       running: this.running,
       waiting: this.arrived.length + this.committer.size + this.held.size,
-      processed: this.processed,
-      retried: this.retried,
-      deadLettered: this.deadLettered,
+      processed,
+      retried,
+      deadLettered,
       operationSeconds,
-      operationRate: operationSeconds === 0 ? 0 : this.processed / operationSeconds,
+      operationRate: operationSeconds === 0 ? 0 : processed / operationSeconds,
     }
   }
 
@@ -157,6 +147,10 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   /** The session is gone. */
   end(error: Error): void {
     this.fail(error)
+  }
+
+  get isOpen(): boolean {
+    return this.state === 'open'
   }
 
   findOutlet(name: string): Outlet | undefined {
@@ -282,9 +276,12 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
   private ended(task: Task, value: unknown): void {
     this.leave(task)
     if (this.isMine(task)) {
-      if (value instanceof RetryLater) this.asksForRetry(task, value)
-      else if (value instanceof GiveUp) this.giveUp(task, value.reason)
-      else this.succeed(task, value)
+      if (value instanceof RetryLater) this.outcomes.asksForRetry(task, value)
+      else if (value instanceof GiveUp) this.outcomes.giveUp(task, value.reason)
+      else {
+        this.countTime(task)
+        this.outcomes.succeed(task, value)
+      }
     }
     this.goOn()
   }
@@ -293,7 +290,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.leave(task)
     if (this.isMine(task)) {
       this.tellError(error, incoming, task.attempt)
-      this.attemptFailed(task, errorText(error), null)
+      this.outcomes.attemptFailed(task, errorText(error), null)
     }
     this.goOn()
   }
@@ -304,7 +301,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     if (this.isMine(task)) {
       const incoming = new Incoming(task.message, task.redelivered, copyOfBody(task.message), null)
       this.tellError(error, incoming, task.attempt)
-      this.giveUp(task, errorText(error))
+      this.outcomes.giveUp(task, errorText(error))
     }
     this.goOn()
   }
@@ -333,7 +330,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     const reason = id === undefined ? undefined : this.committer.takeRefusal(id)
     if (reason === undefined) return false
     this.leave(task)
-    this.attemptFailed(task, reason, null)
+    this.outcomes.attemptFailed(task, reason, null)
     this.goOn()
     return true
   }
@@ -351,110 +348,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.parts.sender.publish(deliveredAnswer(properties), false, ignored(this.what))
   }
 
-  // How a task goes on.
-
-  private succeed(task: Task, value: unknown): void {
-    this.countTime(task)
-    const { properties } = task
-    const schema = this.contract.result as StandardSchema | undefined
-    if (schema === undefined && (properties === null || !wantsAnswer(properties, 'processed'))) {
-      this.processed++
-      return this.settle(task)
-    }
-    try {
-      const checked = schema === undefined ? value : validate(schema, value, `the result of a handler of ${this.what}`)
-      if (checked instanceof Promise) this.answerWhen(task, value, checked)
-      else this.answer(task, value)
-    } catch (error) {
-      this.attemptFailed(task, errorText(error), null)
-    }
-  }
-
   private countTime(task: Task): void {
     if (task.startedMs === null) this.endedInRound++
     else this.operationMs += this.parts.platform.clock.monotonicMs() - task.startedMs
-  }
-
-  private answerWhen(task: Task, value: unknown, checked: Promise<unknown>): void {
-    this.held.hold(task)
-    const fail = (error: unknown): void => this.attemptFailed(task, errorText(error), null)
-    const answer = (): void => {
-      try {
-        this.answer(task, value)
-      } catch (error) {
-        fail(error)
-      }
-    }
-    checked.then(
-      () => this.held.resume(task, answer),
-      (error: unknown) => this.held.resume(task, () => fail(error)),
-    )
-  }
-
-  /** Throws E_BAD_DATA for a result that is no data. */
-  private answer(task: Task, value: unknown): void {
-    const { properties } = task
-    if (properties !== null && wantsAnswer(properties, 'processed')) {
-      const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
-      task.publish(resultAnswer(properties, body))
-    }
-    this.processed++
-    this.settle(task)
-  }
-
-  private asksForRetry(task: Task, later: RetryLater): void {
-    const afterMs = later.after === undefined ? null : durationMs(later.after, 'context.retry: after')
-    this.attemptFailed(task, 'the handler asked for another attempt', afterMs)
-  }
-
-  private attemptFailed(task: Task, text: string, afterMs: number | null): void {
-    task.dropSends()
-    const { retry } = this.settings
-    if (task.attempt >= retry.attempts) return this.giveUp(task, text)
-    const waitMs = afterMs ?? pauseMs(retry, task.attempt, this.parts.platform.random.next())
-    const failure = this.failureOf(task, text)
-    const next = (): void => {
-      this.retried++
-      task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure))
-      this.settle(task)
-    }
-    if (this.state === 'open') this.held.holdFor(task, waitMs, 'go on', next)
-    else next()
-  }
-
-  /** To the dead-letter queue, or away if there is to be none. */
-  private giveUp(task: Task, text: string): void {
-    task.dropSends()
-    const { deadLetter: target } = this.settings
-    if (target === null) return this.finishLost(task, text, 'failed')
-    this.held.hold(task)
-    const failure = this.failureOf(task, text)
-    const bury = (): void => {
-      task.publish(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
-      this.finishLost(task, text, 'dead-lettered')
-    }
-    makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
-      () => this.held.resume(task, bury),
-      (error: unknown) => this.held.resume(task, () => this.giveUpLater(task, text, target, error)),
-    )
-  }
-
-  private finishLost(task: Task, text: string, word: 'failed' | 'dead-lettered'): void {
-    this.deadLettered++
-    const properties = propertiesForCopy(task)
-    if (wantsAnswer(properties, 'processed')) task.publish(failureAnswer(properties, word, text))
-    this.settle(task)
-  }
-
-  private giveUpLater(task: Task, text: string, target: string, error: unknown): void {
-    const why = asError(error).message
-    const what = `${this.what}: the dead-letter queue '${target}' cannot be made: ${why}; trying again in 30 s`
-    this.parts.report(new LeveretError('E_REFUSED', what, error))
-    this.held.holdFor(task, deadLetterPauseMs, 'leave', () => this.giveUp(task, text))
-  }
-
-  private failureOf(task: Task, text: string): Failure {
-    return { text, attempt: task.attempt, realtimeMs: this.parts.platform.clock.realtimeMs() }
   }
 
   /** A task that was held has gone on. */
@@ -465,14 +361,15 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
 
   // Settling.
 
-  private settle(task: Task): void {
+  /** From the outcomes: the task is done with, but for what it publishes. */
+  settle(task: Task): void {
     if (!this.isMine(task) || this.channel === null) return
     const ready = task.sendsReceipts ? this.parts.receipts.opened() : null
     if (ready !== null) return this.settleWhen(task, ready)
     try {
       task.makeSends()
     } catch (error) {
-      return this.attemptFailed(task, errorText(error), null)
+      return this.outcomes.attemptFailed(task, errorText(error), null)
     }
     if (task.publishes !== null || this.committer.isTransactional) this.committer.add(task)
     else {
@@ -485,7 +382,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.held.hold(task)
     ready.then(
       () => this.held.resume(task, () => this.settle(task)),
-      (error: unknown) => this.held.resume(task, () => this.attemptFailed(task, errorText(error), null)),
+      (error: unknown) => this.held.resume(task, () => this.outcomes.attemptFailed(task, errorText(error), null)),
     )
   }
 
@@ -579,19 +476,6 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner {
     this.listeners = []
     for (const listener of listeners) listener()
   }
-}
-
-/** A message whose properties cannot be decoded is copied without them. */
-function propertiesForCopy(task: Task): ReturnType<Task['allProperties']> {
-  try {
-    return task.allProperties()
-  } catch {
-    return {}
-  }
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(errorText(thrown))
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,0 +1,163 @@
+/**
+ * What becomes of a task once its handler has ended, up to where it is settled:
+ *
+ *     result   → (checked) → answered                        → settled
+ *     failure  → pause     → a copy for the next attempt     → settled
+ *     last one → (queue is made) → a copy in the dead-letter queue, and an answer → settled
+ */
+import { LeveretError } from '../model/errors.ts'
+import { encodeBody } from './body.ts'
+import type { BusParts } from './bus-parts.ts'
+import type { QueueContract } from './contract.ts'
+import { deadLetter, type Failure, failureAnswer, resultAnswer, retryCopy, wantsAnswer } from './copies.ts'
+import { makeDeadLetterQueue } from './declare-queue.ts'
+import { durationMs } from './duration.ts'
+import { asError, errorText } from './headers.ts'
+import type { HeldTasks } from './held-tasks.ts'
+import type { QueueSettings } from './queue-options.ts'
+import { pauseMs } from './retry.ts'
+import type { RetryLater } from './settlement.ts'
+import { type StandardSchema, validate } from './standard-schema.ts'
+import type { Task } from './task.ts'
+
+const deadLetterPauseMs = 30_000
+
+/** The worker whose tasks they are. */
+export interface OutcomeOwner {
+  /** False once it closes: nobody waits for another attempt then. */
+  readonly isOpen: boolean
+  /** Acknowledges the task, together with what it publishes. */
+  settle(task: Task): void
+}
+
+export class Outcomes {
+  processed = 0
+  retried = 0
+  deadLettered = 0
+  private readonly owner: OutcomeOwner
+  private readonly parts: BusParts
+  private readonly contract: QueueContract
+  private readonly settings: QueueSettings
+  private readonly held: HeldTasks
+  private readonly what: string
+  private readonly queueName: string
+
+  constructor(owner: OutcomeOwner, parts: BusParts, contract: QueueContract, settings: QueueSettings, held: HeldTasks) {
+    this.owner = owner
+    this.parts = parts
+    this.contract = contract
+    this.settings = settings
+    this.held = held
+    this.queueName = contract.name
+    this.what = `queue '${contract.name}'`
+  }
+
+  /** Its handler returned a result. */
+  succeed(task: Task, value: unknown): void {
+    const { properties } = task
+    const schema = this.contract.result as StandardSchema | undefined
+    if (schema === undefined && (properties === null || !wantsAnswer(properties, 'processed'))) {
+      this.processed++
+      return this.owner.settle(task)
+    }
+    try {
+      const checked = schema === undefined ? value : validate(schema, value, `the result of a handler of ${this.what}`)
+      if (checked instanceof Promise) this.answerWhen(task, value, checked)
+      else this.answer(task, value)
+    } catch (error) {
+      this.attemptFailed(task, errorText(error), null)
+    }
+  }
+
+  asksForRetry(task: Task, later: RetryLater): void {
+    const afterMs = later.after === undefined ? null : durationMs(later.after, 'context.retry: after')
+    this.attemptFailed(task, 'the handler asked for another attempt', afterMs)
+  }
+
+  /** `afterMs` null: the queue's backoff says when it is tried again. */
+  attemptFailed(task: Task, text: string, afterMs: number | null): void {
+    task.dropSends()
+    const { retry } = this.settings
+    if (task.attempt >= retry.attempts) return this.giveUp(task, text)
+    const waitMs = afterMs ?? pauseMs(retry, task.attempt, this.parts.platform.random.next())
+    const failure = this.failureOf(task, text)
+    const next = (): void => {
+      this.retried++
+      task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure))
+      this.owner.settle(task)
+    }
+    if (this.owner.isOpen) this.held.holdFor(task, waitMs, 'go on', next)
+    else next()
+  }
+
+  /** To the dead-letter queue, or away if there is to be none. */
+  giveUp(task: Task, text: string): void {
+    task.dropSends()
+    const { deadLetter: target } = this.settings
+    if (target === null) return this.finishLost(task, text, 'failed')
+    this.held.hold(task)
+    const failure = this.failureOf(task, text)
+    const bury = (): void => {
+      task.publish(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
+      this.finishLost(task, text, 'dead-lettered')
+    }
+    makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
+      () => this.held.resume(task, bury),
+      (error: unknown) => this.held.resume(task, () => this.giveUpLater(task, text, target, error)),
+    )
+  }
+
+  private answerWhen(task: Task, value: unknown, checked: Promise<unknown>): void {
+    this.held.hold(task)
+    const fail = (error: unknown): void => this.attemptFailed(task, errorText(error), null)
+    const answer = (): void => {
+      try {
+        this.answer(task, value)
+      } catch (error) {
+        fail(error)
+      }
+    }
+    checked.then(
+      () => this.held.resume(task, answer),
+      (error: unknown) => this.held.resume(task, () => fail(error)),
+    )
+  }
+
+  /** Throws E_BAD_DATA for a result that is no data. */
+  private answer(task: Task, value: unknown): void {
+    const { properties } = task
+    if (properties !== null && wantsAnswer(properties, 'processed')) {
+      const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
+      task.publish(resultAnswer(properties, body))
+    }
+    this.processed++
+    this.owner.settle(task)
+  }
+
+  private finishLost(task: Task, text: string, word: 'failed' | 'dead-lettered'): void {
+    this.deadLettered++
+    const properties = propertiesForCopy(task)
+    if (wantsAnswer(properties, 'processed')) task.publish(failureAnswer(properties, word, text))
+    this.owner.settle(task)
+  }
+
+  private giveUpLater(task: Task, text: string, target: string, error: unknown): void {
+    const why = asError(error).message
+    const what = `${this.what}: the dead-letter queue '${target}' cannot be made: ${why}; trying again in 30 s`
+    this.parts.report(new LeveretError('E_REFUSED', what, error))
+    this.held.holdFor(task, deadLetterPauseMs, 'leave', () => this.giveUp(task, text))
+  }
+
+  private failureOf(task: Task, text: string): Failure {
+    return { text, attempt: task.attempt, realtimeMs: this.parts.platform.clock.realtimeMs() }
+  }
+}
+
+/** A message whose properties cannot be decoded is copied without them. */
+function propertiesForCopy(task: Task): ReturnType<Task['allProperties']> {
+  try {
+    return task.allProperties()
+  } catch {
+    return {}
+  }
+}
