@@ -315,7 +315,9 @@ describe('a folder that needs a start', () => {
     expect(before).toContain('\nincompat 0\n')
     await sim.clock.run(log.needStart())
     const after = sim.disk.contents(path).toString()
-    expect(after.replace(/crc .*/, '')).toBe(before.replace(/crc .*/, '').replace('incompat 0', 'incompat 1'))
+    expect(after.replace(/crc .*/, '')).toBe(
+      before.replace(/crc .*/, '').replace('incompat 0', 'incompat 1\nneeds 0.1.0'),
+    )
     expect(sim.disk.durableContents(path).toString()).toBe(after)
     const { operations } = sim.disk
     await sim.clock.run(log.needStart())
