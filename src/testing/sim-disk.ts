@@ -17,8 +17,7 @@ import { assert } from '../lib/assert.ts'
 import { Prng } from '../lib/prng.ts'
 import type { Disk, DiskFile, DiskLock } from '../platform/disk.ts'
 import type { SimClock } from './sim-clock.ts'
-
-const sectorBytes = 512
+import { copyOf, Inode, resized, type SectorFate } from './sim-inode.ts'
 
 export type SimOperationKind =
   | 'open'
@@ -58,92 +57,18 @@ export interface SimFault {
   readonly model?: 'clean' | 'reverted'
 }
 
-/** How a crash treats one unsynced sector. */
-export type SectorFate = 'kept' | 'lost' | 'garbage' | 'torn'
-
-interface DirtyRange {
-  from: number
-  to: number
-  version: number
-}
-
-class Inode {
-  visible: Buffer = copyOf(Buffer.alloc(0))
-  durable: Buffer = copyOf(Buffer.alloc(0))
-  /** Unsynced bytes, per sector. */
-  readonly dirty = new Map<number, DirtyRange>()
-  version = 0
-
-  write(bytes: Buffer, position: number): void {
-    if (position + bytes.length > this.visible.length) this.visible = resized(this.visible, position + bytes.length)
-    bytes.copy(this.visible, position)
-    this.markDirty(position, position + bytes.length)
-  }
-
-  resize(size: number): void {
-    const from = Math.min(size, this.visible.length)
-    const to = Math.max(size, this.visible.length)
-    this.visible = resized(this.visible, size)
-    this.markDirty(from, to)
-  }
-
-  markDirty(start: number, end: number): void {
-    this.version++
-    for (let sector = Math.floor(start / sectorBytes); sector * sectorBytes < end; sector++) {
-      const from = Math.max(start, sector * sectorBytes)
-      const to = Math.min(end, (sector + 1) * sectorBytes)
-      const range = this.dirty.get(sector)
-      if (range === undefined) {
-        this.dirty.set(sector, { from, to, version: this.version })
-      } else {
-        range.from = Math.min(range.from, from)
-        range.to = Math.max(range.to, to)
-        range.version = this.version
-      }
-    }
-  }
-
-  /** Makes durable what was dirty at `version`: the ranges `asked`. What was added to their sectors since is dirty still. */
-  synced(version: number, asked: ReadonlyMap<number, DirtyRange>): void {
-    if (this.version === version) this.durable = resized(this.durable, this.visible.length)
-    for (const [sector, { from, to: end }] of asked) {
-      const range = this.dirty.get(sector)
-      if (range === undefined) continue
-      if (range.version <= version) this.dirty.delete(sector)
-      else if (range.from >= from && range.to > end) range.from = end
-      const to = Math.min(end, this.visible.length)
-      if (to <= from) continue
-      if (to > this.durable.length) this.durable = resized(this.durable, to)
-      this.visible.copy(this.durable, from, from, to)
-    }
-  }
-
-  /** What a sync that is asked for now has to make durable. */
-  get unsynced(): ReadonlyMap<number, DirtyRange> {
-    return new Map([...this.dirty].map(([sector, range]) => [sector, { ...range }]))
-  }
-
-  clone(): Inode {
-    const copy = new Inode()
-    copy.visible = copyOf(this.visible)
-    copy.durable = copyOf(this.durable)
-    for (const [sector, range] of this.dirty) copy.dirty.set(sector, { ...range })
-    copy.version = this.version
-    return copy
-  }
-
-  syncFailed(model: 'clean' | 'reverted'): void {
-    this.dirty.clear()
-    if (model === 'reverted') this.visible = copyOf(this.durable)
-  }
-}
-
 /** A change of a name that is not durable yet. `inode` null: the name is gone. */
 interface NameChange {
   readonly changes: readonly { path: string; inode: Inode | null }[]
   /** Directories that still have to be synced. */
   readonly unsynced: Set<string>
 }
+
+/** Something that is not durable yet. */
+export type SimUnsynced =
+  | { readonly kind: 'name'; readonly change: NameChange }
+  | { readonly kind: 'length'; readonly path: string; readonly inode: Inode }
+  | { readonly kind: 'sector'; readonly path: string; readonly inode: Inode; readonly sector: number }
 
 export interface SimDiskOptions {
   /** The slowest operation; delays are drawn between nothing and this. Default 2. */
@@ -311,6 +236,45 @@ export class SimDisk implements Disk {
     this.visibleNames = new Map(this.durableNames)
   }
 
+  /**
+   * What a power cut may or may not leave, in a fixed order: changes of names, the oldest first, then per file its new
+   * length and its unsynced sectors.
+   */
+  get unsynced(): readonly SimUnsynced[] {
+    const found: SimUnsynced[] = this.pendingNames.map((change) => ({ kind: 'name', change }))
+    for (const [path, inode] of this.filesOfCrash()) {
+      if (inode.visible.length !== inode.durable.length) found.push({ kind: 'length', path, inode })
+      for (const sector of inode.dirty.keys()) found.push({ kind: 'sector', path, inode, sector })
+    }
+    return found
+  }
+
+  /** The power goes, and what becomes of each item of `unsynced` is told. */
+  crashTo(fates: readonly ('kept' | 'lost' | 'torn')[]): void {
+    const items = this.unsynced
+    const lengths = new Set<Inode>()
+    const sectors = new Map<Inode, Map<number, 'kept' | 'lost' | 'torn'>>()
+    for (const [at, item] of items.entries()) {
+      const fate = fates[at] ?? 'lost'
+      if (item.kind === 'name') {
+        if (fate !== 'lost') applyNames(this.durableNames, item.change.changes)
+      } else if (item.kind === 'length') {
+        if (fate !== 'lost') lengths.add(item.inode)
+      } else {
+        const known = sectors.get(item.inode) ?? new Map<number, 'kept' | 'lost' | 'torn'>()
+        sectors.set(item.inode, known.set(item.sector, fate))
+      }
+    }
+    this.incarnation++
+    this.locks.clear()
+    this.stopAt = Number.POSITIVE_INFINITY
+    this.pendingNames = []
+    for (const inode of new Set(this.durableNames.values())) {
+      inode.cutOff(lengths.has(inode), (sector) => sectors.get(inode)?.get(sector) ?? 'lost')
+    }
+    this.visibleNames = new Map(this.durableNames)
+  }
+
   /** One bit turns over, on the platter and in the cache. */
   flipBit(path: string, offset: number, bit: number): void {
     const inode = this.inode(path)
@@ -421,6 +385,16 @@ export class SimDisk implements Disk {
     const fault = this.fault?.({ kind, path, bytes, index }) ?? null
     if (fault !== null) throw systemError(fault.code, kind, path)
     return effect()
+  }
+
+  /** Files that may be there after a crash, each once: two of them may claim one name. */
+  private filesOfCrash(): (readonly [string, Inode])[] {
+    const files = new Map<Inode, string>()
+    for (const [path, inode] of this.durableNames) files.set(inode, path)
+    for (const { changes } of this.pendingNames) {
+      for (const { path, inode } of changes) if (inode !== null && !files.has(inode)) files.set(inode, path)
+    }
+    return [...files].map(([inode, path]) => [path, inode] as const)
   }
 
   /** How many of `bytes` new bytes at the end of a file still fit. */
@@ -582,22 +556,6 @@ function applyNames(names: Map<string, Inode>, changes: NameChange['changes']): 
     if (inode === null) names.delete(path)
     else names.set(path, inode)
   }
-}
-
-/** Spare room behind the end keeps a file that grows in small steps from being copied each time. */
-function resized(buffer: Buffer, size: number): Buffer {
-  if (size <= buffer.length) return buffer.subarray(0, size)
-  if (size <= buffer.buffer.byteLength) return Buffer.from(buffer.buffer, 0, size).fill(0, buffer.length)
-  const grown = Buffer.from(new ArrayBuffer(size * 2), 0, size)
-  buffer.copy(grown)
-  return grown
-}
-
-/** Not Buffer.from: small buffers share one allocation, into which `resized` must not grow. */
-function copyOf(buffer: Buffer): Buffer {
-  const copy = Buffer.from(new ArrayBuffer(buffer.length))
-  buffer.copy(copy)
-  return copy
 }
 
 function systemError(code: string, syscall: string, path: string): Error {

@@ -1,6 +1,7 @@
 /** The ways a machine can die, as far as its disk is concerned. */
 import type { Prng } from '../../lib/prng.ts'
-import type { SectorFate, SimDisk } from '../sim-disk.ts'
+import type { SimDisk } from '../sim-disk.ts'
+import type { SectorFate } from '../sim-inode.ts'
 
 /** The power goes; what becomes of unsynced sectors is chosen by the seed. Returns how, in words. */
 export function cutPower(disk: SimDisk, prng: Prng): string {
