@@ -120,8 +120,8 @@ describe('what this version writes is what the golden folders of its format have
       encoder.topology(topology)
       for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of queues) {
         encoder.beginQueue(queueId, position, nextSequence, suspectBelow, mayExpire, lanes.length)
-        for (const { priority, pages } of lanes) {
-          encoder.beginLane(priority, pages.length)
+        for (const { number, pages } of lanes) {
+          encoder.beginLane(number, pages.length)
           for (const page of pages) encoder.page(page)
         }
         encoder.endQueue()

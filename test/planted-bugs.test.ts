@@ -27,6 +27,15 @@ interface Bug {
   readonly seed: number
 }
 
+/** Bugs that trying every crash of a short workload finds, without any seed, and that workload. There are more. */
+const foundByExhaustion: Readonly<Record<string, string>> = {
+  'fdatasync is skipped': 'publish',
+  'settlements that ride with publishes are lost': 'acknowledge',
+  'the directory is not synced after a segment was created': 'segments',
+  'pages are not synced before a checkpoint names them': 'pages',
+  'a segment goes although a checkpoint knows its messages there': 'compaction',
+}
+
 const log = 'log/segmented-log.js'
 const store = 'store/log-store.js'
 const channel = 'broker/channel.js'
@@ -586,10 +595,7 @@ describe('the simulator', () => {
 
   it.concurrent.each(bugs)('finds out when $name', { timeout: 1_800_000 }, (bug) =>
     limit(async () => {
-      const dist = join(folder, bug.name.replaceAll(/\W+/g, '-'))
-      const original = process.env['PLANTED_DIST'] ?? join(root, 'dist')
-      cpSync(original, dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
-      for (const patch of bug.patches) apply(dist, patch)
+      const dist = plant(bug, 'seeds')
       const isSearch = seedsToSearch > 0
       const start = bug.seed > usualSeedsMax ? usualSeedsMax + 1 : 1
       const found = await search(dist, isSearch ? start : bug.seed, isSearch ? seedsToSearch : neighbours)
@@ -597,6 +603,23 @@ describe('the simulator', () => {
       if (isSearch)
         console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
       expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds`).toBeGreaterThan(0)
+    }),
+  )
+})
+
+describe('trying every crash of a short workload', () => {
+  const limit = makeLimit(atOnce)
+  const named = seedsToSearch > 0 ? bugs : bugs.filter(({ name }) => name in foundByExhaustion)
+
+  it('has the workloads for bugs that exist', () => {
+    expect(named.length).toBeGreaterThanOrEqual(Object.keys(foundByExhaustion).length)
+  })
+
+  it.concurrent.each(named)('finds out, without a seed, when $name', { timeout: 600_000 }, (bug) =>
+    limit(async () => {
+      const { violations } = await exhaust(plant(bug, 'crashes'), foundByExhaustion[bug.name])
+      if (seedsToSearch > 0) console.log(`${bug.name}: ${violations[0]?.slice(0, 200) ?? 'not found by exhaustion'}`)
+      else expect(violations.length).toBe(1)
     }),
   )
 })
@@ -622,6 +645,15 @@ interface Found {
   readonly violations: readonly { readonly seed: number; readonly violation: string }[]
 }
 
+/** A build with the bug in it. */
+function plant(bug: Bug, purpose: string): string {
+  const dist = join(folder, `${purpose}-${bug.name.replaceAll(/\W+/g, '-')}`)
+  const original = process.env['PLANTED_DIST'] ?? join(root, 'dist')
+  cpSync(original, dist, { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) })
+  for (const patch of bug.patches) apply(dist, patch)
+  return dist
+}
+
 function apply(dist: string, { file, from, to }: Patch): void {
   const path = join(dist, file)
   const source = readFileSync(path, 'utf8')
@@ -636,12 +668,22 @@ function apply(dist: string, { file, from, to }: Patch): void {
 
 /** Runs seeds of the build in `dist` until one of them finds something. */
 async function search(dist: string, seed: number, seeds: number): Promise<Found> {
-  const script = join(root, 'scripts/sim.mjs')
-  const parameters = [script, '--dist', dist, '--seed', `${seed}`, '--seeds', `${seeds}`, '--stop', '--json']
+  const range = ['--seed', `${seed}`, '--seeds', `${seeds}`]
+  return (await run('scripts/sim.mjs', dist, range)) as Found
+}
+
+/** Tries the crashes of one workload, or of all, until one of them finds something. */
+async function exhaust(dist: string, workload: string | undefined): Promise<{ violations: readonly string[] }> {
+  const parameters = workload === undefined ? [] : ['--workload', workload]
+  return (await run('scripts/exhaust.mjs', dist, ['--once', ...parameters])) as { violations: readonly string[] }
+}
+
+async function run(script: string, dist: string, more: readonly string[]): Promise<unknown> {
+  const parameters = [join(root, script), '--dist', dist, '--stop', '--json', ...more]
   try {
     const { stdout } = await promisify(execFile)(process.execPath, parameters, { cwd: root, maxBuffer: 1e8 })
-    return JSON.parse(stdout) as Found
+    return JSON.parse(stdout)
   } catch (error) {
-    return JSON.parse((error as { stdout: string }).stdout) as Found
+    return JSON.parse((error as { stdout: string }).stdout)
   }
 }
