@@ -44,6 +44,17 @@ describe('a message that expires', () => {
     expect(channel.drain('q')).toEqual(['first', 'third'])
   })
 
+  test('stays behind one that does not expire, and a consumer that gets both at once gets the first', async () => {
+    const [core, channel] = await open()
+    channel.publish('', 'q', 'first')
+    expiring(channel, 'second', '10')
+    channel.publish('', 'q', 'third')
+    core.clock.advance(50)
+    channel.consume('q', { tag: 'c' })
+    expect(channel.takeBodies()).toEqual(['first', 'third'])
+    expect(channel.counts('q')).toEqual({ ready: 0, unacked: 2, consumers: 1 })
+  })
+
   test('at once, goes to a consumer that can take it and to nobody else', async () => {
     const [core, channel] = await open({ 'x-message-ttl': 0 })
     channel.publish('', 'q', 'lost')

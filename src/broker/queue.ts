@@ -152,11 +152,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   dispatch(budget: number): boolean {
     const { index } = this
     let more = this.takeDue()
-    // What has expired is handed to nobody, even if it cannot be removed yet.
-    if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) return more
     let left = budget
     let isWanted = false
     while (index.readyCount > 0) {
+      // What has expired is handed to nobody, even if it cannot be removed yet; behind the first there may be more.
+      if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break
+      if (index.readyCount === 0) break
       const consumer = this.takeTurn()
       if (consumer === null) break
       isWanted = true
