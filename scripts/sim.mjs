@@ -10,6 +10,8 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '1' },
     workers: { type: 'string', default: '1' },
     verbose: { type: 'boolean', default: false },
+    // Histories of letters: messages that expire, go through dead-letter exchanges, and have keys.
+    letters: { type: 'boolean', default: false },
     // For the test of planted bugs: another build, the end at the first violation, and one line of JSON.
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
     stop: { type: 'boolean', default: false },
@@ -54,7 +56,8 @@ async function runSeed(simulate, seed, print) {
 async function loadSimulate() {
   process.on('unhandledRejection', keep)
   process.on('uncaughtException', keep)
-  return (await import(pathToFileURL(`${values.dist}/testing/simulation/simulator.js`).href)).simulate
+  const load = async (name) => await import(pathToFileURL(`${values.dist}/testing/simulation/${name}.js`).href)
+  return values.letters ? (await load('letter-simulator')).simulateLetters : (await load('simulator')).simulate
 }
 
 /** Every `step`-th seed, told one by one to the parent. */
@@ -97,7 +100,7 @@ function violated(seed, violation) {
   violations.push({ seed, violation })
   if (!values.json && violations.length <= printedMax) {
     console.log(`\nseed ${seed}: ${violation}`)
-    console.log(`  to see it: npm run sim -- --seed ${seed} --verbose`)
+    console.log(`  to see it: npm run sim -- --seed ${seed} --verbose${values.letters ? ' --letters' : ''}`)
   }
   if (values.stop) for (const child of children) child.kill('SIGKILL')
 }
@@ -106,6 +109,7 @@ function violated(seed, violation) {
 function startWorker(number, workers) {
   const share = seedCount - number
   const parameters = ['--seed', `${firstSeed + number}`, '--seeds', `${share}`, '--step', `${workers}`]
+  if (values.letters) parameters.push('--letters')
   const child = fork(fileURLToPath(import.meta.url), [...parameters, '--dist', values.dist])
   children.add(child)
   let current = firstSeed + number

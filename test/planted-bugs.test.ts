@@ -25,6 +25,8 @@ interface Bug {
   readonly patches: readonly Patch[]
   /** A seed that finds it. */
   readonly seed: number
+  /** It is a seed of a history of letters. */
+  readonly letters?: true
 }
 
 /** Bugs that trying every crash of a short workload finds, without any seed, and that workload. There are more. */
@@ -578,6 +580,66 @@ const bugs: readonly Bug[] = [
     ],
     seed: 5001,
   },
+  {
+    name: 'a dead letter is published in one frame and settled in the next',
+    patches: [
+      {
+        file: 'broker/dead-letters.js',
+        from: 'queue.index.settle(entry); tick.schedule();',
+        to: 'tick.store.commit(); queue.index.settle(entry); tick.schedule();',
+      },
+    ],
+    seed: 16,
+    letters: true,
+  },
+  {
+    name: 'keys do not count for what a recovery brought',
+    patches: [
+      {
+        file: 'broker/queue.js',
+        from: 'if (this.isKeyed) index.useKeys(keyConcurrency);',
+        to: 'if (this.isKeyed && index.readyCount === 0) index.useKeys(keyConcurrency);',
+      },
+    ],
+    seed: 3,
+    letters: true,
+  },
+  {
+    name: 'a requeued message goes behind the others of its key',
+    patches: [
+      {
+        file: 'store/key-turns.js',
+        from: 'key.waiting.unshift(entry); for (const other of later.reverse()) key.waiting.unshift(other);',
+        to: 'for (const other of later.reverse()) key.waiting.unshift(other); key.waiting.push(entry);',
+      },
+    ],
+    seed: 5,
+    letters: true,
+  },
+  {
+    name: 'a checkpoint forgets when messages expire',
+    patches: [
+      {
+        file: 'store/checkpointer.js',
+        from: 'told.expiresAt = entry.expiresAt;',
+        to: 'told.expiresAt = 0;',
+      },
+    ],
+    seed: 2,
+    letters: true,
+  },
+  {
+    name: 'what expired behind the head is handed out with it',
+    patches: [
+      {
+        file: 'broker/queue.js',
+        from: 'if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break;',
+        to: 'if (index.mayExpire && left === budget && !this.dropExpired(this.tick.nowMs - 1)) break;',
+      },
+    ],
+    seed: 5,
+    letters: true,
+  },
 ]
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -598,7 +660,8 @@ describe('the simulator', () => {
       const dist = plant(bug, 'seeds')
       const isSearch = seedsToSearch > 0
       const start = bug.seed > usualSeedsMax ? usualSeedsMax + 1 : 1
-      const found = await search(dist, isSearch ? start : bug.seed, isSearch ? seedsToSearch : neighbours)
+      const kind = bug.letters === true ? ['--letters'] : []
+      const found = await search(dist, isSearch ? start : bug.seed, isSearch ? seedsToSearch : neighbours, kind)
       const [first] = found.violations
       if (isSearch)
         console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
@@ -667,9 +730,9 @@ function apply(dist: string, { file, from, to }: Patch): void {
 }
 
 /** Runs seeds of the build in `dist` until one of them finds something. */
-async function search(dist: string, seed: number, seeds: number): Promise<Found> {
+async function search(dist: string, seed: number, seeds: number, kind: readonly string[]): Promise<Found> {
   const range = ['--seed', `${seed}`, '--seeds', `${seeds}`]
-  return (await run('scripts/sim.mjs', dist, range)) as Found
+  return (await run('scripts/sim.mjs', dist, [...range, ...kind])) as Found
 }
 
 /** Tries the crashes of one workload, or of all, until one of them finds something. */

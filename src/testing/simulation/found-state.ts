@@ -8,6 +8,7 @@ import type { ChannelEvents, SessionEvents } from '../../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../../model/command.ts'
 import type { DeliverAfter } from '../../model/durability.ts'
 import { emptyTable } from '../../model/field-table.ts'
+import type { Message } from '../../model/message.ts'
 import { LogStore, type LogStoreOptions } from '../../store/log-store.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
@@ -21,6 +22,7 @@ export const dataDirectory = '/data'
 export interface FoundMessage {
   readonly fingerprint: string
   readonly redelivered: boolean
+  readonly message: Message
 }
 
 export interface FoundQueue {
@@ -190,6 +192,6 @@ class Drain implements ChannelEvents {
   flush(): void {}
 
   private note({ message, redelivered }: BasicGetOk): void {
-    this.messages.push({ fingerprint: fingerprint(message), redelivered })
+    this.messages.push({ fingerprint: fingerprint(message), redelivered, message })
   }
 }

@@ -101,7 +101,7 @@ export function pick<T>(prng: Prng, choices: readonly T[]): T {
   return choices[prng.below(choices.length)] as T
 }
 
-function makeStorage(prng: Prng): LogStoreOptions {
+export function makeStorage(prng: Prng): LogStoreOptions {
   return {
     ...logStoreOptionsDefault,
     segmentBytesMax: pick(prng, [4096, 4096, 8192, 16_384, 65_536]),

@@ -1,0 +1,151 @@
+/** A seeded client of a history of letters: it publishes, takes, acknowledges and rejects at random. */
+import type { Prng } from '../../lib/prng.ts'
+import type { Channel, ChannelEvents, Session } from '../../model/channel.ts'
+import type { Reply } from '../../model/command.ts'
+import type { BrokerError } from '../../model/errors.ts'
+import { emptyTable, type FieldTable, toTable } from '../../model/field-table.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { LetterQueue } from './letter.ts'
+import type { LetterPlan } from './letter-plan.ts'
+import type { Letters } from './letters.ts'
+import { pick } from './plan.ts'
+
+const heldMax = 40
+
+export class LetterClient implements ChannelEvents {
+  stepsLeft: number
+  private readonly session: Session
+  private readonly letters: Letters
+  private readonly plan: LetterPlan
+  private readonly prng: Prng
+  private readonly clock: Clock
+  private channel!: Channel
+  private tags: number[] = []
+  private consumerCount = 0
+  private readonly noAckTags = new Set<string>()
+  private isStopped = false
+
+  constructor(session: Session, letters: Letters, plan: LetterPlan, prng: Prng, clock: Clock) {
+    this.session = session
+    this.letters = letters
+    this.plan = plan
+    this.prng = prng
+    this.clock = clock
+    this.stepsLeft = plan.steps
+  }
+
+  start(): void {
+    this.openChannel()
+    this.later()
+  }
+
+  stop(): void {
+    this.isStopped = true
+  }
+
+  private openChannel(): void {
+    this.tags = []
+    this.consumerCount = 0
+    this.channel = this.session.openChannel(this)
+    this.channel.execute(0, { type: 'confirm.select' })
+    for (const queue of this.plan.queues) declare(this.channel, queue)
+  }
+
+  private later(): void {
+    const { prng, plan } = this
+    const delayMs = prng.chance(plan.idleChance) ? prng.below(2_000) : prng.next() * plan.thinkMsMax
+    this.clock.setTimer(delayMs, () => {
+      if (this.isStopped || this.stepsLeft-- <= 0) return
+      this.step()
+      this.later()
+    })
+  }
+
+  private step(): void {
+    const { prng, channel } = this
+    const choice = prng.below(100)
+    if (choice < 40) this.publish()
+    else if (choice < 70) this.settle()
+    else if (choice < 80) {
+      if (this.tags.length < heldMax) {
+        channel.execute(0, { type: 'basic.get', queue: pick(prng, this.plan.queues).name, noAck: false })
+      }
+    } else if (choice < 92) this.consume()
+    else if (choice < 95 && this.consumerCount > 0) {
+      channel.execute(0, { type: 'basic.cancel', consumerTag: `c${1 + prng.below(this.consumerCount)}` })
+    } else if (choice < 98) {
+      channel.close()
+      this.openChannel()
+    }
+  }
+
+  private publish(): void {
+    const { prng, plan } = this
+    const queue = pick(prng, plan.queues).name
+    for (let count = prng.chance(0.3) ? 1 + prng.below(12) : 1; count > 0; count--) {
+      const key = prng.chance(0.8) ? `k${prng.below(plan.keys)}` : null
+      const target = prng.chance(0.7) ? queue : pick(prng, plan.queues).name
+      const bytes = prng.below(plan.bodyBytesMax + 1)
+      this.channel.publish(this.letters.make(target, key, pick(prng, plan.expirationsMs), bytes), false)
+    }
+  }
+
+  private settle(): void {
+    const { prng, plan, channel } = this
+    if (this.tags.length === 0) return
+    const tag = pick(prng, this.tags)
+    const isMultiple = prng.chance(0.3)
+    this.tags = this.tags.filter((other) => (isMultiple ? other > tag : other !== tag))
+    if (prng.chance(plan.rejectChance)) channel.reject(tag, isMultiple, false)
+    else if (prng.chance(0.15)) channel.reject(tag, isMultiple, true)
+    else channel.ack(tag, isMultiple)
+  }
+
+  private consume(): void {
+    const { prng, plan, channel } = this
+    if (this.consumerCount >= 3) return
+    const prefetchCount = pick(prng, [1, 3, 20])
+    channel.execute(0, { type: 'basic.qos', prefetchSize: 0, prefetchCount, global: false })
+    const noAck = prng.chance(plan.noAckChance)
+    const consumerTag = `c${++this.consumerCount}`
+    const common = { exclusive: false, arguments: emptyTable }
+    channel.execute(0, { type: 'basic.consume', queue: pick(prng, plan.queues).name, consumerTag, noAck, ...common })
+    if (noAck) this.noAckTags.add(consumerTag)
+    else this.noAckTags.delete(consumerTag)
+  }
+
+  replied(_id: number, reply: Reply): void {
+    if (reply.type === 'basic.get-ok') this.tags.push(reply.deliveryTag)
+  }
+
+  delivered(consumerTag: string, deliveryTag: number): void {
+    if (!this.noAckTags.has(consumerTag)) this.tags.push(deliveryTag)
+  }
+
+  confirmed(): void {}
+  returned(): void {}
+  cancelled(): void {}
+
+  failed(_id: number, error: BrokerError): void {
+    throw this.letters.violated('model', `a client was refused: ${error.message}`)
+  }
+
+  flush(): void {}
+}
+
+export function declare(channel: Channel, queue: LetterQueue): void {
+  const command = { passive: false, durable: true, exclusive: false, autoDelete: false }
+  channel.execute(0, { type: 'queue.declare', queue: queue.name, ...command, arguments: argumentsOf(queue) })
+}
+
+export function argumentsOf({ ttlMs, keyed, deadTo }: LetterQueue): FieldTable {
+  const table: Record<string, string | number> = {}
+  if (ttlMs < Number.POSITIVE_INFINITY) table['x-message-ttl'] = ttlMs
+  if (keyed > 0) table['x-leveret-keyed'] = keyed
+  if (deadTo === 'nowhere') table['x-dead-letter-exchange'] = 'nowhere'
+  else if (deadTo !== null) {
+    table['x-dead-letter-exchange'] = ''
+    table['x-dead-letter-routing-key'] = deadTo
+  }
+  return toTable(table)
+}

@@ -1,0 +1,218 @@
+/**
+ * Stands at the broker's port, as the witness does, for histories of letters: it tells them what is asked for, and holds
+ * what the broker says against what may have become of each.
+ */
+import type { Channel, ChannelEvents, Driver, Login, Session, SessionEvents } from '../../model/channel.ts'
+import type { Command, Reply } from '../../model/command.ts'
+import type { BrokerError } from '../../model/errors.ts'
+import type { Message } from '../../model/message.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { Letter } from './letter.ts'
+import type { Letters } from './letters.ts'
+import type { Trace } from './trace.ts'
+import type { FrameNumbers } from './witness.ts'
+
+export interface LetterPortParts {
+  readonly letters: Letters
+  readonly trace: Trace
+  readonly clock: Clock
+  readonly frames: FrameNumbers
+  /** Something was promised: a good moment to see what a crash would leave. */
+  readonly promised: () => void
+}
+
+export class LetterPort implements Driver {
+  /** The process is gone: nothing that is said counts. */
+  isDead = false
+  readonly parts: LetterPortParts
+  private readonly driver: Driver
+  private channelCount = 0
+
+  constructor(driver: Driver, parts: LetterPortParts) {
+    this.driver = driver
+    this.parts = parts
+  }
+
+  authenticate(login: Login): Promise<void> {
+    return this.driver.authenticate(login)
+  }
+
+  async openSession(login: Login, events: SessionEvents): Promise<Session> {
+    const session = await this.driver.openSession(login, events)
+    return {
+      openChannel: (channelEvents) => {
+        const channel = new LetterChannel(this, `ch${++this.channelCount}`, channelEvents)
+        channel.inner = session.openChannel(channel)
+        return channel
+      },
+      close: () => session.close(),
+    }
+  }
+
+  close(): Promise<void> {
+    this.parts.trace.add('broker close')
+    return this.driver.close()
+  }
+}
+
+interface Asked {
+  /** Empty: it is no basic.get. */
+  readonly queue: string
+  readonly atMs: number
+  readonly noAck: boolean
+}
+
+class LetterChannel implements Channel, ChannelEvents {
+  inner!: Channel
+  private readonly port: LetterPort
+  private readonly parts: LetterPortParts
+  private readonly name: string
+  private readonly events: ChannelEvents
+  private readonly consumers = new Map<string, { readonly queue: string; readonly noAck: boolean }>()
+  private readonly held = new Map<number, Letter>()
+  /** Commands without an answer, in order. */
+  private readonly asked: Asked[] = []
+  private readonly open = new Map<number, Letter>()
+
+  constructor(port: LetterPort, name: string, events: ChannelEvents) {
+    this.port = port
+    this.parts = port.parts
+    this.name = name
+    this.events = events
+  }
+
+  // ------------------------------------------------------------------------------------------------- calls
+
+  execute(id: number, command: Command): void {
+    this.note(`${id} ${command.type}`)
+    const queue = command.type === 'basic.get' ? command.queue : ''
+    if (queue !== '') this.parts.letters.noteAsked(queue, 1)
+    const noAck = command.type === 'basic.get' && command.noAck
+    this.asked.push({ queue, atMs: this.nowMs(), noAck })
+    if (command.type === 'basic.consume') {
+      this.consumers.set(command.consumerTag, { queue: command.queue, noAck: command.noAck })
+    }
+    this.inner.execute(id, command)
+  }
+
+  publish(message: Message, mandatory: boolean): number {
+    const { letters, frames } = this.parts
+    const letter = letters.arrived(message, frames.openLsn, this.nowMs())
+    const key = letter.key === null ? '' : ` of key ${letter.key}`
+    this.note(`publish #${letter.id}${key} to ${message.routingKey}, expires in ${letter.expirationMs} ms`)
+    const sequence = this.inner.publish(message, mandatory)
+    if (sequence > 0) this.open.set(sequence, letter)
+    return sequence
+  }
+
+  ack(deliveryTag: number, multiple: boolean): void {
+    this.settle(deliveryTag, multiple, 'ack', (letter) => this.parts.letters.acked(letter, this.parts.frames.openLsn))
+    this.inner.ack(deliveryTag, multiple)
+  }
+
+  reject(deliveryTag: number, multiple: boolean, requeue: boolean): void {
+    const { letters } = this.parts
+    this.settle(deliveryTag, multiple, requeue ? 'requeue' : 'reject', (letter) => {
+      if (requeue) letters.requeued(letter)
+      else letters.rejected(letter, this.nowMs())
+    })
+    this.inner.reject(deliveryTag, multiple, requeue)
+  }
+
+  commit(): void {
+    throw this.parts.letters.violated('model', 'letters are not sent in transactions')
+  }
+
+  pauseDeliveries(): void {
+    this.inner.pauseDeliveries()
+  }
+
+  resumeDeliveries(): void {
+    this.inner.resumeDeliveries()
+  }
+
+  close(): void {
+    this.settle(0, true, 'close', (letter) => this.parts.letters.requeued(letter))
+    for (const { queue } of this.asked.splice(0)) if (queue !== '') this.parts.letters.noteAsked(queue, -1)
+    this.inner.close()
+  }
+
+  // ------------------------------------------------------------------------------------------------- events
+
+  replied(id: number, reply: Reply): void {
+    if (this.port.isDead) return
+    const asked = this.asked.shift() as Asked
+    if (asked.queue !== '') this.parts.letters.noteAsked(asked.queue, -1)
+    if (reply.type === 'basic.get-ok') this.handOut(reply.message, reply.deliveryTag, asked, true)
+    this.events.replied(id, reply)
+  }
+
+  delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
+    if (this.port.isDead) return
+    const consumer = this.consumers.get(consumerTag)
+    if (consumer === undefined) throw this.parts.letters.violated('order', `there is no consumer ${consumerTag}`)
+    this.handOut(message, deliveryTag, { ...consumer, atMs: this.nowMs() }, false)
+    this.events.delivered(consumerTag, deliveryTag, redelivered, message)
+  }
+
+  confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
+    if (this.port.isDead) return
+    const { letters, frames, promised } = this.parts
+    this.note(`confirmed ${sequence}${multiple ? ' multiple' : ''}`)
+    for (const [number, letter] of this.open) {
+      if (multiple ? number > sequence : number !== sequence) continue
+      this.open.delete(number)
+      const lsn = letter.seen[0]?.seenLsn ?? 0
+      if (!accepted || lsn > frames.durableLsn) {
+        throw letters.violated('I9', `#${letter.id} of frame ${lsn} is confirmed, and ${frames.durableLsn} is durable`)
+      }
+      letter.isConfirmed = true
+    }
+    promised()
+    this.events.confirmed(sequence, multiple, accepted)
+  }
+
+  returned(message: Message, reason: 'NO_ROUTE' | 'NO_CONSUMERS'): void {
+    this.events.returned(message, reason)
+  }
+
+  cancelled(consumerTag: string): void {
+    this.events.cancelled(consumerTag)
+  }
+
+  failed(id: number, error: BrokerError): void {
+    if (!this.port.isDead) this.events.failed(id, error)
+  }
+
+  flush(): void {
+    if (!this.port.isDead) this.events.flush()
+  }
+
+  private handOut(message: Message, tag: number, { queue, atMs, noAck }: Asked, isAnswer: boolean): void {
+    const { letters, frames } = this.parts
+    this.note(`${message.decodeProperties().messageId} from ${queue} with tag ${tag}`)
+    const letter = letters.handedOut(message, queue, frames.openLsn, this.nowMs(), atMs, isAnswer)
+    if (noAck) letters.acked(letter, frames.openLsn)
+    else this.held.set(tag, letter)
+  }
+
+  private settle(deliveryTag: number, multiple: boolean, what: string, end: (letter: Letter) => void): void {
+    this.note(`${what} ${deliveryTag}${multiple ? ' multiple' : ''}`)
+    for (const [tag, letter] of this.held) {
+      if (multiple ? deliveryTag !== 0 && tag > deliveryTag : tag !== deliveryTag) continue
+      this.held.delete(tag)
+      end(letter)
+    }
+  }
+
+  private nowMs(): number {
+    const { letters, clock } = this.parts
+    const nowMs = clock.realtimeMs()
+    letters.latestMs = Math.max(letters.latestMs, nowMs)
+    return nowMs
+  }
+
+  private note(text: string): void {
+    this.parts.trace.add(`${this.name} ${text} @${this.parts.frames.openLsn}`)
+  }
+}
