@@ -33,10 +33,7 @@ it.each([
       `${violation}
   to see it: npm run sim -- --seed ${[seed, '--verbose', ...more].join(' ')}`,
   )
-  expect(violations, `
-${lines.join('
-')}
-`).toEqual([])
+  expect(violations, `\n${lines.join('\n')}\n`).toEqual([])
   expect(seeds).toBe(count)
 })
 
