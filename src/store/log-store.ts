@@ -33,18 +33,10 @@ import type { Entry } from './entry.ts'
 import { IndexSalvage } from './index-salvage.ts'
 import { Leftovers } from './leftovers.ts'
 import { PageFiles, type PageFilesOptions } from './page-files.ts'
+import { PublishWriter } from './publish-writer.ts'
 import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import { RangeList } from './range-list.ts'
-import {
-  criticalFlag,
-  encodeTopology,
-  recordTypes,
-  routeBytesMax,
-  routeDelayed,
-  routeExpires,
-  routeKeyed,
-  type TopologyRecord,
-} from './record.ts'
+import { criticalFlag, encodeTopology, recordTypes, type TopologyRecord } from './record.ts'
 import { type ReaderEvents, RecordReader } from './record-reader.ts'
 import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
@@ -140,15 +132,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   /** The log has failed and takes no more records. */
   private isBroken = false
   private readonly writer = new ByteWriter(256)
-  /** Exchange and routing key of the last publish as the record has them; publishers repeat themselves. */
-  private readonly names = Buffer.alloc(2 + 2 * 255)
-  private namesBytes = 0
-  private namesExchange: string | null = null
-  private namesKey = ''
-  /** Where the route being added goes, and the message of the publish under way. */
-  private at = 0
-  private message: Message | null = null
-  private routeCount = 0
+  private publishes!: PublishWriter
 
   constructor(platform: Platform, directory: string, options: LogStoreOptions) {
     this.platform = platform
@@ -218,6 +202,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     }
     try {
       this.log = await SegmentedLog.open(platform, directory, options, replay, this, findStart)
+      this.publishes = new PublishWriter(this.log)
     } catch (error) {
       throw translate(await withMessages(platform.disk, error, replay.topology))
     }
@@ -324,15 +309,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   }
 
   beginPublish(message: Message, routeCount: number): void {
-    if (message.exchange !== this.namesExchange || message.routingKey !== this.namesKey) this.writeNames(message)
-    const { log, namesBytes } = this
-    const bytesMax = namesBytes + 4 + routeCount * routeBytesMax + message.contentBytes
-    message.recordOffset = log.openOffset
-    const start = log.begin(recordTypes.publish, criticalFlag, bytesMax)
-    copyRange(this.names, 0, namesBytes, log.buffer, start)
-    this.at = writeU32(log.buffer, start + namesBytes, routeCount)
-    this.message = message
-    this.routeCount = routeCount
+    this.publishes.begin(message, routeCount)
   }
 
   addRoute(
@@ -343,44 +320,11 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     keyHash: number,
     dueAt: number,
   ): void {
-    const { buffer } = this.log
-    const at = writeU32(buffer, this.at, queueId)
-    writeU32(buffer, at, sequence >>> 0)
-    const high = Math.floor(sequence / 4294967296)
-    buffer[at + 4] = high & 255
-    buffer[at + 5] = high >>> 8
-    buffer[at + 6] = priority
-    buffer[at + 7] =
-      (expiresAt > 0 ? routeExpires : 0) | (keyHash > 0 ? routeKeyed : 0) | (dueAt > 0 ? routeDelayed : 0)
-    this.at = at + 8
-    if (expiresAt > 0) this.addTime(expiresAt)
-    if (keyHash > 0) this.at = writeU32(buffer, this.at, keyHash)
-    if (dueAt > 0) this.addTime(dueAt)
-  }
-
-  private addTime(ms: number): void {
-    const { buffer } = this.log
-    const high = Math.floor(ms / 4294967296)
-    writeU32(buffer, this.at, ms >>> 0)
-    buffer[this.at + 4] = high & 255
-    buffer[this.at + 5] = high >>> 8
-    this.at += 6
+    this.publishes.addRoute(queueId, sequence, priority, expiresAt, keyHash, dueAt)
   }
 
   endPublish(): void {
-    const { log } = this
-    const message = this.message as Message
-    const { source, propertiesStart, propertiesEnd, bodyStart, bodyEnd } = message
-    const headerEnd = this.at + propertiesEnd - propertiesStart
-    copyRange(source, propertiesStart, propertiesEnd, log.buffer, this.at)
-    copyRange(source, bodyStart, bodyEnd, log.buffer, headerEnd)
-    const segment = log.openSegment
-    segment.live += this.routeCount
-    segment.references += this.routeCount
-    message.residence = segment
-    log.end(headerEnd, headerEnd + bodyEnd - bodyStart)
-    message.recordBytes = log.openOffset - message.recordOffset
-    this.message = null
+    this.publishes.end()
   }
 
   barrier(): number {
@@ -694,25 +638,6 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     copyRange(writer.buffer, 0, writer.length, log.buffer, start)
     log.end(start + writer.length, start + writer.length)
   }
-
-  private writeNames(message: Message): void {
-    const { names } = this
-    const exchangeBytes = names.write(message.exchange, 1, 255, 'utf8')
-    names[0] = exchangeBytes
-    const keyBytes = names.write(message.routingKey, 2 + exchangeBytes, 255, 'utf8')
-    names[1 + exchangeBytes] = keyBytes
-    this.namesBytes = 2 + exchangeBytes + keyBytes
-    this.namesExchange = message.exchange
-    this.namesKey = message.routingKey
-  }
-}
-
-function writeU32(buffer: Buffer, at: number, value: number): number {
-  buffer[at] = value & 255
-  buffer[at + 1] = (value >>> 8) & 255
-  buffer[at + 2] = (value >>> 16) & 255
-  buffer[at + 3] = value >>> 24
-  return at + 4
 }
 
 /** The log's errors in the words of the public API. */
