@@ -36,6 +36,7 @@ const foundByExhaustion: Readonly<Record<string, string>> = {
   'the directory is not synced after a segment was created': 'segments',
   'pages are not synced before a checkpoint names them': 'pages',
   'a segment goes although a checkpoint knows its messages there': 'compaction',
+  'a dead letter is published in one frame and settled in the next': 'dead-letters',
 }
 
 const log = 'log/segmented-log.js'

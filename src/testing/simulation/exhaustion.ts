@@ -17,6 +17,7 @@ import { SimNetwork } from '../sim-network.ts'
 import { crashWays, noneAndAll, type Way } from './crash-ways.ts'
 import { onlyProcess, openBroker } from './found-state.ts'
 import { type Judge, ReferenceJudge, type Verdict } from './judge.ts'
+import { LettersJudge } from './letters-judge.ts'
 import { Scene } from './scene.ts'
 import { SimProcess } from './sim-process.ts'
 import { Trace, Violation } from './trace.ts'
@@ -86,7 +87,10 @@ class Exhaustion {
     this.options = options
     this.trace = new Trace(this.clock, options.print)
     this.storage = { ...logStoreOptionsDefault, ...workload.storage }
-    this.judge = new ReferenceJudge(this.trace, this.storage)
+    this.judge =
+      workload.letterQueues === null
+        ? new ReferenceJudge(this.trace, this.storage)
+        : new LettersJudge(workload.letterQueues, this.trace, this.clock, this.storage)
     this.disk = new SimDisk(this.clock, 1, { latencyMsMax: 1 })
     this.disk.fault = ({ kind, path, index }) => {
       this.note(`before ${index} ${kind} ${path}`)
@@ -100,7 +104,7 @@ class Exhaustion {
       const network = new SimNetwork(this.clock, new Prng(1))
       const life = new SimProcess(this.clock, this.disk, network, this.machine, '127.0.0.1', 1)
       const opened = await this.until(openBroker(life, storage, Number.MAX_SAFE_INTEGER))
-      const scene = new Scene(judge.opened(opened), (judge as ReferenceJudge).ledger, trace, {
+      const scene = new Scene(judge.opened(opened), (queue, bytes) => judge.make(queue, bytes), trace, {
         until: (promise) => this.until(promise),
         pass: (ms) => this.pass(ms),
       })

@@ -2,7 +2,9 @@
  * Who says whether what a crash leaves is right. A judge stands at the broker's port, so that it knows what was promised,
  * and can say at any moment what must then be on the disk.
  */
+import { Prng } from '../../lib/prng.ts'
 import type { Driver } from '../../model/channel.ts'
+import type { Message } from '../../model/message.ts'
 import type { LogStoreOptions } from '../../store/log-store.ts'
 import type { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
@@ -31,11 +33,14 @@ export interface Judge {
   /** The broker is closed, or about to end. */
   close(): Promise<void>
   verdict(): Verdict
+  /** A message for that queue. */
+  make(queue: string, bodyBytes: number): Message
 }
 
 /** By the reference: one of a few states, exactly. */
 export class ReferenceJudge implements Judge {
-  readonly ledger: Ledger
+  private readonly ledger: Ledger
+  private readonly prng = new Prng(1)
   private readonly reference = new Reference()
   private readonly trace: Trace
   private readonly checker: Checker
@@ -79,6 +84,10 @@ export class ReferenceJudge implements Judge {
     const candidates = isOpen ? reference.candidates(durableLsn, openLsn) : this.mayHaveBegun()
     const key = `${this.lives} ${isOpen} ${durableLsn} ${openLsn} ${candidates.map(({ lsn }) => lsn).join(' ')}`
     return verdictOf(checker, key, candidates, openLsn)
+  }
+
+  make(queue: string, bodyBytes: number): Message {
+    return this.ledger.make(this.prng, 'scene', '', queue, true, bodyBytes).message
   }
 
   /** While it is opened it may count as a run of which nobody knows what it handed out; or not, until it says so. */

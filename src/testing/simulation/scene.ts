@@ -1,13 +1,12 @@
 /** What a short workload can do with a broker: one channel with confirms, and time that passes when it waits. */
 
-import { Prng } from '../../lib/prng.ts'
 import type { Channel, ChannelEvents, Driver } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
 import type { BrokerError } from '../../model/errors.ts'
-import { emptyTable, toTable } from '../../model/field-table.ts'
+import { emptyTable, type FieldTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
 import { silentSession } from './found-state.ts'
-import type { Ledger, Made } from './ledger.ts'
+import type { Judge } from './judge.ts'
 import { type Trace, Violation } from './trace.ts'
 
 export interface SceneTime {
@@ -17,10 +16,9 @@ export interface SceneTime {
 
 export class Scene implements ChannelEvents {
   private readonly driver: Driver
-  private readonly ledger: Ledger
+  private readonly make: Judge['make']
   private readonly trace: Trace
   private readonly time: SceneTime
-  private readonly prng = new Prng(1)
   private channel!: Channel
   private nextId = 1
   private published = 0
@@ -28,9 +26,9 @@ export class Scene implements ChannelEvents {
   private readonly replies = new Map<number, Reply>()
   private wake: (() => void) | null = null
 
-  constructor(driver: Driver, ledger: Ledger, trace: Trace, time: SceneTime) {
+  constructor(driver: Driver, make: Judge['make'], trace: Trace, time: SceneTime) {
     this.driver = driver
-    this.ledger = ledger
+    this.make = make
     this.trace = trace
     this.time = time
   }
@@ -49,15 +47,15 @@ export class Scene implements ChannelEvents {
     return await this.replyTo(id)
   }
 
-  async declare(queue: string, table: Readonly<Record<string, string | number>> = {}): Promise<void> {
+  async declare(queue: string, table: FieldTable = emptyTable): Promise<void> {
     const command = { queue, passive: false, durable: true, exclusive: false, autoDelete: false }
-    await this.ask({ type: 'queue.declare', ...command, arguments: toTable(table) })
+    await this.ask({ type: 'queue.declare', ...command, arguments: table })
   }
 
   /** Publishes them in one turn, without waiting. */
   post(queue: string, ...sizes: readonly number[]): void {
-    for (const { message } of this.makeAll(queue, sizes)) {
-      this.channel.publish(message, false)
+    for (const size of sizes) {
+      this.channel.publish(this.make(queue, size), false)
       this.published++
     }
   }
@@ -93,11 +91,8 @@ export class Scene implements ChannelEvents {
   /** Acknowledges and publishes as one unit, and waits until it is stored. */
   async commit(tags: readonly number[], queue: string, ...sizes: readonly number[]): Promise<void> {
     const id = this.nextId++
-    this.channel.commit(
-      id,
-      tags,
-      this.makeAll(queue, sizes).map(({ message }) => message),
-    )
+    const messages = sizes.map((size) => this.make(queue, size))
+    this.channel.commit(id, tags, messages)
     await this.replyTo(id)
   }
 
@@ -126,10 +121,6 @@ export class Scene implements ChannelEvents {
   }
 
   flush(): void {}
-
-  private makeAll(queue: string, sizes: readonly number[]): Made[] {
-    return sizes.map((size) => this.ledger.make(this.prng, 'scene', '', queue, true, size))
-  }
 
   private async replyTo(id: number): Promise<Reply> {
     await this.wait(() => this.replies.has(id))

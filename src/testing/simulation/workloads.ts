@@ -3,11 +3,15 @@
  * files so small that it happens at once. A workload is a list of lives: between two of them the broker is closed.
  */
 import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LetterQueue } from './letter.ts'
+import { argumentsOf } from './letter-client.ts'
 import type { Scene } from './scene.ts'
 
 export interface Workload {
   readonly name: string
   readonly storage: Partial<LogStoreOptions>
+  /** Its messages are letters and move among these; null: they stay where they are, and the reference knows of each. */
+  readonly letterQueues: readonly LetterQueue[] | null
   readonly lives: readonly ((scene: Scene) => Promise<void>)[]
 }
 
@@ -23,9 +27,37 @@ const quiet: Partial<LogStoreOptions> = {
 /** A checkpoint half a second after each change, and no more. */
 const checkpointing: Partial<LogStoreOptions> = { ...quiet, checkpointBytes: 1, checkpointMs: 300, checkpointSoonMs: 0 }
 
+const forever = Number.POSITIVE_INFINITY
+const oneWay: readonly LetterQueue[] = [
+  { name: 'work', ttlMs: 200, keyed: 0, deadTo: 'dead' },
+  { name: 'dead', ttlMs: forever, keyed: 0, deadTo: null },
+]
+/** What 'work' gets rid of goes to 'dead', and what stays there too long comes back. */
+const circle: readonly LetterQueue[] = [
+  { name: 'work', ttlMs: 200, keyed: 0, deadTo: 'dead' },
+  { name: 'dead', ttlMs: 700, keyed: 0, deadTo: 'work' },
+]
+
+async function letters(scene: Scene, queues: readonly LetterQueue[]): Promise<void> {
+  for (const queue of queues) await scene.declare(queue.name, argumentsOf(queue))
+  await scene.publish('work', 10, 300, 400, 20)
+  const [first, second] = (await scene.get('work', 2)) as [number, number]
+  scene.reject(false, second)
+  await scene.pass(3)
+  scene.ack(first)
+  await scene.publish('work', 30)
+  // What is left expires, while more comes.
+  await scene.pass(195)
+  scene.post('work', 40)
+  await scene.pass(400)
+  scene.ack(...(await scene.get('dead', 1)))
+  await scene.pass(1_200)
+}
+
 export const workloads: readonly Workload[] = [
   {
     name: 'publish',
+    letterQueues: null,
     storage: quiet,
     lives: [
       async (scene) => {
@@ -40,6 +72,7 @@ export const workloads: readonly Workload[] = [
   },
   {
     name: 'acknowledge',
+    letterQueues: null,
     storage: quiet,
     lives: [
       async (scene) => {
@@ -62,6 +95,7 @@ export const workloads: readonly Workload[] = [
   },
   {
     name: 'transaction',
+    letterQueues: null,
     storage: quiet,
     lives: [
       async (scene) => {
@@ -75,6 +109,7 @@ export const workloads: readonly Workload[] = [
   },
   {
     name: 'segments',
+    letterQueues: null,
     storage: { ...quiet, segmentBytesMax: 4_096 },
     lives: [
       async (scene) => {
@@ -87,6 +122,7 @@ export const workloads: readonly Workload[] = [
   },
   {
     name: 'checkpoint',
+    letterQueues: null,
     storage: checkpointing,
     lives: [
       async (scene) => {
@@ -108,6 +144,7 @@ export const workloads: readonly Workload[] = [
   },
   {
     name: 'pages',
+    letterQueues: null,
     storage: { ...checkpointing, windowBytesMax: 100, pageBytesMax: 0, pageFileBytesMax: 200 },
     lives: [
       async (scene) => {
@@ -122,6 +159,7 @@ export const workloads: readonly Workload[] = [
   },
   {
     name: 'compaction',
+    letterQueues: null,
     storage: {
       ...checkpointing,
       segmentBytesMax: 4_096,
@@ -145,5 +183,18 @@ export const workloads: readonly Workload[] = [
         }
       },
     ],
+  },
+  {
+    name: 'dead-letters',
+    letterQueues: oneWay,
+    storage: quiet,
+    lives: [async (scene) => await letters(scene, oneWay)],
+  },
+  {
+    name: 'dead-letters-in-a-circle',
+    letterQueues: circle,
+    // They have to be read before they go, and checkpoints know them in both places.
+    storage: { ...checkpointing, windowBytesMax: 100, pageBytesMax: 0, pageFileBytesMax: 200, segmentBytesMax: 4_096 },
+    lives: [async (scene) => await letters(scene, circle)],
   },
 ]
