@@ -11,6 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const page = `${root}docs/proof.md`
 const seedsPerTurn = 1000
 const oracleSeedsPerTurn = 500
+const letterSeedsPerTurn = 500
 const killsPerTurn = 20
 const fillsPerTurn = 2
 /** No fewer are judged. */
@@ -30,6 +31,7 @@ await exhaust()
 while (performance.now() < endMs) {
   await simulate()
   if (performance.now() < endMs) await compareWithSqlite()
+  if (performance.now() < endMs) await simulateLetters()
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
   if (performance.now() < endMs && process.platform === 'linux') await stayWithinBounds()
@@ -48,23 +50,30 @@ async function exhaust() {
 }
 
 async function simulate() {
-  const first = counts.nextSeed
-  const { code, output } = await run('node', [
-    'scripts/sim.mjs',
-    '--seed',
-    `${first}`,
-    '--seeds',
-    `${seedsPerTurn}`,
-    '--json',
-    '--workers',
-    '2',
-  ])
-  const found = JSON.parse(output.trim().split('\n').at(-1) ?? '{}')
-  for (const name of ['seeds', 'crashes', 'recoveries', 'probes', 'damages', 'publishes', 'confirms'])
-    counts[name] += found[name] ?? 0
+  const found = await runSeeds(counts.nextSeed, seedsPerTurn, [])
+  counts.seeds += found.seeds ?? 0
   counts.nextSeed += seedsPerTurn
-  for (const { seed, violation } of found.violations ?? []) counts.violations.push(`seed ${seed}: ${violation}`)
-  finishTurn(code, `the simulator ended with status ${code}`)
+  finishTurn(found.code, `the simulator ended with status ${found.code}`)
+}
+
+/** Histories of messages that expire, are rejected, and have keys. */
+async function simulateLetters() {
+  const found = await runSeeds(counts.nextLetterSeed, letterSeedsPerTurn, ['--letters'])
+  counts.letterSeeds += found.seeds ?? 0
+  counts.nextLetterSeed += letterSeedsPerTurn
+  finishTurn(found.code, `the simulator of letters ended with status ${found.code}`)
+}
+
+async function runSeeds(first, seeds, more) {
+  const range = ['--seed', `${first}`, '--seeds', `${seeds}`, '--workers', '2']
+  const { code, output } = await run('node', ['scripts/sim.mjs', ...range, '--json', ...more])
+  const found = JSON.parse(output.trim().split('\n').at(-1) ?? '{}')
+  for (const name of ['crashes', 'recoveries', 'probes', 'damages', 'publishes', 'confirms'])
+    counts[name] += found[name] ?? 0
+  for (const { seed, violation } of found.violations ?? []) {
+    counts.violations.push(`seed ${[seed, ...more].join(' ')}: ${violation}`)
+  }
+  return { code, seeds: found.seeds }
 }
 
 async function compareWithSqlite() {
@@ -151,7 +160,9 @@ function run(command, parameters, environment = {}) {
 function readCounts() {
   const fresh = {
     nextSeed: seedFirst,
+    nextLetterSeed: seedFirst,
     seeds: 0,
+    letterSeeds: 0,
     crashes: 0,
     recoveries: 0,
     probes: 0,
@@ -192,6 +203,7 @@ function writeCounts() {
     '| what | count |',
     '| --- | --- |',
     `| simulated histories (seeds) | ${number(counts.seeds)} |`,
+    `| simulated histories of expiring, rejected and keyed messages (seeds) | ${number(counts.letterSeeds)} |`,
     `| simulated crashes | ${number(counts.crashes)} |`,
     `| recoveries checked | ${number(counts.recoveries)} |`,
     `| states examined on a copy of the disk | ${number(counts.probes)} |`,
@@ -209,8 +221,9 @@ function writeCounts() {
     '',
     ...counts.violations.map((violation) => `- ${violation}`),
     ...(counts.violations.length > 0 ? [''] : []),
-    `Every history checks the invariants named in \`src/testing/simulation/\`: nothing confirmed is lost, nothing settled comes`,
-    'back, nothing is invented, order and atomicity hold, no number is used twice, and recovering twice is recovering once.',
+    'Every history checks the invariants listed in `src/testing/simulation/trace.ts`: nothing confirmed is lost, nothing settled',
+    'comes back, nothing is invented, order and atomicity hold, no number is used twice, recovering twice is recovering once, and',
+    'messages that expire or are rejected are in one place, at their time.',
     '',
     `<!-- counts ${JSON.stringify(counts)} -->`,
     '',

@@ -231,7 +231,7 @@ class LetterSimulation {
     this.probes++
     const clock = lookingClock()
     const copy = this.disk.clone(clock, this.prng.nextU32())
-    const how = crashDisk(copy, this.prng)
+    const { how } = crashDisk(copy, this.prng)
     this.trace.add(`probe: ${how}`)
     const { durableLsn } = (this.opened as OpenedBroker).store
     this.letters.check(await readState(clock, copy, this.plan.storage), durableLsn)

@@ -3,7 +3,36 @@
  */
 import type { Clock } from '../../platform/clock.ts'
 
-/** An invariant does not hold. `invariant` is its number in the design, or a word for those without. */
+/**
+ * An invariant does not hold: one of these, or a word for what has no number. After each stands who looks.
+ *
+ *     I1   what was confirmed is there, or was consumed     checker after every crash and probe; letters; exhaustion
+ *     I2   what was acknowledged durably stays away         checker; letters
+ *     I3   nothing is made up, changed or doubled           ledger at every delivery; checker; letters
+ *     I4   what a recovery showed is there after the next   checker (its states begin with what was found); judges
+ *     I5   first in, first out; requeued to the old place;  witness (each next message is known), client-channel;
+ *          of one key in order, and so many at a time       letters
+ *     I6   "not redelivered" means nobody ever had it       witness, client-channel over all lives; reported as I7
+ *     I7   redelivered never goes back                      witness; checker after crashes. Counts of deliveries are
+ *                                                           not told to clients and not looked at
+ *     I8   a transaction is whole or not there; a dead      checker (a state is that after some frame); letters
+ *          letter is in one place
+ *     I9   one answer per publish, when it is durable,      witness, against the platters of the disk; simulator waits
+ *          none after the storage failed                    for those that are missing
+ *     I10  routes and returns are the right ones            reference and routing, by counts, returns and deliveries;
+ *                                                           reported as "model"
+ *     I11  one holder at a time, no more than its credit;   witness, letters; reference refuses what is exclusive
+ *          exclusive is exclusive
+ *     I12  no frame and no sequence has a number twice      frame-history, checker
+ *     I13  damage is found or does no harm                  simulator: a bit in any file, a segment of another history.
+ *                                                           Lost sectors and files: src/log and src/store tests
+ *     I14  recovering twice is recovering once              checker (checkTwice), simulator; exhaustion
+ *     I15  what is used has a bound                         simulator: an empty folder becomes small, letters: nothing
+ *                                                           is left. Memory of the real process: scripts/bounds.mjs
+ *     I16  no sooner and no later than its time             letters, with a wall clock that is set back and forth
+ *     I17  without trouble everything moves on              simulator (checkLiveness, lastLife); letters; reported as
+ *                                                           "liveness" where it is the simulator's
+ */
 export class Violation extends Error {
   override readonly name: string = 'Violation'
   readonly invariant: string
