@@ -10,7 +10,7 @@ import { LogError } from '../../log/log-error.ts'
 import { type VerifyReport, verifyFolder } from '../../store/folder-verify.ts'
 import { FolderView } from '../../store/folder-view.ts'
 import { recordTypes } from '../../store/record.ts'
-import type { BusyFolder } from './busy-folder.ts'
+import { type BusyFolder, expiryMs } from './busy-folder.ts'
 import { type MappedFile, type Part, partAt } from './folder-map.ts'
 import { placeFolder, salvageFolder, type Witness, witnessFolder } from './witness.ts'
 
@@ -121,7 +121,7 @@ function judgeStrict(
     if (part.kind === 'nothing') problems.push(`refused, although nobody reads that byte: ${after.error.message}`)
     return 'refused'
   }
-  const difference = compare(before, after)
+  const difference = compare(before, after, part)
   if (after.failure !== null) {
     if (placeOf(after.failure) === null) problems.push(`the failure names no place: ${after.failure.message}`)
     if (difference.extraCount > 0 || difference.reordered.length > 0) {
@@ -173,7 +173,7 @@ async function trySalvage(
     return 'more'
   }
   if (after.failure !== null) return 'refused'
-  const difference = compare(before, after)
+  const difference = compare(before, after, part)
   const isReported = notes.length > 0 || after.notes.length > 0 || after.damaged.length > 0
   const isSame = difference.missingCount + difference.extraCount === 0 && !difference.topology
   if (!isSame && !isReported) problems.push(`salvage says nothing: ${textOf(difference)}`)
@@ -202,7 +202,7 @@ function concerns({ queueIds }: Part, { names }: Witness, queue: string): boolea
   return queueIds.some((id) => names.get(id) === queue)
 }
 
-function compare(before: Witness, after: Witness): Difference {
+function compare(before: Witness, after: Witness, part: Part): Difference {
   const missing = new Map<string, string[]>()
   const extra = new Map<string, string[]>()
   const reordered: string[] = []
@@ -227,11 +227,18 @@ function compare(before: Witness, after: Witness): Difference {
       if (!one.redelivered && redelivered) flagged++
     }
     if (isReordered) reordered.push(queue)
-    if (was.size > 0) missing.set(queue, [...was.keys()])
+    // What is behind the first message of a queue expires when that is gone.
+    const isFirstGone = was.has(part.content)
+    const gone = [...was.keys()].filter((content) => !isFirstGone || content === part.content || !expiresEarly(content))
+    if (gone.length > 0) missing.set(queue, gone)
   }
   const topology = before.topology.toSorted().join('\n') !== after.topology.toSorted().join('\n')
   const missingCount = sizeOf(missing)
   return { missing, missingCount, extra, extraCount: sizeOf(extra), reordered, unflagged, flagged, topology }
+}
+
+function expiresEarly(content: string): boolean {
+  return content.startsWith('|expiring|') && content.includes(`${expiryMs}`)
 }
 
 /** Keys are served in turn, so a message that is missing moves those of other keys. */
