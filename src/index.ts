@@ -50,7 +50,8 @@ const hostLogin: Login = { credentials: null, virtualHost: '/', remoteAddress: '
  * - `file:./data` a broker in this process that keeps everything in that folder
  * - `amqp://user:password@host:5672/vhost` a broker elsewhere: a served Leveret, or RabbitMQ
  *
- * Rejects with E_BAD_URL, E_BAD_OPTION, E_FOLDER_IN_USE (which names who has the folder), E_CONNECT_FAILED, E_STORAGE_CORRUPT.
+ * Rejects with E_BAD_URL, E_BAD_OPTION, E_FOLDER_IN_USE (which names who has the folder), E_NETWORK_FOLDER, E_CONNECT_FAILED,
+ * E_STORAGE_CORRUPT.
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Bus> {
   const target = parseBusUrl(url)
@@ -71,11 +72,12 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
 async function localWiring(
   platform: Platform,
   directory: string | null,
-  { durability, deliverAfter }: StorageSettings,
+  settings: StorageSettings,
 ): Promise<BusWiring> {
+  const { deliverAfter } = settings
   const [{ Broker }, store] = await Promise.all([
     import('./broker/broker.ts'),
-    openStore(platform, directory, durability),
+    openStore(platform, directory, settings),
   ])
   const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter })
   const addresses = new Set<string>()
@@ -118,13 +120,17 @@ async function remoteWiring(platform: Platform, url: string): Promise<BusWiring>
   }
 }
 
-async function openStore(platform: Platform, directory: string | null, durability: Durability): Promise<Store> {
+async function openStore(
+  platform: Platform,
+  directory: string | null,
+  { durability, networkFolder }: StorageSettings,
+): Promise<Store> {
   if (directory === null) {
     const { MemoryStore } = await import('./store/memory-store.ts')
     return new MemoryStore()
   }
   const { LogStore, logStoreOptionsDefault } = await import('./store/log-store.ts')
-  return new LogStore(platform, directory, { ...logStoreOptionsDefault, durability })
+  return new LogStore(platform, directory, { ...logStoreOptionsDefault, durability, networkFolder })
 }
 
 async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {

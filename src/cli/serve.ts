@@ -12,6 +12,7 @@ interface ServeCommand extends Reporting {
   readonly deliverAfter: string
   readonly amqpPort: string
   readonly host: string
+  readonly networkFolder: boolean
 }
 
 export async function run(options: ServeCommand): Promise<number> {
@@ -20,9 +21,10 @@ export async function run(options: ServeCommand): Promise<number> {
   const deliverAfter = choiceOption('--deliver-after', options.deliverAfter, deliveryTimes)
   const ending = new Ending()
   const onError = damageOr((error) => ending.because(error))
+  const { networkFolder } = options
   const bus = options.memory
     ? await connect('memory:', { onError })
-    : await connect(`file:${options.data}`, { onError, durability, deliverAfter })
+    : await connect(`file:${options.data}`, { onError, durability, deliverAfter, networkFolder })
   try {
     for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
     const served = await bus.serve({ amqp: port, host: options.host })

@@ -26,7 +26,7 @@ export type Lost = (error: Error) => void
 /** A message that cannot be read is told, and all else goes on; a storage that failed ends the connection as well. */
 export function damageOr(lost: Lost): Lost {
   return (error) => {
-    if (isErrorCode(error, 'E_STORAGE_CORRUPT')) process.stderr.write(`leveret: E_STORAGE_CORRUPT: ${error.message}\n`)
+    if (isErrorCode(error, 'E_STORAGE_CORRUPT')) process.stderr.write(`leveret: ${error.message}\n`)
     else lost(error)
   }
 }

@@ -77,7 +77,7 @@ export interface BusWiring {
 
 /** Resolves with a bus; rejects with what the broker says. */
 export async function openBus(wiring: BusWiring, options: ConnectOptions): Promise<Bus> {
-  checkOptionNames('connect', options, ['highWater', 'onError', 'durability', 'deliverAfter'])
+  checkOptionNames('connect', options, ['highWater', 'onError', 'durability', 'deliverAfter', 'networkFolder'])
   const { highWater = clientLimits.highWaterDefault } = options
   checkInteger('connect', 'highWater', highWater, 1, 1_000_000)
   const events = new Events(options.onError)

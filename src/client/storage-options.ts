@@ -20,16 +20,22 @@ export interface StorageOptions {
    * nobody acts on a message that a power cut then takes; with `write` and `none` that is up to a second later.
    */
   readonly deliverAfter?: DeliverAfter | undefined
+  /**
+   * Opens a folder on a network file system (NFS, SMB, …) too, which is refused otherwise: nothing keeps another machine from
+   * opening it at the same time, and both would damage it. Default false.
+   */
+  readonly networkFolder?: boolean | undefined
 }
 
 export interface StorageSettings {
   readonly durability: Durability
   readonly deliverAfter: DeliverAfter
+  readonly networkFolder: boolean
 }
 
 /** Throws E_BAD_OPTION, also where a broker elsewhere, or a memory, makes them mean nothing. */
 export function storageOptions(kind: BusUrl['kind'], options: StorageOptions): StorageSettings {
-  for (const name of ['durability', 'deliverAfter'] as const) {
+  for (const name of ['durability', 'deliverAfter', 'networkFolder'] as const) {
     if (kind === 'file' || options[name] === undefined) continue
     const why =
       kind === 'memory'
@@ -37,10 +43,16 @@ export function storageOptions(kind: BusUrl['kind'], options: StorageOptions): S
         : 'the broker at that address decides it (leveret serve has it as an option)'
     throw new LeveretError('E_BAD_OPTION', `connect: ${name} is for file: alone, ${why}: leave it out`)
   }
-  const { durability = 'fsync', deliverAfter = 'accept' } = options
+  const { durability = 'fsync', deliverAfter = 'accept', networkFolder = false } = options
   checkChoice('durability', durability, durabilityLevels)
   checkChoice('deliverAfter', deliverAfter, deliveryTimes)
-  return { durability, deliverAfter }
+  if (typeof networkFolder !== 'boolean') {
+    throw new LeveretError(
+      'E_BAD_OPTION',
+      `connect: networkFolder is '${String(networkFolder)}', and has to be true or false`,
+    )
+  }
+  return { durability, deliverAfter, networkFolder }
 }
 
 function checkChoice(name: string, value: unknown, choices: readonly string[]): void {

@@ -1,6 +1,11 @@
 /** What can go wrong with a folder, told so that a person knows what to do next. `code` is stable, the text is not. */
 
-export type LogErrorCode = 'E_FOLDER_IN_USE' | 'E_STORAGE_FAILED' | 'E_STORAGE_CORRUPT' | 'E_FORMAT_UNSUPPORTED'
+export type LogErrorCode =
+  | 'E_FOLDER_IN_USE'
+  | 'E_NETWORK_FOLDER'
+  | 'E_STORAGE_FAILED'
+  | 'E_STORAGE_CORRUPT'
+  | 'E_FORMAT_UNSUPPORTED'
 
 export interface LogErrorFields {
   pid?: number

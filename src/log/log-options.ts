@@ -11,6 +11,8 @@ export interface LogOptions extends BackgroundSyncOptions {
   readonly salvage: boolean
   /** Nothing that is written will be kept: the folder is only looked at. */
   readonly readsOnly?: boolean
+  /** The folder may be on a network file system; whoever says so sees to it that no other machine opens it. */
+  readonly networkFolder?: boolean
   /** After this long without a batch a SYNCED frame proves the last one durable. */
   readonly idleSyncedMs: number
   /** How often a failed write is tried again. */

@@ -38,6 +38,7 @@ import {
 import { LogError, storageFailed } from './log-error.ts'
 import type { LogEvents, LogOptions } from './log-options.ts'
 import { factsOf, type LogStart } from './log-start.ts'
+import { judgeFileSystem } from './network-file-system.ts'
 import { type Recovered, type RecoveryReport, type RecoverySink, recover } from './recovery.ts'
 import { deferredFlag, encodeSegmentHeader, framesStart, Segment, segmentIdOf } from './segment.ts'
 import { SegmentFiles } from './segment-files.ts'
@@ -140,22 +141,19 @@ export class SegmentedLog implements SyncedLog {
     let recovered: Recovered | null = null
     try {
       await disk.makeDirectory(`${directory}/log`)
+      const notes = await judgeFileSystem(platform, directory, options.networkFolder === true)
       await disk.makeDirectory(`${directory}/quarantine`)
       lock = await FolderLock.acquire(platform, directory)
-      const names = await disk.list(`${directory}/log`)
-      const format = await openFormat(
-        platform,
-        directory,
-        names.some((name) => segmentIdOf(name) > 0),
-        options,
-      )
+      const hasSegments = (await disk.list(`${directory}/log`)).some((name) => segmentIdOf(name) > 0)
+      const format = await openFormat(platform, directory, hasSegments, options)
       // The folder's own name, if this process may sync the folder above.
       if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})
       const start = await findStart()
       const needsStart = (format.incompat & incompatCheckpoints) !== 0
       const flags = options.defersSync ? deferredFlag : 0
       recovered = await recover(platform, directory, options.salvage, sink, start, needsStart, flags)
-      if (format.repaired !== '') recovered.report.notes.push(format.repaired)
+      if (format.repaired !== '') notes.push(format.repaired)
+      recovered.report.notes.push(...notes)
       const log = new SegmentedLog(platform, directory, options, events, lock, recovered, format)
       await lock.setEpoch(log.tail.epoch)
       return log

@@ -83,6 +83,7 @@ export type LeveretErrorCode =
   | 'E_CONNECTION_LOST'
   | 'E_CONNECT_FAILED'
   | 'E_FOLDER_IN_USE'
+  | 'E_NETWORK_FOLDER'
   | 'E_STORAGE_FAILED'
   | 'E_STORAGE_CORRUPT'
   | 'E_FORMAT_UNSUPPORTED'

@@ -16,6 +16,8 @@ export interface Disk {
   link(from: string, to: string): Promise<void>
   /** Bytes that can still be written below the directory; infinity where the system does not tell. */
   freeBytes(path: string): Promise<number>
+  /** The number by which the system knows the kind of file system that the path is on; 0 where it does not tell. */
+  fileSystemType(path: string): Promise<number>
   /** Makes created, renamed and removed names in the directory durable. */
   syncDirectory(path: string): Promise<void>
   /** An exclusive lock on a directory, held by the kernel and gone with the process; null if somebody else holds it. */

@@ -59,6 +59,15 @@ export class NodeDisk implements Disk {
     })
   }
 
+  fileSystemType(path: string): Promise<number> {
+    // Elsewhere the numbers mean other things.
+    if (process.platform !== 'linux') return Promise.resolve(0)
+    return new Promise((resolve, reject) => {
+      // The system's number has 32 bits, and Node may take the highest for a sign.
+      fs.statfs(path, (error, found) => (error === null ? resolve(found.type >>> 0) : reject(error)))
+    })
+  }
+
   async syncDirectory(path: string): Promise<void> {
     // Windows cannot open a directory for syncing; NTFS journals its names by itself.
     if (process.platform === 'win32') return

@@ -156,6 +156,11 @@ export class FolderView implements Disk {
     return Number.POSITIVE_INFINITY
   }
 
+  /** Nobody else can write to a view. */
+  async fileSystemType(): Promise<number> {
+    return 0
+  }
+
   async syncDirectory(): Promise<void> {}
 
   /** Nobody else is in the view. */

@@ -63,6 +63,8 @@ export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, Co
   /** For levels that put syncing off: see log-options.ts. */
   readonly syncDelayMs: number
   readonly syncDelayBytesMax: number
+  /** The folder may be on a network file system. */
+  readonly networkFolder: boolean
 }
 
 export const logStoreOptionsDefault: LogStoreOptions = {
@@ -71,6 +73,7 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   durability: 'fsync',
   syncDelayMs: limits.syncDelayMs,
   syncDelayBytesMax: limits.syncDelayBytesMax,
+  networkFolder: false,
   windowBytesMax: limits.windowBytesMax,
   diskFreeBytesMin: limits.diskFreeBytesMin,
   pageBytesMax: limits.pageBytesMax,
@@ -194,6 +197,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     const options: LogOptions = {
       segmentBytesMax: this.options.segmentBytesMax,
       salvage: this.options.salvage,
+      networkFolder: this.options.networkFolder,
       idleSyncedMs: 1_000,
       retryMs: 1_000,
       defersSync: this.options.durability !== 'fsync',

@@ -81,6 +81,8 @@ export class SimDisk implements Disk {
   /** Asked before every operation; what it returns goes wrong. */
   fault: ((operation: SimOperation) => SimFault | null) | null = null
   spaceBytesMax: number
+  /** What kind of file system it says it is; see `fileSystemType`. */
+  fileSystem = 0
   /** Operations from this index on are never carried out, as if the power went just before. */
   stopAt: number = Number.POSITIVE_INFINITY
   operations = 0
@@ -178,6 +180,11 @@ export class SimDisk implements Disk {
     return this.spaceBytesMax === Number.POSITIVE_INFINITY
       ? Number.POSITIVE_INFINITY
       : this.spaceFor(Number.MAX_SAFE_INTEGER)
+  }
+
+  /** Not counted as an operation, as `freeBytes`. */
+  async fileSystemType(): Promise<number> {
+    return this.fileSystem
   }
 
   syncDirectory(path: string): Promise<void> {
