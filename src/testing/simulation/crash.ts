@@ -1,7 +1,7 @@
 /** The ways a machine can die, as far as its disk is concerned. */
 import type { Prng } from '../../lib/prng.ts'
 import type { SimDisk } from '../sim-disk.ts'
-import type { SectorFate } from '../sim-inode.ts'
+import { type SectorFate, sectorBytes } from '../sim-inode.ts'
 
 /** The power goes; what becomes of unsynced sectors is chosen by the seed. Returns how, in words. */
 export function cutPower(disk: SimDisk, prng: Prng): string {
@@ -42,4 +42,28 @@ export function endProcess(disk: SimDisk): string {
 export function crashDisk(disk: SimDisk, prng: Prng): { readonly how: string; readonly isProcessOnly: boolean } {
   const isProcessOnly = prng.chance(0.25)
   return { how: isProcessOnly ? endProcess(disk) : cutPower(disk, prng), isProcessOnly }
+}
+
+/**
+ * What is on the disk but for a sector or a whole file; and which, in words. Not the end of the last segment, nor all of it:
+ * where no checkpoint knows of it, that looks like a crash before it was written.
+ */
+export function loseSomething(
+  disk: SimDisk,
+  prng: Prng,
+  mayBe: (path: string) => boolean,
+): { snapshot: ReadonlyMap<string, Buffer>; damage: string } {
+  const snapshot = disk.snapshot()
+  const paths = [...snapshot.keys()].filter(mayBe).sort()
+  const path = paths[prng.below(paths.length)] as string
+  const content = snapshot.get(path) as Buffer
+  const last = paths.findLast((one) => one.endsWith('.log'))
+  if (path !== last && prng.chance(0.5)) {
+    snapshot.delete(path)
+    return { snapshot, damage: `${path} was lost` }
+  }
+  const at = prng.below(content.length)
+  const sector = at - (at % sectorBytes)
+  content.fill(0, sector, Math.min(content.length, sector + sectorBytes))
+  return { snapshot, damage: `the sector at ${sector} of ${path} was zeroed` }
 }

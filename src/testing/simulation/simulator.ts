@@ -15,7 +15,7 @@ import { SimMachine } from '../sim-host.ts'
 import { SimNetwork } from '../sim-network.ts'
 import { Checker, type Match } from './checker.ts'
 import { Client } from './client.ts'
-import { crashDisk, cutPower, endProcess } from './crash.ts'
+import { crashDisk, cutPower, endProcess, loseSomething } from './crash.ts'
 import { DurableState, inOrder } from './facts.ts'
 import { mixForks } from './forks.ts'
 import { dataDirectory, type OpenedBroker, openBroker } from './found-state.ts'
@@ -431,6 +431,7 @@ class Simulation {
     if (this.isClosed && !this.match.found.isClean) throw new Violation('I7', 'a clean close is not taken for one')
     if (this.isClosed && this.match.lsn > 0) {
       await this.tryDamage(this.match)
+      await this.tryLoss(this.match)
       if (prng.chance(0.1)) await this.tryFork()
     }
     if (!prng.chance(0.25)) return
@@ -452,6 +453,19 @@ class Simulation {
       const damage = `a bit at ${offset} of ${path} turned over`
       trace.add(`${damage}: ${await checker.checkDamaged(clock, copy, match.state, damage, 1)}`)
     }
+  }
+
+  /** More than a bit: a sector, a whole file. What is lost must be said, however much it is. */
+  private async tryLoss(match: Match): Promise<void> {
+    const { disk, checker, trace, seed, recoveries } = this
+    // With a generator of its own: it came later, and what seeds had drawn before is to stay.
+    const prng = new Prng((seed * 0x9e3779b1 + recoveries) >>> 0)
+    const { snapshot, damage } = loseSomething(disk, prng, isPromise)
+    const clock = new SimClock()
+    const copy = disk.clone(clock, 1)
+    copy.restore(snapshot)
+    this.damages++
+    trace.add(`${damage}: ${await checker.checkDamaged(clock, copy, match.state, damage, Number.POSITIVE_INFINITY)}`)
   }
 
   private async tryFork(): Promise<void> {

@@ -24,8 +24,8 @@ import type { Clock } from '../../platform/clock.ts'
  *     I11  one holder at a time, no more than its credit;   witness, letters; reference refuses what is exclusive
  *          exclusive is exclusive
  *     I12  no frame and no sequence has a number twice      frame-history, checker
- *     I13  damage is found or does no harm                  simulator: a bit in any file, a segment of another history.
- *                                                           Lost sectors and files: src/log and src/store tests
+ *     I13  damage is found or does no harm                  simulator: a bit, a sector, a file, a segment of another
+ *                                                           history; nobody looks at a last segment that is cut off
  *     I14  recovering twice is recovering once              checker (checkTwice), simulator; exhaustion
  *     I15  what is used has a bound                         simulator: an empty folder becomes small, letters: nothing
  *                                                           is left. Memory of the real process: scripts/bounds.mjs
