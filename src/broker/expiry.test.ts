@@ -55,6 +55,20 @@ describe('a message that expires', () => {
     expect(channel.counts('q')).toEqual({ ready: 0, unacked: 2, consumers: 1 })
   })
 
+  test('in a queue with keys, is not handed out behind another, and gives its turn to the next of its key', async () => {
+    const core = await openCore()
+    const channel = await core.channel()
+    channel.declareQueue('q', { arguments: { 'x-leveret-keyed': 10 } })
+    const headers = { 'x-leveret-key': 'k' }
+    channel.publish('', 'q', 'first', { headers })
+    channel.publish('', 'q', 'second', { headers, properties: { expiration: '10' } })
+    channel.publish('', 'q', 'third', { headers })
+    core.clock.advance(50)
+    channel.consume('q')
+    expect(channel.takeBodies()).toEqual(['first', 'third'])
+    expect(channel.counts('q')).toMatchObject({ ready: 0, unacked: 2 })
+  })
+
   test('at once, goes to a consumer that can take it and to nobody else', async () => {
     const [core, channel] = await open({ 'x-message-ttl': 0 })
     channel.publish('', 'q', 'lost')

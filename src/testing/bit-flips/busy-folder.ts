@@ -45,8 +45,7 @@ const names = Object.keys(queues)
 const rounds = 10
 /** Rounds after the last checkpoint, if the folder is not closed. */
 const lateRounds = 4
-/** Half of what may expire does so after that time. */
-export const expiryMs = 600_000
+const expiryMs = 600_000
 
 export async function makeBusyFolder(seed: number, kind: FolderKind): Promise<BusyFolder> {
   const world = new SimFolder(seed)
