@@ -3,7 +3,8 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
-import { type CoreChannel, openCore } from '../testing/core-harness.ts'
+import { type CoreChannel, consume, openCore } from '../testing/core-harness.ts'
+import { SimFolder } from '../testing/sim-folder.ts'
 
 async function open(): Promise<CoreChannel> {
   const core = await openCore()
@@ -346,4 +347,22 @@ describe('a message', () => {
     expect(channel.deliveries).toHaveLength(1)
     expect(message.source.length).toBe(65_536)
   })
+})
+
+test('who acknowledges inside the delivery leaves nothing behind that keeps a folder from being opened again', async () => {
+  const folder = new SimFolder()
+  const run = await folder.open()
+  await run.declare('q')
+  run.channel.onDelivered = ({ tag }) => run.channel.ack(tag)
+  run.channel.give(consume('q'))
+  for (let round = 0; round < 30; round++) {
+    for (let count = 0; count < 10; count++) run.post('q', '.'.repeat(500))
+    await run.settle(400)
+  }
+  folder.kill()
+  const again = await folder.open()
+  await again.settle(5_000)
+  await again.close()
+  expect(folder.files().filter((name) => name.startsWith('log/')).length).toBeLessThan(4)
+  expect((await folder.open()).channel.error).toBeNull()
 })

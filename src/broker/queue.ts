@@ -341,8 +341,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       return
     }
     this.unackedCount++
+    this.index.hold(entry)
     consumer.take(entry, redelivered)
-    this.index.held(entry)
+    this.index.given(entry)
   }
 
   private countDelivery(entry: Entry): boolean {

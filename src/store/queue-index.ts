@@ -236,11 +236,21 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.settled.add(entry.sequence)
   }
 
-  /** A consumer holds the entry, and has been given its message if it is there: see what stays of it. */
-  held(entry: Entry): void {
+  /** A consumer is about to be given the entry. It may settle it at once, so that it has to be known as held before. */
+  hold(entry: Entry): void {
     if (this.backing !== null) this.heldEntries.add(entry)
+  }
+
+  /** As `hold`; and whoever holds it has been given its message if it is there: see what stays of it. */
+  held(entry: Entry): void {
+    this.hold(entry)
+    this.given(entry)
+  }
+
+  /** The consumer has been given the message of what it holds, and may have settled it: see what stays of it. */
+  given(entry: Entry): void {
     if (entry.message === null) return
-    if (this.backing !== null && this.memory.isPressed && this.place(entry)) this.letGo(entry)
+    if (entry.heldAt >= 0 && this.memory.isPressed && this.place(entry)) this.letGo(entry)
     else this.keep(entry)
   }
 
