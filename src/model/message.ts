@@ -134,10 +134,14 @@ export class Message {
 
   /** Copies the content to `target[start …)` and lives there from now on. */
   private moveTo(target: Buffer, start: number): void {
-    const propertiesLength = this.propertiesEnd - this.propertiesStart
-    const bodyLength = this.bodyEnd - this.bodyStart
-    copyRange(this.source, this.propertiesStart, this.propertiesEnd, target, start)
-    copyRange(this.source, this.bodyStart, this.bodyEnd, target, start + propertiesLength)
+    const { source, propertiesStart, propertiesEnd, bodyStart, bodyEnd } = this
+    const propertiesLength = propertiesEnd - propertiesStart
+    const bodyLength = bodyEnd - bodyStart
+    if (propertiesEnd === bodyStart) copyRange(source, propertiesStart, bodyEnd, target, start)
+    else {
+      copyRange(source, propertiesStart, propertiesEnd, target, start)
+      copyRange(source, bodyStart, bodyEnd, target, start + propertiesLength)
+    }
     this.source = target
     this.propertiesStart = start
     this.propertiesEnd = start + propertiesLength

@@ -69,8 +69,12 @@ export class PublishWriter {
     const message = this.message as Message
     const { source, propertiesStart, propertiesEnd, bodyStart, bodyEnd } = message
     const headerEnd = this.at + propertiesEnd - propertiesStart
-    copyRange(source, propertiesStart, propertiesEnd, log.buffer, this.at)
-    copyRange(source, bodyStart, bodyEnd, log.buffer, headerEnd)
+    // What was composed in this process is in one piece; what came over a socket has frame headers between.
+    if (propertiesEnd === bodyStart) copyRange(source, propertiesStart, bodyEnd, log.buffer, this.at)
+    else {
+      copyRange(source, propertiesStart, propertiesEnd, log.buffer, this.at)
+      copyRange(source, bodyStart, bodyEnd, log.buffer, headerEnd)
+    }
     const segment = log.openSegment
     segment.live += this.routeCount
     segment.references += this.routeCount

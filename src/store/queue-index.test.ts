@@ -348,6 +348,29 @@ describe('a queue index', () => {
     expect(log.fetched).toEqual([])
   })
 
+  test('with a larger message it is read again if it comes back, unless the log has none of it', () => {
+    const fixture = new Fixture()
+    const { index, log } = fixture
+    for (const [size, logged] of [
+      [600, true],
+      [400, true],
+      [600, false],
+    ] as const) {
+      fixture.push('.'.repeat(size), logged)
+      index.settleNewcomers()
+      const entry = fixture.takeReady()
+      index.held(entry)
+      expect(entry.message === null).toBe(size === 600 && logged)
+      index.requeue(entry)
+      if (entry.message === null) expect(index.takeReady()).toBeNull()
+      log.answer(index)
+      expect(fixture.takeReady()).toBe(entry)
+      expect(entry.message?.bodyBytes).toBe(size)
+      index.settle(entry)
+    }
+    expect(log.live).toBe(0)
+  })
+
   test('shows what is ready, and what consumers hold in the order in which they got it', () => {
     const fixture = new Fixture()
     const { index } = fixture

@@ -19,6 +19,11 @@ import { RangeList } from './range-list.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
 import type { GatedIndex, SyncGate } from './sync-gate.ts'
 
+/**
+ * What a consumer was given is kept in memory in case it comes back, unless it is larger: then reading it again when that
+ * happens costs less than copying each in case it does.
+ */
+const keptBytesMax = 512
 /** One read brings at most so much. */
 const loadBytesMax = 1_048_576
 const loadBytesMin = 65_536
@@ -163,7 +168,9 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
 
   /** The first entry if it may be handed to a consumer; null if there is none, or not yet: its owner hears when to look. */
   takeReady(): Entry | null {
-    const entry = this.first()
+    // The one lane that most queues have.
+    const lane = this.highest === 0 && this.keys === null ? this.lowest : null
+    const entry = lane === null ? this.first() : lane.peek(this.suspectBelow)
     if (entry === undefined) return null
     if (entry.message === null) {
       this.readAhead()
@@ -174,7 +181,11 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
       this.waitsAtGate = true
       return null
     }
-    this.remove(entry)
+    if (lane === null) this.remove(entry)
+    else {
+      lane.remove(entry)
+      this.countOutReady(entry)
+    }
     return entry
   }
 
@@ -250,7 +261,9 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** The consumer has been given the message of what it holds, and may have settled it: see what stays of it. */
   given(entry: Entry): void {
     if (entry.message === null) return
-    if (entry.heldAt >= 0 && this.memory.isPressed && this.place(entry)) this.letGo(entry)
+    // What the log has not, it gets only if memory is needed.
+    const isCheap = entry.message.contentBytes >= keptBytesMax && entry.residence !== null
+    if (entry.heldAt >= 0 && (isCheap || this.memory.isPressed) && this.place(entry)) this.letGo(entry)
     else this.keep(entry)
   }
 
