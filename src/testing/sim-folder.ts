@@ -55,9 +55,9 @@ export class SimFolder {
     return new SimFolderRun(clock, broker, channel)
   }
 
-  /** The process dies; what it wrote is in the page cache or on disk. */
-  kill(): void {
-    this.disk.crash(undefined, true)
+  /** The process dies: what it wrote is in the page cache or on disk. With `andPower` the machine does: only what is on disk. */
+  kill(andPower = false): void {
+    this.disk.crash(undefined, !andPower)
     this.clock.clear()
     this.machine.reboot()
   }
