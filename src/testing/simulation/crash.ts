@@ -45,20 +45,22 @@ export function crashDisk(disk: SimDisk, prng: Prng): { readonly how: string; re
 }
 
 /**
- * What is on the disk but for a sector or a whole file; and which, in words. Not the end of the last segment, nor all of it:
- * where no checkpoint knows of it, that looks like a crash before it was written.
+ * What is on the disk but for a sector or a whole file; and which, in words. Nothing of the last segment: where no checkpoint
+ * knows of its end, all that proves its frames may be in that one sector, and then it looks like a crash before they were
+ * written.
  */
 export function loseSomething(
   disk: SimDisk,
   prng: Prng,
   mayBe: (path: string) => boolean,
-): { snapshot: ReadonlyMap<string, Buffer>; damage: string } {
+): { snapshot: ReadonlyMap<string, Buffer>; damage: string } | null {
   const snapshot = disk.snapshot()
   const paths = [...snapshot.keys()].filter(mayBe).sort()
-  const path = paths[prng.below(paths.length)] as string
-  const content = snapshot.get(path) as Buffer
   const last = paths.findLast((one) => one.endsWith('.log'))
-  if (path !== last && prng.chance(0.5)) {
+  const path = paths[prng.below(paths.length)] as string
+  if (path === last) return null
+  const content = snapshot.get(path) as Buffer
+  if (prng.chance(0.5)) {
     snapshot.delete(path)
     return { snapshot, damage: `${path} was lost` }
   }

@@ -460,7 +460,9 @@ class Simulation {
     const { disk, checker, trace, seed, recoveries } = this
     // With a generator of its own: it came later, and what seeds had drawn before is to stay.
     const prng = new Prng((seed * 0x9e3779b1 + recoveries) >>> 0)
-    const { snapshot, damage } = loseSomething(disk, prng, isPromise)
+    const lost = loseSomething(disk, prng, isPromise)
+    if (lost === null) return
+    const { snapshot, damage } = lost
     const clock = new SimClock()
     const copy = disk.clone(clock, 1)
     copy.restore(snapshot)

@@ -25,7 +25,7 @@ import type { Clock } from '../../platform/clock.ts'
  *          exclusive is exclusive
  *     I12  no frame and no sequence has a number twice      frame-history, checker
  *     I13  damage is found or does no harm                  simulator: a bit, a sector, a file, a segment of another
- *                                                           history; nobody looks at a last segment that is cut off
+ *                                                           history; nobody looks at what the last segment lost
  *     I14  recovering twice is recovering once              checker (checkTwice), simulator; exhaustion
  *     I15  what is used has a bound                         simulator: an empty folder becomes small, letters: nothing
  *                                                           is left. Memory of the real process: scripts/bounds.mjs
