@@ -16,6 +16,7 @@ import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import type { PageFiles } from './page-files.ts'
 import { RangeList } from './range-list.ts'
+import { ReadingList } from './reading-list.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
 import type { GatedIndex, SyncGate } from './sync-gate.ts'
 
@@ -27,8 +28,6 @@ const keptBytesMax = 512
 /** One read brings at most so much. */
 const loadBytesMax = 1_048_576
 const loadBytesMin = 65_536
-const loadEntriesMax = 4_096
-const entriesTakenAhead = 256
 /** So many entries at most are spread over their keys: where more of one key wait, the others come later. */
 const stageEntriesMax = 8_192
 /** A window holds no more than it needs to be read ahead of the fastest consumer. */
@@ -627,50 +626,18 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     return undefined
   }
 
-  /** Entries without message, those first that are due first; takes more out of the backlogs if there are too few. */
   private chooseNext(bytesMax: number): Entry[] {
-    const chosen = this.wanted
+    const list = new ReadingList(this.wanted, bytesMax)
     this.wanted = []
-    let bytes = 0
-    for (const entry of chosen) bytes += entry.recordBytes
     if (this.keys !== null) {
-      this.keys.forEachNext((entry) => {
-        if (!isBare(entry) || bytes >= bytesMax || chosen.length >= loadEntriesMax) return
-        chosen.push(entry)
-        bytes += entry.recordBytes
-      })
-      return chosen
+      list.addFromKeys(this.keys)
+      return list.entries
     }
     for (let priority = this.highest; priority >= 0; priority--) {
       const lane = this.lanes[priority]
-      if (lane != null) bytes = this.chooseFrom(lane, chosen, bytes, bytesMax)
+      if (lane != null) list.addFromLane(lane, this.suspectBelow)
     }
-    return chosen
-  }
-
-  private chooseFrom(lane: Lane, chosen: Entry[], bytesBefore: number, bytesMax: number): number {
-    let bytes = bytesBefore
-    const isEnough = (): boolean => bytes >= bytesMax || chosen.length >= loadEntriesMax
-    if (lane.returnedBare > 0) {
-      const bare = lane.returned.values().filter(isBare)
-      bare.sort((left, right) => left.sequence - right.sequence)
-      for (const entry of bare) {
-        if (isEnough()) return bytes
-        chosen.push(entry)
-        bytes += entry.recordBytes
-      }
-    }
-    for (let at = lane.windowBare > 0 ? 0 : lane.window.length; !isEnough(); at++) {
-      if (at === lane.window.length) {
-        if (lane.backlog === null || lane.backlog.count === 0) break
-        if (lane.refill(entriesTakenAhead, this.suspectBelow) === 0) break
-      }
-      const entry = lane.window.get(at) as Entry
-      if (!isBare(entry)) continue
-      chosen.push(entry)
-      bytes += entry.recordBytes
-    }
-    return bytes
+    return list.entries
   }
 
   private countIn(bytes: number): void {
@@ -682,10 +649,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.memory.bytes -= bytes
     this.windowBytes -= bytes
   }
-}
-
-function isBare(entry: Entry): boolean {
-  return entry.message === null && !entry.isLoading
 }
 
 /** Those who wait for its message, in whatever order; they wait no more. */
