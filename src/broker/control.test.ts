@@ -1,6 +1,6 @@
 // What the broker is asked in messages, by any client: the exchange leveret.control.
 import { describe, expect, test } from 'vitest'
-import type { Command, Reply } from '../model/command.ts'
+import { type Command, type Reply, zeroCounters } from '../model/command.ts'
 import type { Field } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
@@ -60,15 +60,7 @@ describe('a request for queues', () => {
       correlationId: 'c-1',
       type: 'leveret.queues-ok',
     })
-    const counters = {
-      delivered: 0,
-      deliveredBytes: 0,
-      redelivered: 0,
-      settled: 0,
-      settledBytes: 0,
-      expired: 0,
-      deadLettered: 0,
-    }
+    const counters = zeroCounters
     expect(answer?.value).toEqual([
       {
         name: 'answers',
@@ -83,7 +75,7 @@ describe('a request for queues', () => {
         unacked: 0,
         delayed: 0,
         consumers: 0,
-        counters: { published: 0, publishedBytes: 0, ...counters },
+        counters,
       },
       {
         name: 'jobs',
@@ -98,7 +90,7 @@ describe('a request for queues', () => {
         unacked: 1,
         delayed: 0,
         consumers: 0,
-        counters: { published: 2, publishedBytes: 8, ...counters, delivered: 1, deliveredBytes: 3 },
+        counters: { ...counters, published: 2, publishedBytes: 8, delivered: 1, deliveredBytes: 3 },
       },
     ])
   })

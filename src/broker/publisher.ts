@@ -62,16 +62,14 @@ export class Publisher {
 
   /** A message that was hidden in a queue takes its place at the end; `entry` has it, and is settled by the caller. */
   appear(queue: Queue, entry: Entry): void {
-    const { store } = this
-    const message = entry.message as Message
+    const { publishes } = this.store
     if (!entry.logged) {
       queue.admit(entry)
       return
     }
-    store.beginPublish(message, 1)
-    const { sequence, priority, expiresAt, keyHash } = queue.admit(entry)
-    store.addRoute(queue.id, sequence, priority, expiresAt, keyHash, 0)
-    store.endPublish()
+    publishes.begin(entry.message as Message, 1)
+    publishes.addRoute(queue.id, queue.admit(entry))
+    publishes.end()
   }
 
   /** Puts the message into the queues that `routes` holds. */
@@ -88,13 +86,14 @@ export class Publisher {
       for (let at = 0; at < length; at++) (routes.queues[at] as Queue).accept(message, false)
       return 0
     }
-    store.beginPublish(message, loggedCount)
+    const { publishes } = store
+    publishes.begin(message, loggedCount)
     for (let at = 0; at < length; at++) {
       const queue = routes.queues[at] as Queue
-      const { sequence, priority, expiresAt, keyHash, dueAt } = queue.accept(message, queue.durable)
-      if (queue.durable) store.addRoute(queue.id, sequence, priority, expiresAt, keyHash, dueAt)
+      const entry = queue.accept(message, queue.durable)
+      if (queue.durable) publishes.addRoute(queue.id, entry)
     }
-    store.endPublish()
+    publishes.end()
     return store.openLsn
   }
 

@@ -4,7 +4,7 @@
  * A message arrives with `accept`, which only marks the queue; `dispatch` at the end of the turn hands out what consumers
  * have credit for. What stays behind is copied out of the socket's chunk, or is read again when its turn comes.
  */
-import type { QueueCounters } from '../model/command.ts'
+import { type QueueCounters, zeroCounters } from '../model/command.ts'
 import type { DeliverAfter, Durability } from '../model/durability.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
@@ -60,17 +60,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   owner: QueueOwner | null = null
   readonly index: QueueIndex
   readonly consumers: Subscriber[] = []
-  readonly counters: QueueCounters = {
-    published: 0,
-    publishedBytes: 0,
-    delivered: 0,
-    deliveredBytes: 0,
-    redelivered: 0,
-    settled: 0,
-    settledBytes: 0,
-    expired: 0,
-    deadLettered: 0,
-  }
+  readonly counters: QueueCounters = { ...zeroCounters }
   unackedCount = 0
   wakesAtMs: number = Number.POSITIVE_INFINITY
   deleted = false

@@ -4,8 +4,8 @@
  * Sampling begins with the first question and ends when nobody has asked for a minute, so it costs nothing otherwise. The
  * first answer therefore gives averages since the bus was opened, the next ones a sliding window of ten seconds.
  */
-import { type QueueRates, Sampler, zeroCounters } from '../flow/sampler.ts'
-import type { QueueInfo } from '../model/command.ts'
+import { type QueueRates, Sampler } from '../flow/sampler.ts'
+import { type QueueInfo, zeroCounters } from '../model/command.ts'
 import type { DeliverAfter, Durability } from '../model/durability.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'

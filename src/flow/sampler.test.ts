@@ -1,7 +1,7 @@
 // Rates are exact where they can be worked out by hand.
 import { describe, expect, it } from 'vitest'
-import type { QueueCounters } from '../model/command.ts'
-import { Sampler, zeroCounters } from './sampler.ts'
+import { type QueueCounters, zeroCounters } from '../model/command.ts'
+import { Sampler } from './sampler.ts'
 
 function counters(changes: Partial<QueueCounters>): QueueCounters {
   return { ...zeroCounters, ...changes }

@@ -36,18 +36,6 @@ interface Sample {
   readonly counters: Readonly<QueueCounters>
 }
 
-export const zeroCounters: Readonly<QueueCounters> = {
-  published: 0,
-  publishedBytes: 0,
-  delivered: 0,
-  deliveredBytes: 0,
-  redelivered: 0,
-  settled: 0,
-  settledBytes: 0,
-  expired: 0,
-  deadLettered: 0,
-}
-
 export class Sampler {
   private readonly windowMs: number
   private readonly samples = new Deque<Sample>()

@@ -117,6 +117,18 @@ export interface QueueCounters {
   deadLettered: number
 }
 
+export const zeroCounters: Readonly<QueueCounters> = {
+  published: 0,
+  publishedBytes: 0,
+  delivered: 0,
+  deliveredBytes: 0,
+  redelivered: 0,
+  settled: 0,
+  settledBytes: 0,
+  expired: 0,
+  deadLettered: 0,
+}
+
 export interface QueueInfo {
   readonly name: string
   readonly durable: boolean

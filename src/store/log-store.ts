@@ -109,6 +109,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private readonly directory: string
   private readonly options: LogStoreOptions
   private log!: SegmentedLog
+  publishes!: PublishWriter
   private reader!: RecordReader
   private events!: StoreEvents
   private source!: SnapshotSource
@@ -135,8 +136,6 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   /** The log has failed and takes no more records. */
   private isBroken = false
   private readonly writer = new ByteWriter(256)
-  private publishes!: PublishWriter
-
   constructor(platform: Platform, directory: string, options: LogStoreOptions) {
     this.platform = platform
     this.directory = directory
@@ -310,25 +309,6 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   dropIndex(queueId: number): void {
     this.indexesById.delete(queueId)
-  }
-
-  beginPublish(message: Message, routeCount: number): void {
-    this.publishes.begin(message, routeCount)
-  }
-
-  addRoute(
-    queueId: number,
-    sequence: number,
-    priority: number,
-    expiresAt: number,
-    keyHash: number,
-    dueAt: number,
-  ): void {
-    this.publishes.addRoute(queueId, sequence, priority, expiresAt, keyHash, dueAt)
-  }
-
-  endPublish(): void {
-    this.publishes.end()
   }
 
   barrier(): number {
@@ -541,8 +521,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   overflow(message: Message): boolean {
     if (this.isBroken || this.closing) return false
-    this.beginPublish(message, 0)
-    this.endPublish()
+    this.publishes.begin(message, 0)
+    this.publishes.end()
     return true
   }
 

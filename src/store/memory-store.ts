@@ -1,9 +1,8 @@
 /** The store that forgets with the process: `memory:`. Nothing is logged, so nothing waits. */
-import type { Message } from '../model/message.ts'
 import { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
 import { ResidentMemory } from './resident-memory.ts'
-import type { LoadReport, Store } from './store.ts'
+import type { LoadReport, PublishLog, Store } from './store.ts'
 
 export class MemoryStore implements Store {
   readonly persists = false
@@ -13,6 +12,7 @@ export class MemoryStore implements Store {
   readonly answerableLsn = 0
   readonly unsyncedBytes = 0
   readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
+  readonly publishes: PublishLog = { begin() {}, addRoute() {}, end() {} }
 
   async load(): Promise<LoadReport> {
     return { nextQueueId: 1, messages: 0, clean: true, notes: [] }
@@ -25,12 +25,6 @@ export class MemoryStore implements Store {
   }
 
   dropIndex(_queueId: number): void {}
-
-  beginPublish(_message: Message, _routeCount: number): void {}
-
-  addRoute(): void {}
-
-  endPublish(): void {}
 
   commit(): void {}
 

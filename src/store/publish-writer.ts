@@ -2,9 +2,11 @@
 import { copyRange } from '../lib/copy-range.ts'
 import type { SegmentedLog } from '../log/segmented-log.ts'
 import type { Message } from '../model/message.ts'
+import type { Entry } from './entry.ts'
 import { criticalFlag, recordTypes, routeBytesMax, routeDelayed, routeExpires, routeKeyed } from './record.ts'
+import type { PublishLog } from './store.ts'
 
-export class PublishWriter {
+export class PublishWriter implements PublishLog {
   private readonly log: SegmentedLog
   /** Exchange and routing key of the last publish as the record has them; publishers repeat themselves. */
   private readonly names = Buffer.alloc(2 + 2 * 255)
@@ -32,14 +34,7 @@ export class PublishWriter {
     this.routeCount = routeCount
   }
 
-  addRoute(
-    queueId: number,
-    sequence: number,
-    priority: number,
-    expiresAt: number,
-    keyHash: number,
-    dueAt: number,
-  ): void {
+  addRoute(queueId: number, { sequence, priority, expiresAt, keyHash, dueAt }: Entry): void {
     const { buffer } = this.log
     const at = writeU32(buffer, this.at, queueId)
     writeU32(buffer, at, sequence >>> 0)

@@ -8,6 +8,7 @@
  */
 import type { Durability } from '../model/durability.ts'
 import type { Message } from '../model/message.ts'
+import type { Entry } from './entry.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
 import type { ResidentMemory } from './resident-memory.ts'
@@ -26,6 +27,8 @@ export interface Store {
   readonly unsyncedBytes: number
   /** What the messages of all queues take. */
   readonly memory: ResidentMemory
+  /** Where publishes are written. */
+  readonly publishes: PublishLog
 
   /** Reads what is remembered: every topology record in order, before `queueIndex` is asked for. Once, first. */
   load(sink: (record: TopologyRecord) => void, events: StoreEvents, source: SnapshotSource): Promise<LoadReport>
@@ -34,11 +37,6 @@ export interface Store {
   queueIndex(queueId: number, durable: boolean): QueueIndex
   /** Forgets a queue that was deleted, and whose index was dropped. */
   dropIndex(queueId: number): void
-  /** A publish: begin, one addRoute per durable queue, end. */
-  beginPublish(message: Message, routeCount: number): void
-  /** `expiresAt` in ms since 1970, 0 = never; `keyHash` 0 = no key; hidden until `dueAt`, 0 = it is not. */
-  addRoute(queueId: number, sequence: number, priority: number, expiresAt: number, keyHash: number, dueAt: number): void
-  endPublish(): void
   /** Starts writing what was appended, unless a write is under way; then it follows by itself when that one is done. */
   commit(): void
   /**
@@ -50,6 +48,14 @@ export interface Store {
   announce(addresses: readonly string[]): Promise<void>
   /** Stores everything, marks the end as clean and lets the folder go. Rejects if the outcome is unknown. */
   close(): Promise<void>
+}
+
+/** A publish that must survive: begin, one addRoute per durable queue, end. */
+export interface PublishLog {
+  begin(message: Message, routeCount: number): void
+  /** The entry is the one that the message has in that queue. */
+  addRoute(queueId: number, entry: Entry): void
+  end(): void
 }
 
 export interface StoreEvents {

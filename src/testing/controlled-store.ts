@@ -6,12 +6,41 @@ import { assert, unreachable } from '../lib/assert.ts'
 import { ByteReader } from '../lib/byte-reader.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
 import type { Message, Residence } from '../model/message.ts'
+import type { Entry } from '../store/entry.ts'
 import type { PageFiles } from '../store/page-files.ts'
 import { type IndexBacking, QueueIndex } from '../store/queue-index.ts'
 import { readRanges } from '../store/range-list.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import { ResidentMemory } from '../store/resident-memory.ts'
-import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+import type { LoadReport, PublishLog, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+
+/** Tells of each publish in one line. */
+class ToldPublishes implements PublishLog {
+  private readonly tell: (line: string, bytes: number) => void
+  private routes: string[] = []
+  private publishing: Message | null = null
+
+  constructor(tell: (line: string, bytes: number) => void) {
+    this.tell = tell
+  }
+
+  begin(message: Message, routeCount: number): void {
+    assert(this.publishing === null, 'one publish at a time')
+    assert(routeCount > 0, 'a publish that nobody takes is not stored')
+    this.publishing = message
+  }
+
+  addRoute(queueId: number, { sequence }: Entry): void {
+    this.routes.push(`${queueId}:${sequence}`)
+  }
+
+  end(): void {
+    const message = this.publishing as Message
+    this.tell(`publish ${message.body.toString()} to ${this.routes.join(' ')}`, message.contentBytes)
+    this.routes = []
+    this.publishing = null
+  }
+}
 
 export class ControlledStore implements Store, IndexBacking {
   readonly persists = true
@@ -23,6 +52,10 @@ export class ControlledStore implements Store, IndexBacking {
   readonly durability = 'fsync'
   durableLsn = 0
   unsyncedBytes = 0
+  readonly publishes: PublishLog = new ToldPublishes((line, bytes) => {
+    this.open.push(line)
+    this.unsyncedBytes += bytes
+  })
   /** What each committed frame holds, one line per record; frame n is at n - 1. */
   readonly frames: string[][] = []
   isClosed = false
@@ -30,8 +63,6 @@ export class ControlledStore implements Store, IndexBacking {
   private open: string[] = []
   private wanted = false
   private unwritten: QueueIndex[] = []
-  private routes: string[] = []
-  private publishing: Message | null = null
 
   async load(
     _sink: (record: TopologyRecord) => void,
@@ -51,24 +82,6 @@ export class ControlledStore implements Store, IndexBacking {
   }
 
   dropIndex(_queueId: number): void {}
-
-  beginPublish(message: Message, routeCount: number): void {
-    assert(this.publishing === null, 'one publish at a time')
-    assert(routeCount > 0, 'a publish that nobody takes is not stored')
-    this.publishing = message
-  }
-
-  addRoute(queueId: number, sequence: number): void {
-    this.routes.push(`${queueId}:${sequence}`)
-  }
-
-  endPublish(): void {
-    const message = this.publishing as Message
-    this.open.push(`publish ${message.body.toString()} to ${this.routes.join(' ')}`)
-    this.unsyncedBytes += message.contentBytes
-    this.routes = []
-    this.publishing = null
-  }
 
   segment(): Residence {
     return unreachable('nothing leaves memory here')
