@@ -96,8 +96,8 @@ async function empty(url, wanted) {
   }
   if (client.received > acknowledged) client.ackUpTo(client.lastTag)
   const seconds = (lastAt - startedAt) / 1000
-  // Room comes back when two checkpoints have gone by.
-  for (let tries = 0; tries < 150 && usedMebibytes() > Number(values.mebibytes) / 2; tries++) await sleep(1_000)
+  // Room comes back when two checkpoints have gone by, but for the reserve.
+  for (let tries = 0; tries < 150 && usedMebibytes() > Number(values.mebibytes) * 0.6; tries++) await sleep(1_000)
   const { received } = client
   await client.close()
   return { received, seconds }

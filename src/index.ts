@@ -129,7 +129,12 @@ async function openStore(
     return new MemoryStore()
   }
   const { LogStore, logStoreOptionsDefault } = await import('./store/log-store.ts')
-  return new LogStore(platform, directory, { ...logStoreOptionsDefault, durability, networkFolder })
+  return new LogStore(platform, directory, {
+    ...logStoreOptionsDefault,
+    durability,
+    networkFolder,
+    reserveBytes: limits.reserveBytes,
+  })
 }
 
 async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {

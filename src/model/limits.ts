@@ -51,6 +51,8 @@ export const limits = {
   sliceMs: 2,
   /** Room that is left on the disk for acknowledgements, two checkpoints and a compaction when publishers are stopped. */
   diskFreeBytesMin: 134_217_728,
+  /** Kept on the disk to be deleted when it is full: for what waits to be written, and what must be before a segment can go. */
+  reserveBytes: 67_108_864,
   /** Pages of indexes in memory; at 2 bytes an entry they hold eight million. */
   pageBytesMax: 16_777_216,
   /** One transaction is one frame of the log and waits in memory until it commits. */
@@ -63,4 +65,5 @@ assert(limits.frameBytesMin <= limits.frameBytesInitial, 'what every peer must a
 assert(limits.frameBytesInitial <= limits.frameBytesMax, 'tuning only widens')
 assert(limits.unsyncedBytesResume < limits.unsyncedBytesMax, 'publishers resume below where they stop')
 assert(limits.messageBytesMax <= limits.messageBytesCeiling, 'the default size is allowed')
+assert(limits.reserveBytes >= limits.unsyncedBytesMax, 'what waits for a full disk fits into what is given back')
 assert(limits.messageBytesMax <= limits.unsyncedBytesMax, 'one message of the default size never waits for itself')

@@ -19,11 +19,11 @@ class Fixture {
       },
     }
     const platform = { clock: this.clock, disk } as unknown as Platform
-    this.space = new DiskSpace(platform, '/data', 100, (isLow) => this.told.push(isLow))
+    this.space = new DiskSpace(platform, '/data', 100, 0, (isLow) => this.told.push(isLow))
   }
 
-  async write(): Promise<void> {
-    this.space.wrote()
+  async write(totalBytes = 0): Promise<void> {
+    this.space.wrote(totalBytes)
     await this.clock.advance(0)
   }
 }
@@ -38,6 +38,12 @@ describe('the room on a disk', () => {
     await fixture.write()
     expect(fixture.looks).toBe(2)
     expect(fixture.told).toEqual([])
+  })
+
+  test('is looked at again within the second when much was written', async () => {
+    const fixture = new Fixture()
+    for (const total of [0, 12, 13, 25, 26]) await fixture.write(total)
+    expect(fixture.looks).toBe(3)
   })
 
   test('is told of when it falls below the bound, and when there is clearly more again', async () => {
@@ -65,7 +71,7 @@ describe('the room on a disk', () => {
     const fixture = new Fixture()
     fixture.free = 1
     await fixture.write()
-    fixture.space.end()
+    void fixture.space.end()
     await fixture.clock.advance(10_000)
     expect(fixture.looks).toBe(1)
   })

@@ -718,6 +718,29 @@ describe('a disk that fails', () => {
     expect(await second.drain('q')).toEqual(['2!'])
   })
 
+  test('for want of room gives its reserve back, and empties its queues with that', async () => {
+    const reserve = '/data/reserve.bin'
+    const world = new StoreWorld({ segmentBytesMax: 30_000, reserveBytes: 20_000, checkpointMs: 500 })
+    const first = await world.open()
+    await first.declare('q')
+    const bodies = Array.from({ length: 40 }, (_, number) => `${number} ${'.'.repeat(1_000)}`)
+    await first.publish('q', ...bodies)
+    await first.settle(2_000)
+    await first.publish('q', 'one more')
+    expect(world.disk.paths()).toContain(reserve)
+    // Somebody else has filled the disk.
+    const isFull = (): boolean => world.disk.paths().includes(reserve)
+    world.disk.fault = ({ kind }) => (kind === 'write' && isFull() ? { code: 'ENOSPC', bytesWritten: 0 } : null)
+    first.channel.give(consume('q', { tag: 'c' }))
+    await first.settle(100)
+    first.channel.port.ack(41, true)
+    await first.settle(8_000)
+    expect(first.session.lines).toEqual(['blocked low on disk', 'unblocked'])
+    expect(world.segments.length).toBeLessThan(3)
+    await first.close()
+    expect(await (await world.open()).drain('q')).toEqual([])
+  })
+
   test('is told in the words of the public API, as is a folder in use', async () => {
     const world = new StoreWorld()
     const first = await world.open()

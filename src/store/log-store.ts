@@ -57,6 +57,8 @@ export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, Co
   readonly windowBytesMax: number
   /** Publishers are blocked when the disk has less room than that. */
   readonly diskFreeBytesMin: number
+  /** Room that is kept to be given back when there is none left; 0: none. */
+  readonly reserveBytes: number
   /** Skip what is corrupt, and say so, instead of refusing the folder. */
   readonly salvage: boolean
   readonly durability: Durability
@@ -76,6 +78,7 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   networkFolder: false,
   windowBytesMax: limits.windowBytesMax,
   diskFreeBytesMin: limits.diskFreeBytesMin,
+  reserveBytes: 0,
   pageBytesMax: limits.pageBytesMax,
   pageFileBytesMax: limits.segmentBytesMax,
   checkpointBytes: limits.checkpointBytes,
@@ -183,7 +186,8 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.events = events
     this.source = source
     this.pages = new PageFiles(platform, `${directory}/idx`, this.options, (detail) => this.pageLost(detail))
-    this.space = new DiskSpace(platform, directory, this.options.diskFreeBytesMin, (isLow) => events.lowOnDisk(isLow))
+    const { diskFreeBytesMin, reserveBytes } = this.options
+    this.space = new DiskSpace(platform, directory, diskFreeBytesMin, reserveBytes, (isLow) => events.lowOnDisk(isLow))
     this.checkpointer = new Checkpointer(platform, `${directory}/ckpt`, this.options, this.pages, this)
     const replay = new Replay((queueId) => this.makeIndex(queueId, true))
     let checkpoint: Checkpoint | null = null
@@ -365,7 +369,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   async close(): Promise<void> {
     this.closing = true
-    this.space.end()
+    await this.space.end()
     await this.compactor.end()
     this.reader.close()
     this.ackTimer?.()
@@ -397,7 +401,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   durable(lsn: number): void {
     this.gate.look()
     this.events.durable(lsn)
-    this.space.wrote()
+    this.space.wrote(this.log.landedBytes)
     this.checkpointer.durable(lsn)
     while (this.awaited.length > 0 && (this.awaited[0] as Awaited).lsn <= lsn) this.awaited.shift()?.resolve()
     while (this.dyingCold.length > 0 && (this.dyingCold[0] as DyingSegment).lsn <= lsn) {
@@ -413,7 +417,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   written(lsn: number): void {
     this.events.written(lsn)
-    this.space.wrote()
+    this.space.wrote(this.log.landedBytes)
     this.commit()
   }
 
@@ -421,6 +425,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.isStalled = true
     // Closing would wait for ever for a checkpoint that waits for the log.
     if (this.closing) this.checkpointer.giveUp()
+    this.space.stalled()
     this.events.stalled(error)
   }
 
