@@ -55,7 +55,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.memory = store.memory
     this.memory.setLimit(options.memoryBytesMax)
     this.expiry = new Expiry(platform.clock)
-    const publisher = new Publisher(store)
+    const publisher = new Publisher(store, platform.clock)
     this.state = new State(store, this.tick, this.expiry, publisher, options.deliverAfter ?? 'accept')
     this.topology = new Topology(platform.random, store, this.state)
     this.parts = {

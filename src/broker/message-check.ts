@@ -10,6 +10,8 @@ import type { Message } from '../model/message.ts'
 /** Ten years, as in RabbitMQ. */
 const expirationMsMax = 315_360_000_000
 const delayMsMax = expirationMsMax
+/** What a copy of a message has, and no message that is new. */
+const copyHeaders = ['x-leveret-attempt', 'x-leveret-queue', 'x-death'] as const
 
 /** Throws PRECONDITION_FAILED. `user` is who logged in; null for the host process, which may speak for anybody. */
 export function checkMessage(message: Message, user: string | null): void {
@@ -22,7 +24,10 @@ export function checkMessage(message: Message, user: string | null): void {
   if (message.namesUser) checkUser(message, user)
   if (message.expires) expirationMs(message)
   if (message.mayCopy) checkCopies(message)
-  if (message.mayAsk) delayMs(message)
+  if (message.mayAsk) {
+    delayMs(message)
+    idempotencyKeyOf(message)
+  }
 }
 
 /** How long the message says it may wait, in ms. Throws PRECONDITION_FAILED if it says nothing that makes sense. */
@@ -41,6 +46,26 @@ export function delayMs(message: Message): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= delayMsMax) return value
   const shown = typeof value === 'number' || typeof value === 'string' ? String(value) : `a field of type ${field.tag}`
   throw refused(`invalid x-leveret-delay '${shown}': an integer of milliseconds from 0 to ${delayMsMax} is wanted`)
+}
+
+/**
+ * The key under which the message counts as the same one (header x-leveret-idempotency-key); null if it has none, or is
+ * a copy that somebody made of a message that was taken: another attempt, or a dead letter. Throws PRECONDITION_FAILED if it
+ * is not text of 1 to 255 bytes.
+ */
+export function idempotencyKeyOf(message: Message): string | null {
+  const { headers } = message.decodeProperties()
+  const field = headers?.get('x-leveret-idempotency-key')
+  if (field === undefined) return null
+  const { value } = field
+  if (typeof value !== 'string')
+    throw refused(`invalid x-leveret-idempotency-key: text is wanted, not type ${field.tag}`)
+  const size = Buffer.byteLength(value)
+  const sizeMax = limits.idempotencyKeyBytesMax
+  if (size === 0 || size > sizeMax) {
+    throw refused(`invalid x-leveret-idempotency-key: it has ${size} bytes, and 1 to ${sizeMax} are wanted`)
+  }
+  return copyHeaders.some((name) => headers?.has(name)) ? null : value
 }
 
 /** The hash of the message's key (header x-leveret-key, text or bytes); 0 if it has none. */

@@ -4,10 +4,13 @@
  */
 import { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
+import { namespaces } from '../model/namespaces.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { answerTo } from './control.ts'
 import type { Exchange } from './exchange.ts'
+import { idempotencyKeyOf } from './message-check.ts'
 import type { Queue } from './queue.ts'
 import { RouteSet } from './route-set.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -15,6 +18,7 @@ import type { Death } from './x-death.ts'
 
 export class Publisher {
   private readonly store: Store
+  private readonly clock: Clock
   private readonly routes = new RouteSet()
   private lastHost: VirtualHost | null = null
   private lastVersion = -1
@@ -23,15 +27,17 @@ export class Publisher {
   /** How many queues took the last message. */
   routed = 0
 
-  constructor(store: Store) {
+  constructor(store: Store, clock: Clock) {
     this.store = store
+    this.clock = clock
   }
 
   /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. */
   publish(host: VirtualHost, exchange: Exchange, message: Message): number {
     if (exchange === host.control) return this.answer(host, message)
     this.route(host, exchange, message)
-    return this.enqueue(message)
+    const key = message.mayAsk ? idempotencyKeyOf(message) : null
+    return key === null ? this.enqueue(message) : this.enqueueOnce(message, key)
   }
 
   /** As `publish`, for a message that a queue got rid of. An exchange that is not there takes nothing. */
@@ -52,11 +58,7 @@ export class Publisher {
       const queue = routes.queues[at] as Queue
       if (!death.wentRound(queue.name)) routes.queues[kept++] = queue
     }
-    if (kept < routes.length) {
-      // These are no longer the routes of that exchange and key.
-      routes.length = kept
-      this.lastExchange = null
-    }
+    if (kept < routes.length) this.keepRoutes(kept)
     this.enqueue(message)
   }
 
@@ -70,6 +72,34 @@ export class Publisher {
     publishes.begin(entry.message as Message, 1)
     publishes.addRoute(queue.id, queue.admit(entry))
     publishes.end()
+  }
+
+  /**
+   * As `enqueue`, but leaves out queues that took a message with that key within the window. For the publisher they count
+   * as if they had taken it now, and what they took may not be durable yet.
+   */
+  private enqueueOnce(message: Message, key: string): number {
+    const { routes, store, clock } = this
+    const { notes } = store
+    const routed = routes.length
+    const nowMs = clock.realtimeMs()
+    let kept = 0
+    for (let at = 0; at < routed; at++) {
+      const queue = routes.queues[at] as Queue
+      if (notes.get(namespaces.idempotency, noteKey(queue, key), nowMs) === null) routes.queues[kept++] = queue
+    }
+    if (kept < routed) this.keepRoutes(kept)
+    const survives = message.persistent && store.persists
+    if (kept > 0) {
+      const id = message.decodeProperties().messageId ?? ''
+      this.enqueue(message)
+      for (let at = 0; at < kept; at++) {
+        const queue = routes.queues[at] as Queue
+        notes.put(namespaces.idempotency, noteKey(queue, key), id, nowMs, survives && queue.durable)
+      }
+    }
+    this.routed = routed
+    return survives && routed > 0 ? store.barrier() : 0
   }
 
   /** Puts the message into the queues that `routes` holds. */
@@ -104,6 +134,12 @@ export class Publisher {
     return answer === null ? 0 : this.publish(host, host.default, answer)
   }
 
+  /** Leaves the first so many: these are no longer the routes of that exchange and key. */
+  private keepRoutes(count: number): void {
+    this.routes.length = count
+    this.lastExchange = null
+  }
+
   private route(host: VirtualHost, exchange: Exchange, message: Message): void {
     if (
       exchange === this.lastExchange &&
@@ -121,4 +157,8 @@ export class Publisher {
     this.lastExchange = exchange.routesByKey ? exchange : null
     this.lastKey = message.routingKey
   }
+}
+
+function noteKey(queue: Queue, key: string): string {
+  return `${queue.id} ${key}`
 }

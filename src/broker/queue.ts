@@ -282,7 +282,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     }
   }
 
-  /** As `accept`, for a message whose headers may name a key or a delay. */
+  /** As `accept`, for a message whose headers may name a key or a delay; see Message.mayAsk. */
   private pushAsking(message: Message, logged: boolean): Entry {
     const keyHash = this.isKeyed ? keyHashOf(message) : 0
     const hiddenMs = delayMs(message)

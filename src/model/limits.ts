@@ -59,6 +59,11 @@ export const limits = {
   transactionBytesMax: 268_435_456,
   consumersPerChannelMax: 65_535,
   queuesMax: 1_000_000,
+  /** Notes of one namespace, and the memory they take: the oldest are forgotten. */
+  notesMax: 100_000,
+  noteBytesMax: 33_554_432,
+  /** An idempotency key, in bytes. */
+  idempotencyKeyBytesMax: 255,
 } as const
 
 assert(limits.frameBytesMin <= limits.frameBytesInitial, 'what every peer must accept fits before tuning')

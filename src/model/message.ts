@@ -86,7 +86,7 @@ export class Message {
     return (this.traits & 8) !== 0
   }
 
-  /** Whether its headers may name a key or a delay; a guess that decoding them settles. */
+  /** Whether its headers may name a key, an idempotency key or a delay; a guess that decoding them settles. */
   get mayAsk(): boolean {
     return (this.traits & 16) !== 0
   }

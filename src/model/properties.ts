@@ -73,8 +73,8 @@ export const emptyProperties: Buffer = Buffer.from([0, 0])
 /**
  * Checks that `buffer[start, end)` is a whole property list and says what the broker must know of every message: bit 0,
  * it asks for persistence; bit 1, it has an expiration; bit 2, it names a user; bit 3, its headers may ask for copies to
- * other keys (CC, BCC); bit 4, its headers may name a key or a delay (x-leveret-key, -delay); from bit 8 on, its priority. It
- * runs for each publish, so it skips what it need not read.
+ * other keys (CC, BCC); bit 4, its headers may ask for more (x-leveret-key, -delay, -idempotency-key); from bit 8 on, its
+ * priority. It runs for each publish, so it skips what it need not read.
  */
 export function scanProperties(buffer: Buffer, start: number, end: number): number {
   if (end - start < 2) throw malformed()
@@ -94,10 +94,10 @@ export function scanProperties(buffer: Buffer, start: number, end: number): numb
     for (at += 4; at < headersEnd; at++) {
       const octet = buffer[at]
       if (octet === 0x43 && buffer[at + 1] === 0x43) mayCopy = true
-      // 'x-l', and where x-leveret- ends a 'd' or a 'k'
+      // 'x-l', and where x-leveret- ends a 'd', an 'i' or a 'k'
       else if (octet === 0x78 && buffer[at + 1] === 0x2d && buffer[at + 2] === 0x6c) {
         const initial = buffer[at + 10]
-        if (initial === 0x64 || initial === 0x6b) mayAsk = true
+        if (initial === 0x64 || initial === 0x69 || initial === 0x6b) mayAsk = true
       }
     }
   }

@@ -29,6 +29,8 @@ function encode(checkpoint: Checkpoint, sectionsPerPart = 1_000_000): Buffer {
   took()
   encoder.topology(checkpoint.topology)
   took()
+  if (checkpoint.notes.length > 0) encoder.notes(checkpoint.notes)
+  took()
   for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of checkpoint.queues) {
     encoder.beginQueue(queueId, position, nextSequence, suspectBelow, mayExpire, lanes.length)
     for (const { number, pages } of lanes) {
@@ -135,6 +137,7 @@ const tiny: Checkpoint = {
   epoch: 2,
   isFinal: true,
   topology: [declared],
+  notes: [{ namespace: 1, key: '4 k', value: 'id', expiresAt: 300, logged: true }],
   queues: [
     {
       queueId: 4,
@@ -264,6 +267,14 @@ const queue = fc
     lanes: lanes.map(({ number, pages }) => ({ number, pages: pages.map((spec) => pageOf(rest.queueId, spec)) })),
   }))
 
+const note = fc.record({
+  namespace: fc.nat(255),
+  key: fc.string({ unit: 'grapheme', maxLength: 50 }),
+  value: fc.string({ unit: 'grapheme', maxLength: 50 }),
+  expiresAt: number,
+  logged: fc.constant(true),
+})
+
 const checkpoints: fc.Arbitrary<Checkpoint> = fc.record({
   id: fc.nat(0xffffffff),
   start: fc.record({
@@ -278,6 +289,7 @@ const checkpoints: fc.Arbitrary<Checkpoint> = fc.record({
   epoch: number,
   isFinal: fc.boolean(),
   topology: fc.array(topology, { maxLength: 5 }),
+  notes: fc.array(note, { maxLength: 5 }),
   queues: fc.array(queue, { maxLength: 5 }),
   cold: fc.array(fc.record({ number: fc.nat(0x7fffffff), epoch: number, salt, bytes: number, references: number }), {
     maxLength: 5,
@@ -316,6 +328,8 @@ describe('a checkpoint file', () => {
       '02 14000000 03 01 c801 05 02 06 0011223344556677 8008 09 ac02',
       // TOPOLOGY: 12 bytes: declared, '/', 'q', queue 4, durable, no arguments
       '03 0c000000 0b 03 012f 0171 04 01 00000000',
+      // NOTES: 11 bytes: namespace 1, until 300, '4 k' is 'id'
+      '06 0b000000 0a 01 ac02 0334206b 026964',
       // QUEUE: id 4 | frame 7, 2 records | next 12, suspect below 11, something may expire | 1 lane: priority 0, 2 pages
       '04 2b000000 04 07 02 0c 0b 01 01 00 02',
       // each 9 bytes, 2 entries, none taken, 14 body bytes, none transient, from 10 on, 1 more; segment 3: 2 entries

@@ -13,6 +13,7 @@
  *     3 TOPOLOGY   n × (length, a topology record as in record.ts)
  *     4 QUEUE      queue id, position: LSN, records | next sequence, suspect below, 1 if something may expire | lanes: number,
  *                  n × page facts, each followed by its place (file + 1, position, CRC) or 0 and its bytes
+ *     6 NOTES      n × (length, a note as in record.ts), as of the topology position; left out if there are none
  *     5 COLD       cold segments: n × (number, epoch, salt 8 B, bytes, references)
  *     9 END        the last frame that was durable when all this was | page files that are referred to: n × id
  *
@@ -25,7 +26,8 @@ import { ByteWriter } from '../lib/byte-writer.ts'
 import { crc32 } from '../lib/crc32.ts'
 import type { LogStart, SegmentFacts } from '../log/log-start.ts'
 import { IndexPage } from './index-page.ts'
-import { decodeTopology, encodeTopology, type TopologyRecord } from './record.ts'
+import type { Note } from './notes.ts'
+import { decodeNote, decodeTopology, encodeNote, encodeTopology, type TopologyRecord } from './record.ts'
 
 const magic = Buffer.from('LVRTCKPT', 'latin1')
 const endMagic = Buffer.from('LVCE', 'latin1')
@@ -33,7 +35,7 @@ const version = 1
 const headerBytes = 16
 const trailerBytes = 12
 
-const sectionTypes = { start: 1, segments: 2, topology: 3, queue: 4, cold: 5, end: 9 } as const
+const sectionTypes = { start: 1, segments: 2, topology: 3, queue: 4, cold: 5, notes: 6, end: 9 } as const
 
 /** A point in the log: so many records of a frame, and all frames before. */
 export interface LogPosition {
@@ -74,6 +76,7 @@ export interface Checkpoint {
   /** It was that opening's last deed. */
   readonly isFinal: boolean
   readonly topology: readonly TopologyRecord[]
+  readonly notes: readonly Note[]
   readonly queues: readonly QueueFacts[]
   readonly cold: readonly ColdFacts[]
   readonly pageFiles: readonly number[]
@@ -151,6 +154,18 @@ export class CheckpointEncoder {
     for (const topology of records) {
       record.length = 0
       encodeTopology(record, topology)
+      this.writer.varint(record.length)
+      this.writer.bytes(record.buffer.subarray(0, record.length))
+    }
+    this.end()
+  }
+
+  notes(notes: readonly Note[]): void {
+    const record = new ByteWriter(256)
+    this.begin(sectionTypes.notes)
+    for (const note of notes) {
+      record.length = 0
+      encodeNote(record, note)
       this.writer.varint(record.length)
       this.writer.bytes(record.buffer.subarray(0, record.length))
     }
@@ -274,6 +289,7 @@ class Decoder {
   private isFinal = false
   private readonly segments: SegmentFacts[] = []
   private readonly topology: TopologyRecord[] = []
+  private readonly notes: Note[] = []
   private readonly queues: QueueFacts[] = []
   private readonly cold: ColdFacts[] = []
   private readonly pageFiles: number[] = []
@@ -291,11 +307,11 @@ class Decoder {
       this.section(content[at] as number, new ByteReader(content, at + 5, payloadEnd))
       at = payloadEnd
     }
-    const { topologyPosition, nextQueueId, epoch, isFinal, topology, queues, cold, pageFiles } = this
+    const { topologyPosition, nextQueueId, epoch, isFinal, topology, notes, queues, cold, pageFiles } = this
     const { segments, offset, lsn, crc, syncedLsn } = this
     const start = { segments, offset, lsn, crc, syncedLsn }
     const id = content.readUInt32LE(12)
-    return { id, start, topologyPosition, nextQueueId, epoch, isFinal, topology, queues, cold, pageFiles }
+    return { id, start, topologyPosition, nextQueueId, epoch, isFinal, topology, notes, queues, cold, pageFiles }
   }
 
   private section(type: number, reader: ByteReader): void {
@@ -316,6 +332,13 @@ class Decoder {
         while (reader.remaining > 0) {
           const bytes = reader.varint()
           this.topology.push(decodeTopology(new ByteReader(reader.buffer, reader.at, reader.at + bytes)))
+          reader.at += bytes
+        }
+        return
+      case sectionTypes.notes:
+        while (reader.remaining > 0) {
+          const bytes = reader.varint()
+          this.notes.push(decodeNote(new ByteReader(reader.buffer, reader.at, reader.at + bytes)))
           reader.at += bytes
         }
         return

@@ -25,6 +25,7 @@ import type { Entry } from './entry.ts'
 import { blankEntry, IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
 import type { Leftovers } from './leftovers.ts'
+import type { Notes } from './notes.ts'
 import { Pace, type PaceOptions } from './pace.ts'
 import type { PageFiles } from './page-files.ts'
 import type { QueueIndex } from './queue-index.ts'
@@ -43,6 +44,7 @@ export interface CheckpointOptions extends PaceOptions {
 /** The store whose checkpoints these are. */
 export interface CheckpointedStore {
   readonly indexes: Iterable<QueueIndex>
+  readonly notes: Notes
   /** The log is neither stalled nor broken. */
   readonly takesWrites: boolean
   /** Writes the settlements of an index that the log has not heard of. */
@@ -402,6 +404,7 @@ export class Checkpointer {
     encoder.start(start, last, source.nextQueueId(), epoch, isFinal)
     const indexes = [...this.store.indexes].filter((index) => index.durable)
     encoder.topology(topologyOf(source))
+    const notes = this.store.notes.logged()
     let written = 0
     const flush = async (): Promise<void> => {
       const part = encoder.take()
@@ -413,6 +416,11 @@ export class Checkpointer {
     const rest = async (): Promise<void> => {
       await pace.rest()
       this.checkWanted()
+    }
+    for (let at = 0; at < notes.length; at += entriesPerSlice) {
+      encoder.notes(notes.slice(at, at + entriesPerSlice))
+      await rest()
+      if (encoder.bytes >= writeBytesMax) await flush()
     }
     for (const index of indexes) {
       await rest()

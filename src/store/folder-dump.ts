@@ -20,7 +20,7 @@ import { type Checkpoint, checkpointIdOf, decodeCheckpoint } from './checkpoint-
 import { isDelayedLane, priorityOfLane } from './delay-wheel.ts'
 import { FolderError } from './folder-error.ts'
 import { decodePageHead } from './folder-pages.ts'
-import { describeRecord, type NameOf, topologyText, typeName } from './folder-records.ts'
+import { describeRecord, type NameOf, noteText, topologyText, typeName } from './folder-records.ts'
 import { forEachEntry, IndexPage, type PageEntry } from './index-page.ts'
 import { pageHeaderBytes } from './page-files.ts'
 
@@ -159,7 +159,7 @@ async function* dumpCheckpoint(file: DiskFile, nameOf: NameOf): AsyncGenerator<D
 }
 
 function* checkpointLines(checkpoint: Checkpoint, bytes: number, nameOf: NameOf): Generator<DumpLine> {
-  const { id, start, epoch, isFinal, nextQueueId, topology, queues, cold, pageFiles } = checkpoint
+  const { id, start, epoch, isFinal, nextQueueId, topology, notes, queues, cold, pageFiles } = checkpoint
   const { segments, offset, lsn, syncedLsn } = start
   const last = segments.at(-1)?.id ?? 0
   const end = isFinal ? ', which then ended' : ''
@@ -178,6 +178,7 @@ function* checkpointLines(checkpoint: Checkpoint, bytes: number, nameOf: NameOf)
   }
   if (pageFiles.length > 0) yield line(null, 'idx', null, `page files ${pageFiles.join(', ')}`)
   for (const record of topology) yield line(null, 'TOPOLOGY', null, topologyText(record))
+  for (const note of notes) yield line(null, 'NOTE', null, noteText(note))
   for (const { queueId, position, nextSequence, suspectBelow, lanes } of queues) {
     const at = `as of record ${position.records} of frame ${position.lsn}`
     const suspect = suspectBelow > 0 ? `, perhaps delivered below ${suspectBelow}` : ''

@@ -192,6 +192,23 @@ describe('a file', () => {
     }
   })
 
+  test('with the notes in it: in a segment and in a checkpoint', async () => {
+    const world = new SimFolder()
+    const run = await world.open()
+    await run.declare('q')
+    run.post('q', 'a', { 'x-leveret-idempotency-key': 'k' })
+    await run.settle()
+    await run.close()
+    for (const under of ['log', 'ckpt']) {
+      const name = world.files().findLast((one) => one.startsWith(`${under}/`)) as string
+      const lines = (await dump(world, name)).filter(({ kind }) => kind === 'NOTE')
+      expect(
+        lines.map(({ text }) => text),
+        under,
+      ).toEqual([expect.stringMatching(/^idempotency: '1 k' is '' until \d+ ms$/)])
+    }
+  })
+
   test('is refused if its name says nothing', async () => {
     const world = await folder()
     await expect(dump(world, 'log/FORMAT')).rejects.toMatchObject({

@@ -3,9 +3,11 @@ import { ByteReader, ByteReaderError } from '../lib/byte-reader.ts'
 import { Slab } from '../lib/slab.ts'
 import { recordTypeRetained, recordTypeSynced } from '../log/frame.ts'
 import { BrokerError } from '../model/errors.ts'
+import { namespaces } from '../model/namespaces.ts'
+import type { Note } from './notes.ts'
 import { forEachRoute, PublishNames, readMessage } from './publish-record.ts'
 import { readRanges } from './range-list.ts'
-import { decodeTopology, recordTypes, type TopologyRecord } from './record.ts'
+import { decodeNote, decodeTopology, recordTypes, type TopologyRecord } from './record.ts'
 
 /** A message as a queue has it. */
 export interface Route {
@@ -107,6 +109,11 @@ export function topologyText(record: TopologyRecord): string {
   }
 }
 
+export function noteText({ namespace, key, value, expiresAt }: Note): string {
+  const name = Object.entries(namespaces).find(([, { id }]) => id === namespace)?.[0] ?? `namespace ${namespace}`
+  return printable(`${name}: '${key}' is '${value}' until ${expiresAt} ms`)
+}
+
 function describe(parts: RecordParts, nameOf: NameOf): string {
   const { type, buffer, payloadStart, payloadEnd } = parts
   const reader = new ByteReader(buffer, payloadStart, payloadEnd)
@@ -134,6 +141,8 @@ function describe(parts: RecordParts, nameOf: NameOf): string {
       const queue = nameOf(reader.u32le())
       return printable(`${queue}: next ${reader.varint()}, live ${rangesText(readRanges(reader))}`)
     }
+    case recordTypes.note:
+      return noteText(decodeNote(reader))
     case recordTypes.clean:
       return `end of opening ${reader.varint()}`
     case recordTypeRetained: {

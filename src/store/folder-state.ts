@@ -17,6 +17,7 @@ import type { Platform } from '../platform/platform.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import type { FolderView } from './folder-view.ts'
 import type { IndexPage } from './index-page.ts'
+import { Notes } from './notes.ts'
 import { PageFiles } from './page-files.ts'
 import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
@@ -100,7 +101,7 @@ export class FolderState implements IndexBacking, LogEvents {
 
   private async read(platform: Platform): Promise<void> {
     const { view } = this
-    const replay = new Replay((queueId) => new QueueIndex(queueId, true, this.memory, this))
+    const replay = new Replay((queueId) => new QueueIndex(queueId, true, this.memory, this), new Notes(null))
     const checkpoint = view.checkpoint?.checkpoint ?? null
     const findStart = async (): Promise<LogStart | null> => {
       await this.pages.open()

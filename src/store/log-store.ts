@@ -32,11 +32,12 @@ import { DiskSpace } from './disk-space.ts'
 import type { Entry } from './entry.ts'
 import { IndexSalvage } from './index-salvage.ts'
 import { Leftovers } from './leftovers.ts'
+import { type Note, Notes } from './notes.ts'
 import { PageFiles, type PageFilesOptions } from './page-files.ts'
 import { PublishWriter } from './publish-writer.ts'
 import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import { RangeList } from './range-list.ts'
-import { criticalFlag, encodeTopology, recordTypes, type TopologyRecord } from './record.ts'
+import { criticalFlag, encodeNote, encodeTopology, recordTypes, type TopologyRecord } from './record.ts'
 import { type ReaderEvents, RecordReader } from './record-reader.ts'
 import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
@@ -113,6 +114,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private readonly options: LogStoreOptions
   private log!: SegmentedLog
   publishes!: PublishWriter
+  readonly notes: Notes = new Notes((note) => this.appendNote(note))
   private reader!: RecordReader
   private events!: StoreEvents
   private source!: SnapshotSource
@@ -189,7 +191,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     const { diskFreeBytesMin, reserveBytes } = this.options
     this.space = new DiskSpace(platform, directory, diskFreeBytesMin, reserveBytes, (isLow) => events.lowOnDisk(isLow))
     this.checkpointer = new Checkpointer(platform, `${directory}/ckpt`, this.options, this.pages, this)
-    const replay = new Replay((queueId) => this.makeIndex(queueId, true))
+    const replay = new Replay((queueId) => this.makeIndex(queueId, true), this.notes)
     let checkpoint: Checkpoint | null = null
     const findStart = async (): Promise<LogStart | null> => {
       await this.pages.open()
@@ -619,6 +621,13 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     if (dead.length === 0) return
     this.log.retire(dead)
     this.wanted = true
+  }
+
+  private appendNote(note: Note): void {
+    if (this.isBroken) return
+    this.writer.length = 0
+    encodeNote(this.writer, note)
+    this.appendWritten(recordTypes.note)
   }
 
   private appendWritten(type: number): void {

@@ -1,4 +1,5 @@
 /** The store that forgets with the process: `memory:`. Nothing is logged, so nothing waits. */
+import { Notes } from './notes.ts'
 import { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
 import { ResidentMemory } from './resident-memory.ts'
@@ -12,6 +13,7 @@ export class MemoryStore implements Store {
   readonly answerableLsn = 0
   readonly unsyncedBytes = 0
   readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
+  readonly notes: Notes = new Notes(null)
   readonly publishes: PublishLog = { begin() {}, addRoute() {}, end() {} }
 
   async load(): Promise<LoadReport> {

@@ -13,6 +13,7 @@
  *     4  TOPOLOGY   operation u8 | its fields, see encodeTopology
  *     5  PURGED     queue id u32 | next sequence varint | ranges of sequences below it that stay: consumers hold them
  *     6  DELIVERED  queue id u32 | ranges of live sequences that were handed out; written at a clean close
+ *     7  NOTE       namespace u8 | expiry varint, ms since 1970 | key | value: both text; see notes.ts
  *     12 SNAPSHOT   next queue id varint; the TOPOLOGY and LIVE records of its frame are then all there is
  *     13 LIVE       queue id u32 | next sequence varint | ranges of live sequences
  *     14 CLEAN      epoch varint; what DELIVERED does not name was never handed out up to the end of that opening
@@ -25,6 +26,7 @@
 import type { ByteReader } from '../lib/byte-reader.ts'
 import type { ByteWriter } from '../lib/byte-writer.ts'
 import { type FieldTable, readTable, writeTable } from '../model/field-table.ts'
+import type { Note } from './notes.ts'
 
 export const recordTypes = {
   publish: 1,
@@ -32,6 +34,7 @@ export const recordTypes = {
   topology: 4,
   purged: 5,
   delivered: 6,
+  note: 7,
   snapshot: 12,
   live: 13,
   clean: 14,
@@ -174,4 +177,15 @@ export function decodeTopology(reader: ByteReader): TopologyRecord {
     default:
       throw new RangeError('a topology record with an operation that this version does not know')
   }
+}
+
+export function encodeNote(writer: ByteWriter, { namespace, expiresAt, key, value }: Note): void {
+  writer.u8(namespace)
+  writer.varint(expiresAt)
+  writer.text(key)
+  writer.text(value)
+}
+
+export function decodeNote(reader: ByteReader): Note {
+  return { namespace: reader.u8(), expiresAt: reader.varint(), key: reader.text(), value: reader.text(), logged: true }
 }

@@ -9,10 +9,11 @@ import { makeMessage } from '../testing/core-harness.ts'
 import { entryOf } from '../testing/page-entry.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { IndexPage } from './index-page.ts'
+import { type Note, Notes } from './notes.ts'
 import { PageFiles } from './page-files.ts'
 import { type IndexBacking, QueueIndex } from './queue-index.ts'
 import { RangeList } from './range-list.ts'
-import { criticalFlag, encodeTopology, recordTypes, type TopologyRecord } from './record.ts'
+import { criticalFlag, encodeNote, encodeTopology, recordTypes, type TopologyRecord } from './record.ts'
 import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
 
@@ -61,6 +62,10 @@ class Backing implements IndexBacking {
   }
 }
 
+function noteOf(key: string, value: string): Note {
+  return { namespace: 1, key, value, expiresAt: 1_000, logged: true }
+}
+
 /** What a checkpoint says of a queue. */
 interface Told {
   readonly queueId: number
@@ -74,7 +79,8 @@ interface Told {
 class Tape {
   readonly segment = segment()
   private readonly backing = new Backing(this.segment)
-  readonly replay: Replay = new Replay((queueId) => new QueueIndex(queueId, true, memory, this.backing))
+  readonly notes: Notes = new Notes(null)
+  readonly replay: Replay = new Replay((queueId) => new QueueIndex(queueId, true, memory, this.backing), this.notes)
   /** Bodies by queue and sequence: recovery does not keep them. */
   private readonly bodies = new Map<string, string>()
   lastRecordBytes = 0
@@ -124,6 +130,12 @@ class Tape {
     const writer = new ByteWriter(4)
     writer.varint(nextQueueId)
     return this.give(recordTypes.snapshot, writer)
+  }
+
+  note(key: string, value: string): this {
+    const writer = new ByteWriter(4)
+    encodeNote(writer, noteOf(key, value))
+    return this.give(recordTypes.note, writer)
   }
 
   clean(epoch: number): this {
@@ -182,6 +194,7 @@ class Tape {
       epoch: 1,
       isFinal: false,
       topology: [],
+      notes: [],
       queues: facts,
       cold: [],
       pageFiles: [],
@@ -462,6 +475,13 @@ describe('replaying a log from a checkpoint', () => {
       'queue-declared',
     ])
     expect(tape.replay.nextQueueId).toBe(6)
+  })
+
+  test('takes notes as its topology: those before its position are in it, those after it are not', () => {
+    const notes = [noteOf('in it', '2')]
+    const tape = new Tape().checkpoint(5, [], { notes, topologyPosition: at(5, 2) })
+    tape.note('forgotten', '1').note('in it', '1').note('after it', '3').frameEnd().note('in it', '4')
+    expect(tape.notes.logged()).toEqual([noteOf('after it', '3'), noteOf('in it', '4')])
   })
 
   test('believes a final one that nothing was handed out since, unless another opening or another record came', () => {

@@ -11,11 +11,13 @@ import { LeveretError } from '../model/errors.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { ttlOf } from './delay-wheel.ts'
 import { blankEntry, type IndexPage } from './index-page.ts'
+import type { Notes } from './notes.ts'
 import { skipNames, skipRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
 import { invertRanges, mergeRanges, readRanges } from './range-list.ts'
 import {
   criticalFlag,
+  decodeNote,
   decodeTopology,
   recordTypes,
   routeBytes,
@@ -58,6 +60,7 @@ export class Replay implements RecoverySink {
   /** Whether the last run said that it ended; known after `finish`. */
   clean = true
   private readonly makeIndex: (queueId: number) => QueueIndex
+  private readonly notes: Notes
   private readonly queues = new Map<number, RecoveredQueue>()
   private lastQueue: RecoveredQueue | null = null
   /** Filled in for each route of a publish; none was handed out yet, and all survive. */
@@ -73,8 +76,9 @@ export class Replay implements RecoverySink {
   /** The opening that the last record ended; 0 if it is another record. */
   private cleanEpoch = 0
 
-  constructor(makeIndex: (queueId: number) => QueueIndex) {
+  constructor(makeIndex: (queueId: number) => QueueIndex, notes: Notes) {
     this.makeIndex = makeIndex
+    this.notes = notes
   }
 
   /** Begins with what a checkpoint says. `isOutdated`: it is not the last one that was made. */
@@ -83,6 +87,7 @@ export class Replay implements RecoverySink {
     this.topology = [...checkpoint.topology]
     this.topologyPosition = checkpoint.topologyPosition
     this.nextQueueId = checkpoint.nextQueueId
+    for (const note of checkpoint.notes) this.notes.restore(note)
     if (checkpoint.isFinal && !isOutdated) this.finalEpoch = checkpoint.epoch
     for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of checkpoint.queues) {
       const queue = this.queue(queueId)
@@ -155,6 +160,10 @@ export class Replay implements RecoverySink {
       }
       case recordTypes.delivered:
         this.queue(reader.u32le()).seen.push(...readRanges(reader))
+        return
+      case recordTypes.note:
+        // A checkpoint has them as of the moment at which it looked at the topology.
+        if (this.isAfter(this.topologyPosition)) this.notes.restore(decodeNote(reader))
         return
       case recordTypes.clean:
         this.cleanEpoch = reader.varint()

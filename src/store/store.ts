@@ -9,6 +9,7 @@
 import type { Durability } from '../model/durability.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from './entry.ts'
+import type { Notes } from './notes.ts'
 import type { QueueIndex } from './queue-index.ts'
 import type { TopologyRecord } from './record.ts'
 import type { ResidentMemory } from './resident-memory.ts'
@@ -27,6 +28,8 @@ export interface Store {
   readonly unsyncedBytes: number
   /** What the messages of all queues take. */
   readonly memory: ResidentMemory
+  /** What is remembered beside messages. What is put there is in the open frame. */
+  readonly notes: Notes
   /** Where publishes are written. */
   readonly publishes: PublishLog
 

@@ -7,6 +7,7 @@ import { ByteReader } from '../lib/byte-reader.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
 import type { Message, Residence } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
+import { Notes } from '../store/notes.ts'
 import type { PageFiles } from '../store/page-files.ts'
 import { type IndexBacking, QueueIndex } from '../store/queue-index.ts'
 import { readRanges } from '../store/range-list.ts'
@@ -52,6 +53,7 @@ export class ControlledStore implements Store, IndexBacking {
   readonly durability = 'fsync'
   durableLsn = 0
   unsyncedBytes = 0
+  readonly notes: Notes = new Notes((note) => this.open.push(`note ${note.key} ${note.value}`))
   readonly publishes: PublishLog = new ToldPublishes((line, bytes) => {
     this.open.push(line)
     this.unsyncedBytes += bytes

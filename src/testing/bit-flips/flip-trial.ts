@@ -56,6 +56,7 @@ const settlingTypes: readonly number[] = [
   recordTypes.live,
   recordTypes.snapshot,
   recordTypes.clean,
+  recordTypes.note,
 ]
 
 export async function tryFlip(
