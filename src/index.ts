@@ -74,15 +74,16 @@ async function localWiring(
   settings: StorageSettings,
 ): Promise<BusWiring> {
   const { deliverAfter } = settings
-  const [{ Broker }, store] = await Promise.all([
+  const [{ Broker }, { WholeBodies }, store] = await Promise.all([
     import('./broker/broker.ts'),
+    import('./client/whole-bodies.ts'),
     openStore(platform, directory, settings),
   ])
   const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter })
   const addresses = new Set<string>()
   return {
     platform,
-    driver: broker,
+    driver: broker.bodies === null ? broker : new WholeBodies(broker, broker.bodies),
     login: hostLogin,
     commits: 'native',
     inMemory: directory === null,
@@ -91,8 +92,8 @@ async function localWiring(
     notes: broker.report.notes,
     onFailure: (listener) => broker.onFailure(listener),
     onDamage: (listener) => broker.onDamage(listener),
-    serve: async (host, port) => {
-      const served = await serveDriver(platform, broker, host, port)
+    serve: async (host, port, messageBytesMax) => {
+      const served = await serveDriver(platform, broker, host, port, messageBytesMax)
       addresses.add(served.url)
       await broker.announce([...addresses])
       return served
@@ -137,9 +138,15 @@ async function openStore(
   })
 }
 
-async function serveDriver(platform: Platform, driver: Driver, host: string, port: number): Promise<Served> {
+async function serveDriver(
+  platform: Platform,
+  driver: Driver,
+  host: string,
+  port: number,
+  messageBytesMax: number,
+): Promise<Served> {
   const { AmqpServer } = await import('./server/amqp-server.ts')
-  const server = new AmqpServer(platform, driver, { version })
+  const server = new AmqpServer(platform, driver, { version, messageBytesMax })
   const listener = await server.listen(host, port).catch((error: unknown) => {
     throw new LeveretError('E_REFUSED', `cannot serve on ${host}:${port}: ${whyNot(error)}`, error)
   })

@@ -5,12 +5,15 @@
  *     body             body size octets, cut into frames as the sender likes; none if it is 0
  *
  * When header and body lie behind each other in one chunk, the message is made of ranges of the chunk. Otherwise they are
- * collected in a buffer that grows with what has come, for the announced size is only a claim. One object per channel.
+ * collected in a buffer that grows with what has come, for the announced size is only a claim. A large body is handed on as it
+ * comes, if there is a place for such; it is a message when that says so. One object per channel.
  */
 import { assert } from '../lib/assert.ts'
 import { copyRange } from '../lib/copy-range.ts'
+import type { BodySink, BodyStore } from '../model/bodies.ts'
 import { BrokerError } from '../model/errors.ts'
 import { Message } from '../model/message.ts'
+import { scanProperties } from '../model/properties.ts'
 import { frameBody } from './frame-reader.ts'
 
 const contentHeaderBytes = 12
@@ -20,7 +23,16 @@ const bodyBytesCeiling = 512 * 1024 * 1024
 // The first buffer of content that comes in pieces; it grows fourfold up to the announced size.
 const collectBytes = 131_072
 
-type State = 'idle' | 'header' | 'body' | 'collect' | 'discard'
+type State = 'idle' | 'header' | 'body' | 'collect' | 'discard' | 'store' | 'storing'
+
+/** Where large bodies go, and whoever waits for them. */
+export interface LargeBodies {
+  readonly bodies: BodyStore
+  /** The sink is not full any more. */
+  drained(): void
+  /** A body is where it should be: `stored` gives the message. */
+  stored(): void
+}
 
 export class ContentAssembler {
   private readonly bodyBytesMax: number
@@ -34,9 +46,13 @@ export class ContentAssembler {
   /** Body octets that have come. */
   private received = 0
 
-  /** A larger body is read and dropped, then refused. */
-  constructor(bodyBytesMax: number) {
+  private readonly large: LargeBodies | null
+  private sink: BodySink | null = null
+
+  /** A larger body is read and dropped, then refused. `large` null: all messages are put together here. */
+  constructor(bodyBytesMax: number, large: LargeBodies | null = null) {
     this.bodyBytesMax = bodyBytesMax
+    this.large = large
   }
 
   /** Between the method and the end of its content nothing else may come on the channel. */
@@ -60,10 +76,33 @@ export class ContentAssembler {
     this.state = 'header'
   }
 
+  /** All of a large body has come, and is not yet where it should be: what comes next on the channel must wait. */
+  get isStoring(): boolean {
+    return this.state === 'storing'
+  }
+
+  /** So much waits to be stored that nothing more should come. */
+  get isFull(): boolean {
+    return this.sink?.isFull === true
+  }
+
+  /** The message whose body was stored. */
+  stored(): Message {
+    assert(this.state === 'storing' && this.sink !== null, 'a body was being stored')
+    const { reference } = this.sink
+    this.sink = null
+    this.state = 'idle'
+    const properties = this.source
+    this.source = empty
+    return Message.referring(this.exchange, this.routingKey, properties, reference)
+  }
+
   /** Forgets content that is half here. */
   reset(): void {
     this.state = 'idle'
     this.source = empty
+    this.sink?.abandon()
+    this.sink = null
   }
 
   /** The payload of a header frame. Returns the message if it has no body. */
@@ -82,6 +121,8 @@ export class ContentAssembler {
       this.source = empty
     } else if (this.bodyBytes === 0) {
       return this.complete(buffer, end, end, false)
+    } else if (this.large !== null && this.bodyBytes > this.large.bodies.inlineBytesMax) {
+      this.store(this.large, buffer)
     } else if (this.bodyIsNext(buffer, start, end)) {
       this.state = 'body'
     } else {
@@ -106,8 +147,10 @@ export class ContentAssembler {
     }
     if (this.state === 'body') this.collect(buffer)
     if (this.state === 'collect') this.append(buffer, start, end)
+    else if (this.state === 'store') this.sink?.write(buffer, start, end)
     this.received += bytes
     if (this.received < this.bodyBytes || !last) return null
+    if (this.state === 'store') return this.endStoring()
     return this.state === 'discard' ? this.refuse() : this.completeCollected()
   }
 
@@ -139,6 +182,19 @@ export class ContentAssembler {
     this.propertiesStart = 0
     this.propertiesEnd = properties
     this.state = 'collect'
+  }
+
+  private store(large: LargeBodies, buffer: Buffer): void {
+    this.source = Buffer.from(buffer.subarray(this.propertiesStart, this.propertiesEnd))
+    scanProperties(this.source, 0, this.source.length)
+    this.sink = large.bodies.create(this.bodyBytes, large)
+    this.state = 'store'
+  }
+
+  private endStoring(): null {
+    this.state = 'storing'
+    this.sink?.end()
+    return null
   }
 
   private append(buffer: Buffer, start: number, end: number): void {

@@ -153,17 +153,27 @@ export class FrameWriter {
   }
 
   private largeContent(channel: number, head: ContentHead, message: Message): void {
+    this.contentStart(channel, head, message)
+    this.body(channel, message.source, message.bodyStart, message.bodyEnd)
+  }
+
+  /** What comes before the body, for one that is written piece by piece. */
+  contentStart(channel: number, head: ContentHead, message: Message): void {
     this.bytes(head.frame, 0, head.length)
     this.frameStart(frameHeader, channel, contentHeaderBytes + message.propertiesEnd - message.propertiesStart)
     this.reserve(contentHeaderBytes)
     this.length = writeContentStart(this.buffer, this.length, message.bodyBytes)
     this.bytes(message.source, message.propertiesStart, message.propertiesEnd)
     this.frameEnd()
+  }
+
+  /** A part of a body, as body frames. */
+  body(channel: number, source: Buffer, start: number, bodyEnd: number): void {
     const pieceMax = this.frameBytesMax - frameOverheadBytes
-    for (let at = message.bodyStart; at < message.bodyEnd; at += pieceMax) {
-      const end = Math.min(message.bodyEnd, at + pieceMax)
+    for (let at = start; at < bodyEnd; at += pieceMax) {
+      const end = Math.min(bodyEnd, at + pieceMax)
       this.frameStart(frameBody, channel, end - at)
-      this.bytes(message.source, at, end)
+      this.bytes(source, at, end)
       this.frameEnd()
     }
   }

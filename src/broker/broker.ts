@@ -2,6 +2,7 @@
  * The broker: sessions, the state, the store and the turn that ties them together. It is synchronous and deterministic,
  * knows no bytes on the wire and no sockets, and is driven through the port of model/channel.ts.
  */
+import type { BodyStore } from '../model/bodies.ts'
 import type { Driver, Login, SessionEvents, Session as SessionPort } from '../model/channel.ts'
 import type { DeliverAfter } from '../model/durability.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
@@ -81,6 +82,10 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     broker.report = await store.load((record) => broker.state.apply(record), broker, broker)
     broker.state.nextQueueId = Math.max(broker.state.nextQueueId, broker.report.nextQueueId)
     return broker
+  }
+
+  get bodies(): BodyStore | null {
+    return this.store.bodies
   }
 
   async authenticate(login: Login): Promise<void> {

@@ -44,7 +44,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   private readonly session: ChannelOwner
   private readonly host: VirtualHost
   private readonly events: ChannelEvents
-  private readonly outbox = new Outbox()
+  private readonly outbox: Outbox
   private readonly confirms = new Confirms()
   private readonly unacked = new UnackedRing()
   private readonly consumers = new Map<string, Consumer>()
@@ -65,6 +65,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
 
   constructor(parts: BrokerParts, session: ChannelOwner, events: ChannelEvents) {
     this.parts = parts
+    this.outbox = new Outbox(parts.store.bodies)
     this.session = session
     this.host = session.virtualHost
     this.events = events
@@ -98,6 +99,13 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   publish(message: Message, mandatory: boolean): number {
+    const sequence = this.accept(message, mandatory)
+    // What a transaction holds back needs its body until that ends.
+    if (message.refers && (this.transaction === null || this.closed)) this.parts.store.bodies?.release(message)
+    return sequence
+  }
+
+  private accept(message: Message, mandatory: boolean): number {
     if (this.closed) return 0
     const sequence = this.confirming ? ++this.publishSequence : 0
     try {
@@ -138,7 +146,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       if (this.transaction !== null && this.transaction.publishes.length + this.transaction.settlements.length > 0) {
         throw new BrokerError('PRECONDITION_FAILED', 'commit while a transaction is open on this channel')
       }
-      const unit = new Transaction()
+      const unit = new Transaction(null)
       for (const tag of acks) {
         if (this.unacked.find(tag) < 0 || unit.settledTags.has(tag)) throw unknownTag(tag)
         unit.settle(tag, 'acked')
@@ -268,7 +276,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         return ok
       case 'tx.select':
         if (this.confirming) throw new BrokerError('PRECONDITION_FAILED', 'cannot switch from confirm to tx mode')
-        this.transaction ??= new Transaction()
+        this.transaction ??= new Transaction(this.parts.store.bodies)
         return ok
       case 'tx.commit':
         this.applyUnit(this.needTransaction())
@@ -438,6 +446,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   private get(id: number, name: string, noAck: boolean): void {
+    const { store } = this.parts
     const queue = findQueue(this.host, this.session, name)
     const entry = queue.take()
     if (entry === undefined) {
@@ -452,8 +461,13 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     // It stays beyond this turn, and must not keep the chunk alive that it came in.
     if (got.pass !== null && entry.message?.owned === false) entry.message.own()
     if (entry.message === null) queue.index.await(entry, got)
-    if (noAck) queue.settle(entry)
-    else {
+    if (noAck) {
+      // A body in a file goes with its message: not before that is given.
+      if (entry.bodyBytes > (store.bodies?.inlineBytesMax ?? entry.bodyBytes)) {
+        queue.hold(entry)
+        got.done = () => queue.settleUnacked(entry)
+      } else queue.settle(entry)
+    } else {
       queue.hold(entry)
       this.unacked.push(deliveryTag, entry, queue, null)
     }

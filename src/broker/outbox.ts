@@ -5,6 +5,7 @@
  * being read, or is to be durable first.
  */
 import { Deque } from '../lib/deque.ts'
+import type { BodyStore } from '../model/bodies.ts'
 import type { ChannelEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import type { BrokerError } from '../model/errors.ts'
@@ -29,6 +30,8 @@ export class Got implements AwaitingMessage {
   message: Message | null
   /** What it has to wait for beside its message; null: nothing. */
   pass: Pass | null = null
+  /** Called when it was given, or cannot be any more; null: nobody waits for that. */
+  done: (() => void) | null = null
   isLost = false
   next: AwaitingMessage | null = null
   private readonly told: () => void
@@ -67,6 +70,11 @@ export class Got implements AwaitingMessage {
 
 export class Outbox {
   private readonly items = new Deque<Item>()
+  private readonly bodies: BodyStore | null
+
+  constructor(bodies: BodyStore | null) {
+    this.bodies = bodies
+  }
 
   get isEmpty(): boolean {
     return this.items.length === 0
@@ -89,6 +97,7 @@ export class Outbox {
   }
 
   returned(message: Message): void {
+    if (message.refers) this.bodies?.retain(message)
     this.items.push({ type: 'returned', lsn: 0, message })
   }
 
@@ -101,7 +110,7 @@ export class Outbox {
   }
 
   clear(): void {
-    this.items.clear()
+    for (let item = this.items.shift(); item !== undefined; item = this.items.shift()) this.release(item)
   }
 
   /** Says what may be said now; true if nothing is left. */
@@ -113,12 +122,14 @@ export class Outbox {
       switch (item.type) {
         case 'got':
           events.replied(item.id, gotReply(item))
+          item.done?.()
           break
         case 'reply':
           events.replied(item.id, item.reply)
           break
         case 'returned':
           events.returned(item.message, 'NO_ROUTE')
+          this.release(item)
           break
         case 'cancelled':
           events.cancelled(item.consumerTag)
@@ -128,6 +139,11 @@ export class Outbox {
       }
     }
     return true
+  }
+
+  private release(item: Item): void {
+    if (item.type === 'returned' && item.message.refers) this.bodies?.release(item.message)
+    else if (item.type === 'got') item.done?.()
   }
 }
 

@@ -4,6 +4,7 @@
  * A message arrives with `accept`, which only marks the queue; `dispatch` at the end of the turn hands out what consumers
  * have credit for. What stays behind is copied out of the socket's chunk, or is read again when its turn comes.
  */
+import type { BodyStore } from '../model/bodies.ts'
 import { type QueueCounters, zeroCounters } from '../model/command.ts'
 import type { DeliverAfter, Durability } from '../model/durability.ts'
 import type { FieldTable } from '../model/field-table.ts'
@@ -36,6 +37,8 @@ export interface QueueParts {
   /** What is promised of persistent messages in durable queues. */
   readonly durability: Durability
   readonly deliverAfter: DeliverAfter
+  /** Where large bodies are. */
+  readonly bodies: BodyStore | null
   /** Gives a message that a queue got rid of to its dead-letter exchange. */
   readonly publishDead: (death: Death) => void
   /** Puts the message of an entry that was hidden at the end of its queue. */
@@ -74,12 +77,13 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private readonly publishDue: (queue: Queue, entry: Entry) => void
   /** What is due and must be read; null: nothing was ever hidden. */
   private appearing: Departures<null> | null = null
+  private readonly bodies: BodyStore | null
   private readonly messageTtlMs: number
   private readonly isKeyed: boolean
   private nextConsumer = 0
 
   constructor(
-    { tick, expiry, durability, deliverAfter, publishDead, publishDue }: QueueParts,
+    { tick, expiry, durability, deliverAfter, publishDead, publishDue, bodies }: QueueParts,
     id: number,
     name: string,
     durable: boolean,
@@ -104,6 +108,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         ? null
         : new DeadLetters(tick, publishDead, this, deadLetterExchange, deadLetterRoutingKey)
     this.publishDue = publishDue
+    this.bodies = bodies
     this.messageTtlMs = messageTtlMs
     index.usePriorities(maxPriority)
     this.isKeyed = keyConcurrency > 0
@@ -125,7 +130,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       : this.index.push(message, logged, this.expiryOf(message))
     const { counters } = this
     counters.published++
-    counters.publishedBytes += message.bodyEnd - message.bodyStart
+    counters.publishedBytes += entry.bodyBytes
     if (!this.marked) this.tick.markQueue(this)
     return entry
   }
@@ -163,7 +168,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         this.nextConsumer--
         break
       }
-      this.handOver(entry, consumer)
+      if (entry.message?.refers === true && this.bodies?.isDamaged(entry.message) === true) {
+        // Nobody gets it before the broker is opened anew; those behind it are not to wait.
+        this.nextConsumer--
+        index.setAside(entry)
+      } else this.handOver(entry, consumer)
     }
     // What may wait no time at all had its chance.
     if (index.mayExpire) this.watchExpiry()

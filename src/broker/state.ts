@@ -141,6 +141,7 @@ export class State {
       expiry,
       durability,
       deliverAfter: persists ? this.deliverAfter : 'accept',
+      bodies: this.store.bodies,
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(queue, entry),
     }

@@ -2,6 +2,7 @@
  * What a channel in tx mode has gathered: publishes that nobody sees yet, and acknowledgements that hold their entries
  * back until the commit says so or the rollback returns them.
  */
+import type { BodyStore } from '../model/bodies.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
@@ -22,6 +23,12 @@ export class Transaction {
   /** Tags among the settlements; they are no longer outstanding for anybody else. */
   readonly settledTags: Set<number> = new Set()
   private bytes = 0
+  private readonly bodies: BodyStore | null
+
+  /** `bodies` keeps those of messages that wait for the commit; null: they are not held here. */
+  constructor(bodies: BodyStore | null) {
+    this.bodies = bodies
+  }
 
   /** Throws RESOURCE_ERROR if the transaction outgrows one frame of the log. */
   publish(message: Message, mandatory: boolean): void {
@@ -39,6 +46,7 @@ export class Transaction {
   }
 
   clear(): void {
+    for (const message of this.publishes) if (message.refers) this.bodies?.release(message)
     this.publishes = []
     this.mandatory = []
     this.settlements = []

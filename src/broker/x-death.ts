@@ -31,7 +31,7 @@ export class Death {
       if (!(error instanceof BrokerError)) throw error
       // Headers that nobody can read cannot be added to; that is no reason to lose the message.
       this.events = []
-      this.message = Message.of(exchange, routingKey, dead.propertyBytes, dead.body)
+      this.message = dead.copy(exchange, routingKey, dead.propertyBytes)
       return
     }
     const { expiration, headers, ...others } = properties
@@ -52,7 +52,7 @@ export class Death {
       if (!table.has(`x-first-death-${name}`)) table.set(`x-first-death-${name}`, text(value))
       table.set(`x-last-death-${name}`, text(value))
     }
-    this.message = Message.of(exchange, routingKey, encodeProperties({ ...others, headers: table }), dead.body)
+    this.message = dead.copy(exchange, routingKey, encodeProperties({ ...others, headers: table }))
   }
 
   /** Whether it has been in that queue, and nobody rejected it since: then it would go round for ever. */

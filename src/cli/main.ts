@@ -53,6 +53,7 @@ function addServe(root: Command): void {
     )
     .option('--amqp-port <port>', 'TCP port; 0 takes a free one', '5672')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--message-bytes-max <bytes>', 'the largest body that is taken, up to 134217728', '16777216')
     .option('--network-folder', 'the folder may be on a network file system; no other machine may open it', false)
     .action((options: object) => start(options, () => import('./serve.ts')))
 }

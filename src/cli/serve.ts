@@ -1,6 +1,7 @@
 /** `leveret serve`: a broker over a folder or memory, until a signal ends it. */
 import { connect } from '../index.ts'
 import { deliveryTimes, durabilityLevels } from '../model/durability.ts'
+import { limits } from '../model/limits.ts'
 import { fail, type Reporting } from './fail.ts'
 import { choiceOption, integerOption } from './options.ts'
 import { damageOr } from './target.ts'
@@ -12,6 +13,7 @@ interface ServeCommand extends Reporting {
   readonly deliverAfter: string
   readonly amqpPort: string
   readonly host: string
+  readonly messageBytesMax: string
   readonly networkFolder: boolean
 }
 
@@ -19,6 +21,8 @@ export async function run(options: ServeCommand): Promise<number> {
   const port = integerOption('--amqp-port', options.amqpPort, 0, 65_535)
   const durability = choiceOption('--durability', options.durability, durabilityLevels)
   const deliverAfter = choiceOption('--deliver-after', options.deliverAfter, deliveryTimes)
+  const { messageBytesCeiling } = limits
+  const messageBytesMax = integerOption('--message-bytes-max', options.messageBytesMax, 1, messageBytesCeiling)
   const ending = new Ending()
   const onError = damageOr((error) => ending.because(error))
   const { networkFolder } = options
@@ -27,7 +31,7 @@ export async function run(options: ServeCommand): Promise<number> {
     : await connect(`file:${options.data}`, { onError, durability, deliverAfter, networkFolder })
   try {
     for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
-    const served = await bus.serve({ amqp: port, host: options.host })
+    const served = await bus.serve({ amqp: port, host: options.host, messageBytesMax })
     sayReady(options, served.url)
     await ending.comes()
   } finally {

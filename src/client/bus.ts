@@ -7,6 +7,7 @@
 import type { Driver, Login, Session, SessionEvents } from '../model/channel.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
+import { limits } from '../model/limits.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
@@ -43,6 +44,8 @@ export interface ServeOptions {
   readonly amqp?: number
   /** The address to listen on. Default 127.0.0.1: this machine alone. */
   readonly host?: string
+  /** The largest body that is taken, in bytes, up to 134,217,728. Default 16,777,216, as RabbitMQ. */
+  readonly messageBytesMax?: number
 }
 
 /** A listener that other processes use. */
@@ -72,7 +75,7 @@ export interface BusWiring {
   /** Tells of a message that cannot be read any more; everything else goes on. */
   onDamage(listener: (error: Error) => void): void
   /** Null: it is served already, by somebody else. */
-  readonly serve: ((host: string, port: number) => Promise<Served>) | null
+  readonly serve: ((host: string, port: number, messageBytesMax: number) => Promise<Served>) | null
 }
 
 /** Resolves with a bus; rejects with what the broker says. */
@@ -158,15 +161,16 @@ export class Bus implements AsyncDisposable {
 
   /** Lets other processes and languages in, over AMQP 0-9-1, until the bus or what it returns is closed. */
   async serve(options: ServeOptions = {}): Promise<Served> {
-    checkOptionNames('serve', options, ['amqp', 'host'], ['http'])
-    const { amqp = 5672, host = '127.0.0.1' } = options
+    checkOptionNames('serve', options, ['amqp', 'host', 'messageBytesMax'], ['http'])
+    const { amqp = 5672, host = '127.0.0.1', messageBytesMax = limits.messageBytesMax } = options
     checkInteger('serve', 'amqp', amqp, 0, 65_535)
+    checkInteger('serve', 'messageBytesMax', messageBytesMax, 1, limits.messageBytesCeiling)
     if (this.closing !== null) throw new LeveretError('E_CLOSED', 'the bus is closed')
     const { serve } = this.wiring
     if (serve === null) {
       throw new LeveretError('E_UNSUPPORTED', 'a bus over amqp:// is served by its broker: give others its URL')
     }
-    const served = await serve(host, amqp)
+    const served = await serve(host, amqp, messageBytesMax)
     this.served.add(served)
     return {
       port: served.port,

@@ -6,6 +6,7 @@
  * (consume-ok before the first delivery, returns before the confirm and before commit-ok). Confirms alone travel beside
  * the rest, because they wait for the disk. Nothing is called back inside the call that caused it.
  */
+import type { BodyStore } from './bodies.ts'
 import type { Command, Reply } from './command.ts'
 import type { BrokerError } from './errors.ts'
 import type { FieldTable } from './field-table.ts'
@@ -31,6 +32,8 @@ export interface Driver {
   /** Rejects with NOT_ALLOWED if the virtual host is missing or closed to this user. */
   openSession(login: Login, events: SessionEvents): Promise<Session>
   close(): Promise<void>
+  /** Where large bodies are; without it the driver takes and gives messages whole. */
+  readonly bodies?: BodyStore | null
 }
 
 /** A session is AMQP's connection: it owns exclusive queues and channels. */
@@ -56,7 +59,7 @@ export interface Channel {
   execute(id: number, command: Command): void
   /**
    * After confirm.select it returns the sequence number that `confirmed` answers (1, 2, …), else 0. In tx mode the message
-   * waits for tx.commit. What is wrong with it closes the channel.
+   * waits for tx.commit. What is wrong with it closes the channel. A body that is elsewhere is the channel's from now on.
    */
   publish(message: Message, mandatory: boolean): number
   /** Tag 0 with `multiple` means everything outstanding. In tx mode it waits for tx.commit. */

@@ -59,6 +59,9 @@ export const limits = {
   transactionBytesMax: 268_435_456,
   consumersPerChannelMax: 65_535,
   queuesMax: 1_000_000,
+  /** Larger bodies are kept in files of their own, and in pieces of so many bytes. */
+  bodyInlineBytesMax: 1_048_576,
+  bodyChunkBytes: 262_144,
   /** Notes of one namespace, and the memory they take: the oldest are forgotten. */
   notesMax: 100_000,
   noteBytesMax: 33_554_432,

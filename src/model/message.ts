@@ -4,6 +4,9 @@
  * Property bytes and body are ranges of `source`, which may be the socket's chunk: reading a message costs no copy and no
  * object but this one. Whoever keeps a message beyond the turn it came in calls `keepIn`, so that 20 bytes do not keep
  * a chunk of 64 KiB alive.
+ *
+ * A body that is too large to be held in memory is in a file of its own (see bodies.ts). Then a reference to it stands in its
+ * place, wherever the message is: id u48le, bytes u48le.
  */
 import { copyRange } from '../lib/copy-range.ts'
 import type { Slab } from '../lib/slab.ts'
@@ -16,6 +19,10 @@ export interface Residence {
   /** How often it was ever referred to. */
   references: number
 }
+
+/** A bit of the traits that scanProperties leaves free. */
+const referring = 32
+export const referenceBytes = 12
 
 export class Message {
   readonly exchange: string
@@ -44,10 +51,11 @@ export class Message {
     bodyStart: number,
     bodyEnd: number,
     owned: boolean,
+    refers = false,
   ) {
     this.exchange = exchange
     this.routingKey = routingKey
-    this.traits = scanProperties(source, propertiesStart, propertiesEnd)
+    this.traits = scanProperties(source, propertiesStart, propertiesEnd) | (refers ? referring : 0)
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd
@@ -65,6 +73,37 @@ export class Message {
     properties.copy(source, 0)
     body.copy(source, properties.length)
     return new Message(exchange, routingKey, source, 0, properties.length, properties.length, source.length, false)
+  }
+
+  /** A message whose body is elsewhere; `reference` says where. */
+  static referring(exchange: string, routingKey: string, properties: Buffer, reference: Buffer): Message {
+    const source = Buffer.concat([properties, reference])
+    const bodyStart = properties.length
+    return new Message(exchange, routingKey, source, 0, bodyStart, bodyStart, source.length, true, true)
+  }
+
+  /** What stands instead of a body: its id in the store, and how many bytes it has. */
+  static reference(id: number, bytes: number): Buffer {
+    const reference = Buffer.alloc(referenceBytes)
+    reference.writeUIntLE(id, 0, 6)
+    reference.writeUIntLE(bytes, 6, 6)
+    return reference
+  }
+
+  /** The same body under other properties, published elsewhere. */
+  copy(exchange: string, routingKey: string, properties: Buffer): Message {
+    if (this.refers) return Message.referring(exchange, routingKey, properties, this.body)
+    return Message.of(exchange, routingKey, properties, this.body)
+  }
+
+  /** Whether the body is elsewhere: then `body` is the reference to it. */
+  get refers(): boolean {
+    return (this.traits & referring) !== 0
+  }
+
+  /** The id of the body that is elsewhere. */
+  get bodyId(): number {
+    return this.source.readUIntLE(this.bodyStart, 6)
   }
 
   get persistent(): boolean {
@@ -96,15 +135,18 @@ export class Message {
     return this.traits >>> 8
   }
 
+  /** Of the body, wherever it is. */
   get bodyBytes(): number {
+    if ((this.traits & referring) !== 0) return this.source.readUIntLE(this.bodyStart + 6, 6)
     return this.bodyEnd - this.bodyStart
   }
 
+  /** What is held in memory, and goes into the log. */
   get contentBytes(): number {
     return this.propertiesEnd - this.propertiesStart + this.bodyEnd - this.bodyStart
   }
 
-  /** The body; a view, valid as long as the message is. */
+  /** The body, or the reference to it; a view, valid as long as the message is. */
   get body(): Buffer {
     return this.source.subarray(this.bodyStart, this.bodyEnd)
   }

@@ -3,17 +3,20 @@
  *
  *     open ──(tx.commit)──▶ committing ──▶ open      nothing may come before commit-ok
  *     open ──(needs a name that the broker is still making)──▶ held ──▶ open
+ *     open ──(the end of a large body, which is not on the disk yet)──▶ held ──▶ open
  *     open ──(channel.close, or an error of ours, with answers outstanding)──▶ ending ──▶ closed
  *     open ──(an error)──▶ closed                     until the client's channel.close-ok; what comes is dropped
+ *
+ * While a large body goes out in pieces, all else that is to be said on the channel waits behind it.
  *
  * What the broker does not know lives here: reserved fields, noWait, and "the queue declared last on this channel".
  */
 import { closeArguments } from '../amqp/close-reason.ts'
 import { commandOf, isNoWait, replyMethodOf } from '../amqp/commands.ts'
-import { ContentAssembler } from '../amqp/content-assembler.ts'
+import { ContentAssembler, type LargeBodies } from '../amqp/content-assembler.ts'
 import { DeliveryHead, methodHead } from '../amqp/content-heads.ts'
 import { frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
-import type { FrameWriter } from '../amqp/frame-writer.ts'
+import type { ContentHead, FrameWriter } from '../amqp/frame-writer.ts'
 import {
   basicAck,
   basicNack,
@@ -26,18 +29,22 @@ import {
 } from '../amqp/methods.ts'
 import type { PublishDecoder } from '../amqp/publish-decoder.ts'
 import { assert } from '../lib/assert.ts'
+import type { BodyStore } from '../model/bodies.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../model/command.ts'
 import { BrokerError, replyCodes } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import { HeldFrames } from './held-frames.ts'
 import { LastQueue } from './last-queue.ts'
+import { OutgoingBody, type OutgoingBodyEvents } from './outgoing-body.ts'
 
 /** The connection, as its channels see it. */
 export interface ChannelHost {
   readonly frames: FrameWriter
   readonly publishes: PublishDecoder
   readonly messageBytesMax: number
+  /** Where large bodies are; null: there are none. */
+  readonly bodies: BodyStore | null
   /** Whether the client wants to hear that a consumer was ended. */
   readonly notifiesCancels: boolean
   flush(): void
@@ -50,6 +57,8 @@ export interface ChannelHost {
   replay(held: HeldFrames): void
   /** Whether so much is held back that the socket must not be read. */
   holdBack(isTooMuch: boolean): void
+  /** Whether so much of a large body waits to be written that the socket must not be read. */
+  holdBodies(isTooMuch: boolean): void
 }
 
 interface Pending {
@@ -59,7 +68,7 @@ interface Pending {
 
 type State = 'open' | 'committing' | 'held' | 'ending' | 'closed'
 
-export class ChannelAdapter implements ChannelEvents {
+export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   readonly number: number
   /** The method that came last: an error is told on its behalf. */
   methodId = 0
@@ -78,6 +87,11 @@ export class ChannelAdapter implements ChannelEvents {
   private readonly heads: Map<string, DeliveryHead> = new Map()
   private head: DeliveryHead
   private ending: BrokerError | null = null
+  /** The large body that is being written, what is to be said behind it, and the bodies among that. */
+  private outgoing: OutgoingBody | null = null
+  private later: (() => void)[] = []
+  private readonly laterHolds: Set<() => void> = new Set()
+  private isOutputFull = false
   private closeRequested = false
 
   constructor(number: number, host: ChannelHost) {
@@ -85,7 +99,7 @@ export class ChannelAdapter implements ChannelEvents {
     this.host = host
     this.frames = host.frames
     this.publishes = host.publishes
-    this.assembler = new ContentAssembler(host.messageBytesMax)
+    this.assembler = new ContentAssembler(host.messageBytesMax, this.largeBodies(host.bodies))
     this.head = new DeliveryHead(number, '')
   }
 
@@ -98,14 +112,24 @@ export class ChannelAdapter implements ChannelEvents {
     this.state = 'closed'
     this.channel = null
     this.pending.clear()
+    this.assembler.reset()
+    this.outgoing?.stop()
+    this.outgoing = null
+    this.later = []
+    for (const letGo of this.laterHolds) letGo()
+    this.laterHolds.clear()
   }
 
   pauseDeliveries(): void {
+    this.isOutputFull = true
+    this.outgoing?.hold()
     this.channel?.pauseDeliveries()
   }
 
   resumeDeliveries(): void {
-    this.channel?.resumeDeliveries()
+    this.isOutputFull = false
+    if (this.outgoing === null) this.channel?.resumeDeliveries()
+    else this.outgoing.resume()
   }
 
   // What the client says.
@@ -152,6 +176,24 @@ export class ChannelAdapter implements ChannelEvents {
 
   private content(message: Message | null): void {
     if (message !== null) this.port.publish(message, this.mandatory)
+    else if (this.assembler.isStoring) this.state = 'held'
+    else if (this.assembler.isFull) this.host.holdBodies(true)
+  }
+
+  private largeBodies(bodies: BodyStore | null): LargeBodies | null {
+    if (bodies === null) return null
+    return { bodies, drained: () => this.host.holdBodies(false), stored: () => this.bodyStored() }
+  }
+
+  /** The body is safe: the message can be published, and what came behind it is read. */
+  private bodyStored(): void {
+    try {
+      this.host.holdBodies(false)
+      this.port.publish(this.assembler.stored(), this.mandatory)
+      this.release()
+    } catch (error) {
+      this.host.crashed(error)
+    }
   }
 
   private get port(): Channel {
@@ -179,9 +221,9 @@ export class ChannelAdapter implements ChannelEvents {
         throw new BrokerError('CHANNEL_ERROR', "second 'channel.open' seen")
       case 'channel.flow':
         if (!method.args.active) throw new BrokerError('NOT_IMPLEMENTED', 'active=false')
-        return this.frames.method(this.number, 'channel.flow-ok', { active: true })
+        return this.inTurn(() => this.frames.method(this.number, 'channel.flow-ok', { active: true }))
       case 'access.request':
-        return this.frames.method(this.number, 'access.request-ok', { ticket: 1 })
+        return this.inTurn(() => this.frames.method(this.number, 'access.request-ok', { ticket: 1 }))
       case 'channel.flow-ok':
       case 'basic.cancel-ok':
         return
@@ -240,7 +282,7 @@ export class ChannelAdapter implements ChannelEvents {
     this.state = 'ending'
     this.ending = error
     this.assembler.reset()
-    if (this.pending.size === 0) this.ended()
+    if (this.pending.size === 0) this.inTurn(() => this.ended())
   }
 
   private ended(): void {
@@ -259,6 +301,15 @@ export class ChannelAdapter implements ChannelEvents {
   // What the broker says.
 
   replied(id: number, reply: Reply): void {
+    if (this.outgoing !== null) {
+      // What it brings may go meanwhile: its body is held from now on.
+      const letGo = reply.type === 'basic.get-ok' && reply.message.refers ? this.retain(reply.message) : null
+      this.later.push(() => {
+        this.replied(id, reply)
+        letGo?.()
+      })
+      return
+    }
     const pending = this.pending.get(id)
     if (pending === undefined) return
     this.pending.delete(id)
@@ -276,7 +327,7 @@ export class ChannelAdapter implements ChannelEvents {
     else if (!pending.noWait) this.answer(pending.name, reply)
     if (this.state === 'committing' && pending.name === 'tx.commit') this.state = 'open'
     if (this.state === 'ending' && this.pending.size === 0) this.ended()
-    else if (!this.lastQueue.isAwaited) this.release()
+    else if (!this.lastQueue.isAwaited && !this.assembler.isStoring) this.release()
   }
 
   private answer(name: MethodName, reply: Reply): void {
@@ -288,11 +339,19 @@ export class ChannelAdapter implements ChannelEvents {
   private got({ deliveryTag, redelivered, message, messageCount }: BasicGetOk): void {
     const { exchange, routingKey } = message
     const args = { deliveryTag, redelivered, exchange, routingKey, messageCount }
-    this.frames.content(this.number, methodHead(this.number, 'basic.get-ok', args), message)
+    this.send(methodHead(this.number, 'basic.get-ok', args), message)
   }
 
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
     if (this.state === 'closed') return
+    if (message.refers) {
+      const head = new DeliveryHead(this.number, consumerTag)
+      return this.send(head.of(deliveryTag, redelivered, message.exchange, message.routingKey), message)
+    }
+    if (this.outgoing !== null) {
+      this.later.push(() => this.delivered(consumerTag, deliveryTag, redelivered, message))
+      return
+    }
     try {
       if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
       const head = this.head.of(deliveryTag, redelivered, message.exchange, message.routingKey)
@@ -300,6 +359,63 @@ export class ChannelAdapter implements ChannelEvents {
     } catch (error) {
       this.host.crashed(error)
     }
+  }
+
+  /** A message whose head is its own; its body may be in a file. */
+  private send(head: ContentHead, message: Message): void {
+    try {
+      if (!message.refers) {
+        this.inTurn(() => this.frames.content(this.number, head, message))
+        return
+      }
+      if (this.outgoing === null) return this.sendBody(head, message)
+      // Held at once: its message may be settled before its turn comes.
+      const letGo = this.retain(message)
+      this.later.push(() => {
+        this.sendBody(head, message)
+        letGo()
+      })
+    } catch (error) {
+      this.host.crashed(error)
+    }
+  }
+
+  private sendBody(head: ContentHead, message: Message): void {
+    assert(this.host.bodies !== null, 'a body in a file comes from where bodies are')
+    const source = this.host.bodies.open(message)
+    this.channel?.pauseDeliveries()
+    this.frames.contentStart(this.number, head, message)
+    this.outgoing = new OutgoingBody(source, this.number, this.frames, this.isOutputFull, this)
+  }
+
+  /** Keeps the body until what is returned is called, or the channel ends. */
+  private retain(message: Message): () => void {
+    const { bodies } = this.host
+    bodies?.retain(message)
+    const letGo = (): void => {
+      this.laterHolds.delete(letGo)
+      bodies?.release(message)
+    }
+    this.laterHolds.add(letGo)
+    return letGo
+  }
+
+  bodyEnded(): void {
+    this.outgoing = null
+    while (this.outgoing === null && this.later.length > 0) this.later.shift()?.()
+    if (this.outgoing === null && !this.isOutputFull) this.channel?.resumeDeliveries()
+    this.host.flush()
+  }
+
+  bodyFailed(_error: unknown): void {
+    const reason = new BrokerError('INTERNAL_ERROR', 'the body of a message cannot be read from the disk')
+    this.host.fail(reason, this.methodId)
+  }
+
+  /** Says it now, or when the body that is being written has ended. */
+  private inTurn(say: () => void): void {
+    if (this.outgoing === null) say()
+    else this.later.push(say)
   }
 
   private headOf(consumerTag: string): DeliveryHead {
@@ -316,6 +432,10 @@ export class ChannelAdapter implements ChannelEvents {
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
     if (this.state === 'closed') return
+    if (this.outgoing !== null) {
+      this.later.push(() => this.confirmed(sequence, multiple, accepted))
+      return
+    }
     this.frames.settlement(this.number, accepted ? basicAck : basicNack, sequence, multiple ? 1 : 0)
   }
 
@@ -323,21 +443,25 @@ export class ChannelAdapter implements ChannelEvents {
     if (this.state === 'closed') return
     const { exchange, routingKey } = message
     const args = { replyCode: replyCodes[reason].number, replyText: reason, exchange, routingKey }
-    try {
-      this.frames.content(this.number, methodHead(this.number, 'basic.return', args), message)
-    } catch (error) {
-      this.host.crashed(error)
-    }
+    this.send(methodHead(this.number, 'basic.return', args), message)
   }
 
   cancelled(consumerTag: string): void {
     if (this.state === 'closed') return
+    if (this.outgoing !== null) {
+      this.later.push(() => this.cancelled(consumerTag))
+      return
+    }
     this.forgetConsumer(consumerTag)
     if (this.host.notifiesCancels) this.frames.method(this.number, 'basic.cancel', { consumerTag, noWait: true })
   }
 
   failed(id: number, error: BrokerError): void {
     if (this.state === 'closed') return
+    if (this.outgoing !== null && error.scope === 'channel') {
+      this.later.push(() => this.failed(id, error))
+      return
+    }
     const method = this.methodIdOf(id, error)
     const { closeRequested } = this
     this.detach()

@@ -17,6 +17,7 @@ import { Heartbeat } from '../amqp/heartbeat.ts'
 import { type Arguments, decodeMethod, type Method, type MethodName } from '../amqp/methods.ts'
 import { PublishDecoder } from '../amqp/publish-decoder.ts'
 import type { ShortStringCache } from '../amqp/short-strings.ts'
+import type { BodyStore } from '../model/bodies.ts'
 import type { Driver, Session, SessionEvents } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import type { FieldTable } from '../model/field-table.ts'
@@ -336,6 +337,15 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   holdBack(isTooMuch: boolean): void {
     if (isTooMuch) this.gate.pause(pauseReasons.held)
     else this.gate.resume(pauseReasons.held)
+  }
+
+  get bodies(): BodyStore | null {
+    return this.shared.driver.bodies ?? null
+  }
+
+  holdBodies(isTooMuch: boolean): void {
+    if (isTooMuch) this.gate.pause(pauseReasons.bodies)
+    else this.gate.resume(pauseReasons.bodies)
   }
 
   // The session's events; a separate object, because a session and a socket both can be `closed`.

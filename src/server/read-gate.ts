@@ -13,6 +13,8 @@ export const pauseReasons = {
   output: 4,
   /** Frames wait for the answer of a command before them. */
   held: 8,
+  /** Large bodies come faster than they are written. */
+  bodies: 16,
 } as const
 
 export class ReadGate {

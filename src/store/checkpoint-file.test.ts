@@ -31,6 +31,8 @@ function encode(checkpoint: Checkpoint, sectionsPerPart = 1_000_000): Buffer {
   took()
   if (checkpoint.notes.length > 0) encoder.notes(checkpoint.notes)
   took()
+  encoder.bodies(checkpoint.nextBodyId, checkpoint.bodies)
+  took()
   for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of checkpoint.queues) {
     encoder.beginQueue(queueId, position, nextSequence, suspectBelow, mayExpire, lanes.length)
     for (const { number, pages } of lanes) {
@@ -138,6 +140,8 @@ const tiny: Checkpoint = {
   isFinal: true,
   topology: [declared],
   notes: [{ namespace: 1, key: '4 k', value: 'id', expiresAt: 300, logged: true }],
+  nextBodyId: 9,
+  bodies: [{ queueId: 4, sequence: 300, bodyId: 8 }],
   queues: [
     {
       queueId: 4,
@@ -290,6 +294,8 @@ const checkpoints: fc.Arbitrary<Checkpoint> = fc.record({
   isFinal: fc.boolean(),
   topology: fc.array(topology, { maxLength: 5 }),
   notes: fc.array(note, { maxLength: 5 }),
+  nextBodyId: number,
+  bodies: fc.array(fc.record({ queueId: number, sequence: number, bodyId: number }), { maxLength: 5 }),
   queues: fc.array(queue, { maxLength: 5 }),
   cold: fc.array(fc.record({ number: fc.nat(0x7fffffff), epoch: number, salt, bytes: number, references: number }), {
     maxLength: 5,
@@ -330,6 +336,8 @@ describe('a checkpoint file', () => {
       '03 0c000000 0b 03 012f 0171 04 01 00000000',
       // NOTES: 11 bytes: namespace 1, until 300, '4 k' is 'id'
       '06 0b000000 0a 01 ac02 0334206b 026964',
+      // BODIES: next id 9 | message 300 of queue 4 has body 8
+      '07 05000000 09 04 ac02 08',
       // QUEUE: id 4 | frame 7, 2 records | next 12, suspect below 11, something may expire | 1 lane: priority 0, 2 pages
       '04 2b000000 04 07 02 0c 0b 01 01 00 02',
       // each 9 bytes, 2 entries, none taken, 14 body bytes, none transient, from 10 on, 1 more; segment 3: 2 entries

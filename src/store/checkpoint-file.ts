@@ -14,6 +14,8 @@
  *     4 QUEUE      queue id, position: LSN, records | next sequence, suspect below, 1 if something may expire | lanes: number,
  *                  n × page facts, each followed by its place (file + 1, position, CRC) or 0 and its bytes
  *     6 NOTES      n × (length, a note as in record.ts), as of the topology position; left out if there are none
+ *     7 BODIES     next body id | n × (queue id, sequence, body id): messages whose body is in a file, as of the topology
+ *                  position; left out if there never was one
  *     5 COLD       cold segments: n × (number, epoch, salt 8 B, bytes, references)
  *     9 END        the last frame that was durable when all this was | page files that are referred to: n × id
  *
@@ -25,6 +27,7 @@ import { ByteReader, ByteReaderError } from '../lib/byte-reader.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
 import { crc32 } from '../lib/crc32.ts'
 import type { LogStart, SegmentFacts } from '../log/log-start.ts'
+import type { BodyReference } from './body-refs.ts'
 import { IndexPage } from './index-page.ts'
 import type { Note } from './notes.ts'
 import { decodeNote, decodeTopology, encodeNote, encodeTopology, type TopologyRecord } from './record.ts'
@@ -35,7 +38,7 @@ const version = 1
 const headerBytes = 16
 const trailerBytes = 12
 
-const sectionTypes = { start: 1, segments: 2, topology: 3, queue: 4, cold: 5, notes: 6, end: 9 } as const
+const sectionTypes = { start: 1, segments: 2, topology: 3, queue: 4, cold: 5, notes: 6, bodies: 7, end: 9 } as const
 
 /** A point in the log: so many records of a frame, and all frames before. */
 export interface LogPosition {
@@ -77,6 +80,8 @@ export interface Checkpoint {
   readonly isFinal: boolean
   readonly topology: readonly TopologyRecord[]
   readonly notes: readonly Note[]
+  readonly nextBodyId: number
+  readonly bodies: readonly BodyReference[]
   readonly queues: readonly QueueFacts[]
   readonly cold: readonly ColdFacts[]
   readonly pageFiles: readonly number[]
@@ -168,6 +173,15 @@ export class CheckpointEncoder {
       encodeNote(record, note)
       this.writer.varint(record.length)
       this.writer.bytes(record.buffer.subarray(0, record.length))
+    }
+    this.end()
+  }
+
+  bodies(nextBodyId: number, references: readonly BodyReference[]): void {
+    this.begin(sectionTypes.bodies)
+    this.writer.varint(nextBodyId)
+    for (const { queueId, sequence, bodyId } of references) {
+      for (const value of [queueId, sequence, bodyId]) this.writer.varint(value)
     }
     this.end()
   }
@@ -290,6 +304,8 @@ class Decoder {
   private readonly segments: SegmentFacts[] = []
   private readonly topology: TopologyRecord[] = []
   private readonly notes: Note[] = []
+  private nextBodyId = 1
+  private readonly bodies: BodyReference[] = []
   private readonly queues: QueueFacts[] = []
   private readonly cold: ColdFacts[] = []
   private readonly pageFiles: number[] = []
@@ -308,10 +324,24 @@ class Decoder {
       at = payloadEnd
     }
     const { topologyPosition, nextQueueId, epoch, isFinal, topology, notes, queues, cold, pageFiles } = this
-    const { segments, offset, lsn, crc, syncedLsn } = this
+    const { segments, offset, lsn, crc, syncedLsn, nextBodyId, bodies } = this
     const start = { segments, offset, lsn, crc, syncedLsn }
     const id = content.readUInt32LE(12)
-    return { id, start, topologyPosition, nextQueueId, epoch, isFinal, topology, notes, queues, cold, pageFiles }
+    return {
+      id,
+      start,
+      topologyPosition,
+      nextQueueId,
+      epoch,
+      isFinal,
+      topology,
+      notes,
+      nextBodyId,
+      bodies,
+      queues,
+      cold,
+      pageFiles,
+    }
   }
 
   private section(type: number, reader: ByteReader): void {
@@ -340,6 +370,12 @@ class Decoder {
           const bytes = reader.varint()
           this.notes.push(decodeNote(new ByteReader(reader.buffer, reader.at, reader.at + bytes)))
           reader.at += bytes
+        }
+        return
+      case sectionTypes.bodies:
+        this.nextBodyId = reader.varint()
+        while (reader.remaining > 0) {
+          this.bodies.push({ queueId: reader.varint(), sequence: reader.varint(), bodyId: reader.varint() })
         }
         return
       case sectionTypes.queue:

@@ -12,6 +12,7 @@ import type { SegmentedLog } from '../log/segmented-log.ts'
 import { isSystemError } from '../log/small-file.ts'
 import type { Disk, DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
+import type { BodyRefs } from './body-refs.ts'
 import {
   type Checkpoint,
   CheckpointEncoder,
@@ -45,6 +46,7 @@ export interface CheckpointOptions extends PaceOptions {
 export interface CheckpointedStore {
   readonly indexes: Iterable<QueueIndex>
   readonly notes: Notes
+  readonly bodyRefs: BodyRefs
   /** The log is neither stalled nor broken. */
   readonly takesWrites: boolean
   /** Writes the settlements of an index that the log has not heard of. */
@@ -405,6 +407,8 @@ export class Checkpointer {
     const indexes = [...this.store.indexes].filter((index) => index.durable)
     encoder.topology(topologyOf(source))
     const notes = this.store.notes.logged()
+    const { nextId: nextBodyId } = this.store.bodyRefs
+    const bodies = this.store.bodyRefs.logged()
     let written = 0
     const flush = async (): Promise<void> => {
       const part = encoder.take()
@@ -419,6 +423,11 @@ export class Checkpointer {
     }
     for (let at = 0; at < notes.length; at += entriesPerSlice) {
       encoder.notes(notes.slice(at, at + entriesPerSlice))
+      await rest()
+      if (encoder.bytes >= writeBytesMax) await flush()
+    }
+    for (let at = 0; at < bodies.length || (at === 0 && nextBodyId > 1); at += entriesPerSlice) {
+      encoder.bodies(nextBodyId, bodies.slice(at, at + entriesPerSlice))
       await rest()
       if (encoder.bytes >= writeBytesMax) await flush()
     }

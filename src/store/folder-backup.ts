@@ -2,8 +2,8 @@
  * A second folder that opens like the first one would after a crash at the moment when the backup began: the newest
  * checkpoint, what it names, and the log from there on. Whoever uses the folder meanwhile notices nothing.
  *
- * What will never change is linked, not copied, where both are on one file system: sealed segments, cold segments, full
- * page files. FORMAT comes last: without it the target is no folder that anybody would open.
+ * What will never change is linked, not copied, where both are on one file system: sealed segments, cold segments, bodies,
+ * full page files. FORMAT comes last: without it the target is no folder that anybody would open.
  */
 
 import { coldName } from '../log/cold-segment.ts'
@@ -59,6 +59,8 @@ export async function backupFolder(platform: Platform, view: FolderView, target:
     wanted.push(...cold.filter((name) => view.has(name)))
     for (const id of checkpoint.checkpoint?.pageFiles ?? []) wanted.push(`idx/${pageFileName(id)}`)
   }
+  // Those of which no message is left are removed when the copy is opened.
+  wanted.push(...view.files.map(({ name }) => name).filter((name) => name.startsWith('body/')))
   const missing = wanted.find((name) => !view.has(name))
   if (missing !== undefined) throw damaged(view.directory, `${missing} is missing`)
   return await new Copy(platform, view, target, linkable).run(wanted, checkpoint?.name ?? null)
@@ -200,7 +202,7 @@ class Copy {
  */
 async function linkableNames(view: FolderView): Promise<Set<string>> {
   const names = view.files.map(({ name }) => name)
-  const linkable = new Set(names.filter((name) => name.startsWith('cold/')))
+  const linkable = new Set(names.filter((name) => name.startsWith('cold/') || name.startsWith('body/')))
   const segments = names.filter((name) => name.startsWith('log/'))
   let last = segments.length - 1
   while (last > 0 && !(await hasHeader(view, segments[last] as string))) last--

@@ -16,6 +16,7 @@ import { findFrame } from '../log/frame-search.ts'
 import { decodeSegmentHeader, framesStart, headerCopyOffset, Segment, segmentIdOf } from '../log/segment.ts'
 import { SegmentReader } from '../log/segment-reader.ts'
 import type { DiskFile } from '../platform/disk.ts'
+import { bodyIdIn, partsOf } from './body-file.ts'
 import { type Checkpoint, checkpointIdOf, decodeCheckpoint } from './checkpoint-file.ts'
 import { isDelayedLane, priorityOfLane } from './delay-wheel.ts'
 import { FolderError } from './folder-error.ts'
@@ -43,9 +44,10 @@ export function dumpFile(file: DiskFile, name: string, nameOf: NameOf): AsyncGen
   if (coldNumberIn(name) > 0) return dumpCold(file, coldNumberIn(name), nameOf)
   if (checkpointIdOf(name) > 0) return dumpCheckpoint(file, nameOf)
   if (/^\d{10}\.idx$/.test(name)) return dumpPages(file, nameOf)
+  if (bodyIdIn(name) > 0) return dumpBody(file)
   throw new FolderError(
     'E_BAD_OPTION',
-    `${name} is not named like a segment (0000000001.log), a cold segment (.cold), a checkpoint (.ckpt) or a page file (.idx)`,
+    `${name} is not named like a segment (0000000001.log), a cold segment (.cold), a checkpoint (.ckpt), a page file (.idx) or a body (.body)`,
   )
 }
 
@@ -149,6 +151,13 @@ async function* dumpCold(file: DiskFile, number: number, nameOf: NameOf): AsyncG
   }
 }
 
+async function* dumpBody(file: DiskFile): AsyncGenerator<DumpLine> {
+  for await (const { offset, bytes, fault, text } of partsOf(file)) {
+    if (fault === null) yield line(offset, offset === 0 ? 'header' : 'chunk', bytes, text)
+    else yield line(offset, 'DAMAGED', bytes, fault)
+  }
+}
+
 async function* dumpCheckpoint(file: DiskFile, nameOf: NameOf): AsyncGenerator<DumpLine> {
   const content = Buffer.allocUnsafeSlow(await file.size())
   const read = await file.read(content, 0, content.length, 0)
@@ -159,7 +168,7 @@ async function* dumpCheckpoint(file: DiskFile, nameOf: NameOf): AsyncGenerator<D
 }
 
 function* checkpointLines(checkpoint: Checkpoint, bytes: number, nameOf: NameOf): Generator<DumpLine> {
-  const { id, start, epoch, isFinal, nextQueueId, topology, notes, queues, cold, pageFiles } = checkpoint
+  const { id, start, epoch, isFinal, nextQueueId, topology, notes, bodies, queues, cold, pageFiles } = checkpoint
   const { segments, offset, lsn, syncedLsn } = start
   const last = segments.at(-1)?.id ?? 0
   const end = isFinal ? ', which then ended' : ''
@@ -179,6 +188,9 @@ function* checkpointLines(checkpoint: Checkpoint, bytes: number, nameOf: NameOf)
   if (pageFiles.length > 0) yield line(null, 'idx', null, `page files ${pageFiles.join(', ')}`)
   for (const record of topology) yield line(null, 'TOPOLOGY', null, topologyText(record))
   for (const note of notes) yield line(null, 'NOTE', null, noteText(note))
+  for (const { queueId, sequence, bodyId } of bodies) {
+    yield line(null, 'body', null, `${nameOf(queueId)} #${sequence} has body ${bodyId}`)
+  }
   for (const { queueId, position, nextSequence, suspectBelow, lanes } of queues) {
     const at = `as of record ${position.records} of frame ${position.lsn}`
     const suspect = suspectBelow > 0 ? `, perhaps delivered below ${suspectBelow}` : ''

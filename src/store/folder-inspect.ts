@@ -13,6 +13,7 @@ import {
 import { framesStart, type Segment, segmentIdOf } from '../log/segment.ts'
 import { readSmallFile } from '../log/small-file.ts'
 import type { Platform } from '../platform/platform.ts'
+import { bodyName } from './body-file.ts'
 import { isDelayedLane, priorityOfLane } from './delay-wheel.ts'
 import { fileOf } from './folder-entries.ts'
 import { preview } from './folder-records.ts'
@@ -21,7 +22,7 @@ import type { FolderView } from './folder-view.ts'
 import { forEachEntry, type PageEntry } from './index-page.ts'
 import { pageFileName } from './page-files.ts'
 import { PublishNames, readMessage } from './publish-record.ts'
-import { recordTypes } from './record.ts'
+import { isPublish, recordTypes } from './record.ts'
 
 const searchBytes = 65_536
 /** A frame that begins earlier is not looked for. */
@@ -154,7 +155,8 @@ export async function* messagesOf(
       continue
     }
     const headerEnd = recordHeaderBytes + record.readUInt32LE(12)
-    const message = readMessage(names, new Slab(), record, recordHeaderBytes, headerEnd, record.length)
+    const refers = record[8] === recordTypes.referring
+    const message = readMessage(names, new Slab(), record, recordHeaderBytes, headerEnd, record.length, refers)
     const { exchange, routingKey } = message
     const { contentType = '' } = message.decodeProperties()
     yield {
@@ -164,7 +166,7 @@ export async function* messagesOf(
       routingKey,
       contentType,
       bytes: message.bodyBytes,
-      preview: preview(message.body),
+      preview: refers ? `in body/${bodyName(message.bodyId)}` : preview(message.body),
       fault: null,
     }
   }
@@ -217,7 +219,7 @@ async function readRecord(state: FolderState, segment: Segment, offset: number, 
   const record = Buffer.allocUnsafeSlow(bytes)
   const read = await state.log.read(segment, record, 0, bytes, offset).catch(() => 0)
   if (read !== bytes || checkRecord(record, 0, bytes, segment.saltCrc, segment.id, offset) !== bytes) return null
-  return record[8] === recordTypes.publish ? record : null
+  return isPublish(record[8] as number) ? record : null
 }
 
 /** The time in the header of the frame that the record is in: frames are looked for backwards from it. */

@@ -4,10 +4,11 @@ import { Slab } from '../lib/slab.ts'
 import { recordTypeRetained, recordTypeSynced } from '../log/frame.ts'
 import { BrokerError } from '../model/errors.ts'
 import { namespaces } from '../model/namespaces.ts'
+import { bodyName } from './body-file.ts'
 import type { Note } from './notes.ts'
 import { forEachRoute, PublishNames, readMessage } from './publish-record.ts'
 import { readRanges } from './range-list.ts'
-import { decodeNote, decodeTopology, recordTypes, type TopologyRecord } from './record.ts'
+import { decodeNote, decodeTopology, isPublish, recordTypes, type TopologyRecord } from './record.ts'
 
 /** A message as a queue has it. */
 export interface Route {
@@ -45,7 +46,7 @@ export function routesOf({ buffer, payloadStart, headerEnd }: RecordParts): Rout
 
 /** As `routesOf`, for bytes that may be anything: none if they are no routes. */
 export function routesIfAny(parts: RecordParts): Route[] {
-  if (parts.type !== recordTypes.publish) return []
+  if (!isPublish(parts.type)) return []
   try {
     return routesOf(parts)
   } catch (error) {
@@ -119,6 +120,7 @@ function describe(parts: RecordParts, nameOf: NameOf): string {
   const reader = new ByteReader(buffer, payloadStart, payloadEnd)
   switch (type) {
     case recordTypes.publish:
+    case recordTypes.referring:
       return publishText(parts, nameOf)
     case recordTypes.settled: {
       const queue = nameOf(reader.u32le())
@@ -156,14 +158,15 @@ function describe(parts: RecordParts, nameOf: NameOf): string {
 }
 
 function publishText(parts: RecordParts, nameOf: NameOf): string {
-  const { buffer, payloadStart, headerEnd, payloadEnd } = parts
-  const message = readMessage(new PublishNames(), new Slab(), buffer, payloadStart, headerEnd, payloadEnd)
+  const { type, buffer, payloadStart, headerEnd, payloadEnd } = parts
+  const refers = type === recordTypes.referring
+  const message = readMessage(new PublishNames(), new Slab(), buffer, payloadStart, headerEnd, payloadEnd, refers)
   const routes = routesOf(parts)
   const shown = routes.slice(0, routesShown).map(({ queueId, sequence }) => `${nameOf(queueId)} #${sequence}`)
   if (routes.length > shown.length) shown.push(`${routes.length - shown.length} more`)
   const to = shown.length === 0 ? 'no queue on disk' : shown.join(', ')
   const via = message.exchange === '' ? '' : ` from exchange ${message.exchange} with key '${message.routingKey}'`
-  return `${printable(`to ${to}${via}`)}, ${message.bodyBytes} bytes: ${preview(message.body)}`
+  return `${printable(`to ${to}${via}`)}, ${message.bodyBytes} bytes: ${refers ? `in body/${bodyName(message.bodyId)}` : preview(message.body)}`
 }
 
 function isUnreadable(error: unknown): error is Error {

@@ -14,6 +14,7 @@ import { SegmentedLog } from '../log/segmented-log.ts'
 import { BrokerError } from '../model/errors.ts'
 import type { Residence } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
+import { BodyRefs } from './body-refs.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import type { FolderView } from './folder-view.ts'
 import type { IndexPage } from './index-page.ts'
@@ -42,6 +43,7 @@ export class FolderState implements IndexBacking, LogEvents {
   readonly view: FolderView
   readonly pages: PageFiles
   readonly gate = null
+  readonly bodyRefs = null
   log!: SegmentedLog
   clean = true
   messages = 0
@@ -51,6 +53,8 @@ export class FolderState implements IndexBacking, LogEvents {
   readonly unreadable: string[] = []
   /** The first record that cannot be understood; what comes behind it is not known. */
   unknown: UnknownRecord | null = null
+  /** Which messages have their body in a file. */
+  readonly bodies: BodyRefs = BodyRefs.reading()
   private readonly memory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
   private readonly names = new Map<number, string>()
   private readonly missing = new Map<number, Residence>()
@@ -101,7 +105,11 @@ export class FolderState implements IndexBacking, LogEvents {
 
   private async read(platform: Platform): Promise<void> {
     const { view } = this
-    const replay = new Replay((queueId) => new QueueIndex(queueId, true, this.memory, this), new Notes(null))
+    const replay = new Replay(
+      (queueId) => new QueueIndex(queueId, true, this.memory, this),
+      new Notes(null),
+      this.bodies,
+    )
     const checkpoint = view.checkpoint?.checkpoint ?? null
     const findStart = async (): Promise<LogStart | null> => {
       await this.pages.open()

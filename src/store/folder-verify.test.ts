@@ -67,7 +67,8 @@ describe('a folder in which all is well', () => {
   })
 
   test('is said to be at any moment while a broker works', async () => {
-    for (let seed = 1; seed <= 4; seed++) {
+    let checks = 0
+    for (let seed = 1; seed <= 16; seed++) {
       const world = new SimFolder(seed)
       const run = await world.open()
       await run.declare('q', 'stuck')
@@ -79,14 +80,13 @@ describe('a folder in which all is well', () => {
         world.clock.setTimer(3, publish)
       }
       publish()
-      let checks = 0
       while (posted < 3_000) {
         expect(told(await verify(world)).filter((text) => text.includes(': damage: '))).toEqual([])
         checks++
-        await run.settle(seed * 7)
+        await run.settle(1 + ((seed * 7) % 29))
       }
-      expect(checks).toBeGreaterThan(5)
     }
+    expect(checks).toBeGreaterThan(60)
   })
 
   test('is well when a cold segment went with the last message in it, though checkpoints still name it', async () => {

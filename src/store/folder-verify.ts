@@ -7,6 +7,7 @@
  *     checkpoints      whole or not
  *     page files       every page that a checkpoint names
  *     what lives       every entry of the indexes, as opening the folder would leave them, has its record
+ *     bodies           every chunk of those that what lives refers to
  */
 import { coldFlags, coldName, makeColdSegment } from '../log/cold-segment.ts'
 import { openFormat } from '../log/format-file.ts'
@@ -24,6 +25,7 @@ import {
 import { SegmentReader } from '../log/segment-reader.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { Checkpoint, ColdFacts } from './checkpoint-file.ts'
+import { checkBodies } from './folder-bodies.ts'
 import { EntryCheck } from './folder-entries.ts'
 import { type Finding, Findings } from './folder-findings.ts'
 import { checkPages } from './folder-pages.ts'
@@ -258,6 +260,7 @@ class Verification {
     this.judgeTorn(report.quarantined)
     const check = new EntryCheck(state, findings)
     await check.run()
+    await checkBodies(state, findings)
     for (const finding of findings.list) await this.findAffected(finding, checkpoint, state)
     await state.close()
     return check.checked

@@ -2,7 +2,7 @@
  * A data folder as it was at one moment, also while a broker goes on in it: a disk on which everything can be read that was
  * there then, and on which nothing can be changed.
  *
- *     newest whole checkpoint → page files, cold segments → segments → is that checkpoint still there? → how long is each
+ *     newest whole checkpoint → page files, cold segments, bodies → segments → how long is each → is that checkpoint still there?
  *
  * Every file is opened at once, so that it can be read to its end whatever becomes of its name. A broker deletes what a
  * checkpoint needs only after that checkpoint's own name has gone: if the name is still there when all else is open,
@@ -21,7 +21,13 @@ import { FolderError } from './folder-error.ts'
 import { pageFileName } from './page-files.ts'
 
 const attemptsMax = 100
-const folders = { log: /^\d{10}\.log$/, cold: /^\d{10}\.cold$/, ckpt: /^\d{10}\.ckpt$/, idx: /^\d{10}\.idx$/ } as const
+const folders = {
+  log: /^\d{10}\.log$/,
+  cold: /^\d{10}\.cold$/,
+  ckpt: /^\d{10}\.ckpt$/,
+  idx: /^\d{10}\.idx$/,
+  body: /^\d{10,15}\.body$/,
+} as const
 const quarantine = 'quarantine/'
 
 export interface FoundCheckpoint {
@@ -41,7 +47,7 @@ export interface ViewedFile {
 
 export class FolderView implements Disk {
   readonly directory: string
-  /** What there was, in order: FORMAT, segments, cold segments, checkpoints, page files. */
+  /** What there was, in order: FORMAT, segments, cold segments, checkpoints, page files, bodies. */
   readonly files: readonly ViewedFile[]
   /** Newest first. */
   readonly checkpoints: readonly FoundCheckpoint[]
@@ -297,15 +303,29 @@ class Pins {
     const last = segmentIdOf(segments.at(-1) ?? '')
     const isOverlooked = (name: string): boolean => segmentIdOf(name) < last && !segments.includes(name)
     if ((await this.names('log')).some(isOverlooked)) return false
+    await this.pinBodies()
+    // Before the last look at the checkpoints: what the log says behind this may be that segments are needed no more.
+    await this.measure()
+    // Of messages that were published meanwhile.
+    await this.pinBodies()
     const after = await this.names('ckpt')
     if (!this.isStillThere(before, after)) return false
     for (const name of before) if (!after.includes(name)) await this.forget(name)
     // It is replaced before the first checkpoint.
     await this.pinIfThere('FORMAT')
     this.lockText = await readSmallFile(this.disk, `${this.directory}/LOCK`)
-    for (const pin of this.open.values()) pin.bytes = await pin.file.size()
+    await this.measure()
     this.files = [...this.open].map(([name, { bytes }]) => ({ name, bytes })).sort(byKindAndName)
     return true
+  }
+
+  private async pinBodies(): Promise<void> {
+    for (const name of await this.names('body')) if (!this.open.has(`body/${name}`)) await this.pinFile(`body/${name}`)
+  }
+
+  /** How long each file is that was not measured yet. */
+  private async measure(): Promise<void> {
+    for (const pin of this.open.values()) if (pin.bytes === -1) pin.bytes = await pin.file.size()
   }
 
   private isStillThere(before: readonly string[], after: readonly string[]): boolean {
@@ -346,7 +366,7 @@ class Pins {
   }
 
   private async pinFile(name: string): Promise<void> {
-    this.open.set(name, { file: await this.disk.open(`${this.directory}/${name}`, 'read'), bytes: 0 })
+    this.open.set(name, { file: await this.disk.open(`${this.directory}/${name}`, 'read'), bytes: -1 })
   }
 
   private async pinIfThere(name: string): Promise<void> {
@@ -371,7 +391,7 @@ async function needFolder(disk: Disk, directory: string): Promise<void> {
 }
 
 function byKindAndName(left: ViewedFile, right: ViewedFile): number {
-  const kinds = ['FORMAT', 'log', 'cold', 'ckpt', 'idx']
+  const kinds = ['FORMAT', 'log', 'cold', 'ckpt', 'idx', 'body']
   const kindOf = ({ name }: ViewedFile): number => kinds.indexOf(name.split('/')[0] as string)
   return kindOf(left) - kindOf(right) || (left.name < right.name ? -1 : 1)
 }

@@ -18,9 +18,9 @@ import type { Checkpoint } from './checkpoint-file.ts'
 import { laneTakes, priorityOfLane, ttlOf } from './delay-wheel.ts'
 import { IndexPage, type PageEntry, type PagePlace } from './index-page.ts'
 import { pageFileName, pageHeaderBytes } from './page-files.ts'
-import { forEachRoute } from './publish-record.ts'
+import { bodyBytesOf, forEachRoute } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
-import { recordTypes } from './record.ts'
+import { isPublish } from './record.ts'
 import type { Replay } from './replay.ts'
 
 /** A page that cannot be read, and what is found of it. */
@@ -118,7 +118,7 @@ async function search(log: SegmentedLog, segment: Segment, lost: readonly LostPa
   const read = await log.read(segment, buffer, 0, buffer.length, framesStart).catch(() => 0)
   for (let at = 0; at + recordHeaderBytes <= read; ) {
     const end = checkRecord(buffer, at, read, segment.saltCrc, segment.id, framesStart + at)
-    if (end !== -1 && buffer[at + 8] === recordTypes.publish) note(buffer, at, end, segment, lost)
+    if (end !== -1 && isPublish(buffer[at + 8] as number)) note(buffer, at, end, segment, lost)
     at = end === -1 ? at + 1 : end
   }
 }
@@ -138,7 +138,7 @@ function note(buffer: Buffer, at: number, end: number, segment: Segment, lost: r
         segmentId: segment.id,
         offset,
         recordBytes: end - at,
-        bodyBytes: end - headerEnd,
+        bodyBytes: bodyBytesOf(buffer, at + 8, headerEnd, end),
         // See DelayWheel for what pages say of what is hidden.
         deliveryCount: isDelayed ? ttlOf(dueAt, expiresAt) : 1,
         isTransient: false,

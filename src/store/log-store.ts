@@ -24,6 +24,9 @@ import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
 import { withMessages } from './affected-messages.ts'
+import { Bodies, type BodiesOptions, type BodiesOwner } from './bodies.ts'
+import type { BodyDamage } from './body-file.ts'
+import type { BodyRefs } from './body-refs.ts'
 import type { Checkpoint } from './checkpoint-file.ts'
 import { type CheckpointedStore, Checkpointer, type CheckpointOptions } from './checkpointer.ts'
 import { type CompactedStore, type CompactionOptions, Compactor } from './compactor.ts'
@@ -52,7 +55,7 @@ const heldSegments = 6
 /** How often segments are looked through for such that nobody needs. */
 const retireMs = 100
 
-export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, CompactionOptions {
+export interface LogStoreOptions extends PageFilesOptions, CheckpointOptions, CompactionOptions, BodiesOptions {
   readonly segmentBytesMax: number
   /** Memory for messages that could be read from the disk again. */
   readonly windowBytesMax: number
@@ -80,6 +83,8 @@ export const logStoreOptionsDefault: LogStoreOptions = {
   windowBytesMax: limits.windowBytesMax,
   diskFreeBytesMin: limits.diskFreeBytesMin,
   reserveBytes: 0,
+  bodyInlineBytesMax: limits.bodyInlineBytesMax,
+  bodyChunkBytes: limits.bodyChunkBytes,
   pageBytesMax: limits.pageBytesMax,
   pageFileBytesMax: limits.segmentBytesMax,
   checkpointBytes: limits.checkpointBytes,
@@ -104,7 +109,9 @@ interface DyingSegment {
   readonly lsn: number
 }
 
-export class LogStore implements Store, IndexBacking, CheckpointedStore, CompactedStore, ReaderEvents, LogEvents {
+export class LogStore
+  implements Store, IndexBacking, CheckpointedStore, CompactedStore, ReaderEvents, LogEvents, BodiesOwner
+{
   readonly persists = true
   readonly memory: ResidentMemory
   pages!: PageFiles
@@ -115,6 +122,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   private log!: SegmentedLog
   publishes!: PublishWriter
   readonly notes: Notes = new Notes((note) => this.appendNote(note))
+  readonly bodies: Bodies
   private reader!: RecordReader
   private events!: StoreEvents
   private source!: SnapshotSource
@@ -145,7 +153,12 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.platform = platform
     this.directory = directory
     this.options = options
+    this.bodies = new Bodies(platform, `${directory}/body`, options, this)
     this.memory = new ResidentMemory(Number.MAX_SAFE_INTEGER, options.windowBytesMax)
+  }
+
+  get bodyRefs(): BodyRefs {
+    return this.bodies.refs
   }
 
   get indexes(): Iterable<QueueIndex> {
@@ -191,7 +204,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     const { diskFreeBytesMin, reserveBytes } = this.options
     this.space = new DiskSpace(platform, directory, diskFreeBytesMin, reserveBytes, (isLow) => events.lowOnDisk(isLow))
     this.checkpointer = new Checkpointer(platform, `${directory}/ckpt`, this.options, this.pages, this)
-    const replay = new Replay((queueId) => this.makeIndex(queueId, true), this.notes)
+    const replay = new Replay((queueId) => this.makeIndex(queueId, true), this.notes, this.bodies.refs)
     let checkpoint: Checkpoint | null = null
     const findStart = async (): Promise<LogStart | null> => {
       await this.pages.open()
@@ -231,6 +244,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       await salvage?.rescuePages(checkpoint, replay)
       const { messages } = replay.finish(epoch, platform.clock.realtimeMs(), this.recovered, salvage)
       this.needPages()
+      const bodyNotes = await this.bodies.load(leftovers, this.options.salvage)
       for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
       this.isRepaired = salvage !== null && salvage.notes.length > 0
       const unknown: TopologyRecord[] = []
@@ -247,7 +261,13 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
       await this.checkpointer.begin(this.log, source, leftovers)
       for (const { type } of unknown) salvage?.notes.push(`'${type}' was left out: what it is about is not known`)
       const losses = damages.map(({ file, offset, detail }) => `${file} at ${offset}: ${detail}${leftOut}`)
-      const notes = [...this.log.recovery.notes, ...this.checkpointer.notes, ...losses, ...(salvage?.notes ?? [])]
+      const notes = [
+        ...this.log.recovery.notes,
+        ...this.checkpointer.notes,
+        ...losses,
+        ...(salvage?.notes ?? []),
+        ...bodyNotes,
+      ]
       return { nextQueueId: replay.nextQueueId, messages, clean: replay.clean, notes }
     } catch (error) {
       await this.pages.close()
@@ -373,6 +393,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     this.closing = true
     await this.space.end()
     await this.compactor.end()
+    await this.bodies.end()
     this.reader.close()
     this.ackTimer?.()
     this.ackTimer = null
@@ -403,8 +424,9 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
   durable(lsn: number): void {
     this.gate.look()
     this.events.durable(lsn)
-    this.space.wrote(this.log.landedBytes)
+    this.space.wrote(this.log.landedBytes + this.bodies.landedBytes)
     this.checkpointer.durable(lsn)
+    this.bodies.durable(lsn)
     while (this.awaited.length > 0 && (this.awaited[0] as Awaited).lsn <= lsn) this.awaited.shift()?.resolve()
     while (this.dyingCold.length > 0 && (this.dyingCold[0] as DyingSegment).lsn <= lsn) {
       this.log.removeCold((this.dyingCold.shift() as DyingSegment).segment)
@@ -419,7 +441,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
 
   written(lsn: number): void {
     this.events.written(lsn)
-    this.space.wrote(this.log.landedBytes)
+    this.space.wrote(this.log.landedBytes + this.bodies.landedBytes)
     this.commit()
   }
 
@@ -544,6 +566,12 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     )
   }
 
+  bodyDamaged({ path, offset, message }: BodyDamage): void {
+    this.events.damaged(
+      new LeveretError('E_STORAGE_CORRUPT', `${path} at ${offset}: the body of a message: ${message}`),
+    )
+  }
+
   /** How a queue is called, for people. Only for what hardly ever happens: it looks through all of them. */
   private nameOf(queueId: number): string {
     let name = `queue number ${queueId}`
@@ -574,6 +602,7 @@ export class LogStore implements Store, IndexBacking, CheckpointedStore, Compact
     writer.u32le(index.queueId)
     writer.u8(0)
     index.settled.encode(writer)
+    if (!this.bodyRefs.isEmpty) this.bodyRefs.settled(index.queueId, index.settled.sorted())
     index.settled.clear()
     this.appendWritten(recordTypes.settled)
   }

@@ -14,6 +14,7 @@ export class MemoryStore implements Store {
   readonly unsyncedBytes = 0
   readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
   readonly notes: Notes = new Notes(null)
+  readonly bodies = null
   readonly publishes: PublishLog = { begin() {}, addRoute() {}, end() {} }
 
   async load(): Promise<LoadReport> {

@@ -2,8 +2,8 @@
 import { ByteReader } from '../lib/byte-reader.ts'
 import { copyRange } from '../lib/copy-range.ts'
 import type { Slab } from '../lib/slab.ts'
-import { Message } from '../model/message.ts'
-import { routeBytes, routeDelayed, routeExpires, routeKeyed } from './record.ts'
+import { Message, referenceBytes } from '../model/message.ts'
+import { recordTypes, routeBytes, routeDelayed, routeExpires, routeKeyed } from './record.ts'
 
 /** Exchange and routing key of the last record, as bytes and as the strings that its neighbours share. */
 export class PublishNames {
@@ -75,6 +75,11 @@ export function forEachRoute(buffer: Buffer, payloadStart: number, headerEnd: nu
   }
 }
 
+/** How long the body is of the message in a record whose type stands at `typeAt`, wherever that body is. */
+export function bodyBytesOf(buffer: Buffer, typeAt: number, headerEnd: number, payloadEnd: number): number {
+  return buffer[typeAt] === recordTypes.referring ? buffer.readUIntLE(headerEnd + 6, 6) : payloadEnd - headerEnd
+}
+
 /**
  * The message in the payload `buffer[payloadStart, payloadEnd)`, its content copied to the slab. Throws ByteReaderError,
  * RangeError or BrokerError on bytes that are no PUBLISH record.
@@ -86,6 +91,7 @@ export function readMessage(
   payloadStart: number,
   headerEnd: number,
   payloadEnd: number,
+  refers = false,
 ): Message {
   const reader = new ByteReader(buffer, payloadStart, payloadEnd)
   names.read(reader)
@@ -98,5 +104,7 @@ export function readMessage(
   const start = slab.offset
   copyRange(buffer, contentAt, payloadEnd, source, start)
   const bodyStart = start + propertiesBytes
-  return new Message(names.exchange, names.routingKey, source, start, bodyStart, bodyStart, start + bytes, true)
+  if (refers && bytes - propertiesBytes !== referenceBytes)
+    throw new RangeError('a reference to a body of another size')
+  return new Message(names.exchange, names.routingKey, source, start, bodyStart, bodyStart, start + bytes, true, refers)
 }

@@ -27,7 +27,7 @@ export class PublishWriter implements PublishLog {
     const { log, namesBytes } = this
     const bytesMax = namesBytes + 4 + routeCount * routeBytesMax + message.contentBytes
     message.recordOffset = log.openOffset
-    const start = log.begin(recordTypes.publish, criticalFlag, bytesMax)
+    const start = log.begin(message.refers ? recordTypes.referring : recordTypes.publish, criticalFlag, bytesMax)
     copyRange(this.names, 0, namesBytes, log.buffer, start)
     this.at = writeU32(log.buffer, start + namesBytes, routeCount)
     this.message = message

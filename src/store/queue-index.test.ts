@@ -19,6 +19,7 @@ class FakeLog implements IndexBacking {
   readonly clock = new SimClock()
   readonly pages: PageFiles
   readonly gate = null
+  readonly bodyRefs = null
   readonly told: string[] = []
   readonly unreadable: string[] = []
   /** What was asked for and not answered. */

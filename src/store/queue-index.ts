@@ -9,6 +9,7 @@
 import { Slab } from '../lib/slab.ts'
 import type { Message } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
+import type { BodyRefs } from './body-refs.ts'
 import { DelayWheel, isDelayedLane, type WheelOwner } from './delay-wheel.ts'
 import { type AwaitingMessage, Entry, HeldEntries, type Pass, type RecordPlace } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
@@ -37,6 +38,8 @@ const windowBytesEnough = 8_388_608
 export interface IndexBacking extends SegmentDirectory {
   readonly pages: PageFiles
   readonly gate: SyncGate | null
+  /** Null: nobody has bodies in files. */
+  readonly bodyRefs: BodyRefs | null
   /** Told once when an index has settlements the log has not heard of. */
   settlementsPending(index: QueueIndex): void
   /** Everything ready was removed: entries below `nextSequence` that no consumer holds. */
@@ -106,8 +109,9 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** Appends a message at the end and gives it its sequence. */
   push(message: Message, logged: boolean, expiresAt = 0, keyHash = 0): Entry {
     const priority = this.maxPriority === 0 ? 0 : Math.min(message.priority, this.maxPriority)
-    const bodyBytes = message.bodyEnd - message.bodyStart
+    const { bodyBytes } = message
     const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash)
+    if (message.refers) this.refer(entry, message)
     if (expiresAt > 0) this.mayExpire = true
     const lane = priority === 0 ? this.lowest : this.laneOf(priority)
     lane.push(entry)
@@ -129,6 +133,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     const priority = Math.min(message.priority, this.maxPriority)
     const { bodyBytes } = message
     const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash, dueAt)
+    if (message.refers) this.refer(entry, message)
     entry.isReady = false
     this.wheel.push(entry, nowMs)
     this.memory.bytes += costOf(entry)
@@ -234,6 +239,12 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.windowBytes += costOf(entry)
   }
 
+  /** Its body cannot be read: it lives, but nobody gets it in this life. It was taken before. */
+  setAside(entry: Entry): void {
+    entry.isLost = true
+    this.heldEntries.add(entry)
+  }
+
   /** The entry is gone for good. It was taken before. */
   settle(entry: Entry): void {
     this.heldEntries.remove(entry)
@@ -241,6 +252,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     // Somebody may still wait for the message: then its record must stay until it was read.
     if (entry.isAwaited) entry.isSettled = true
     else this.free(entry)
+    if (!entry.logged) this.backing?.bodyRefs?.gone(this.queueId, entry.sequence)
     if (!entry.logged || this.isDropped) return
     if (this.settled.isEmpty) this.backing?.settlementsPending(this)
     this.settled.add(entry.sequence)
@@ -335,6 +347,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.keys?.clear()
     this.readyCount = 0
     this.readyBytes = 0
+    this.unreferReady()
     if (!this.isDropped && this.durable && this.backing !== null) {
       this.backing.purged(this)
       // What was settled before is covered by that.
@@ -348,6 +361,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.isDropped = true
     this.settled.clear()
     this.purge()
+    this.backing?.bodyRefs?.dropped(this.queueId)
   }
 
   /** End of turn: what came in it and stays is copied out of the network's chunks, or goes to the log alone. */
@@ -547,6 +561,18 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   }
 
   // ------------------------------------------------------------------------------------------ the rest
+
+  private refer(entry: Entry, message: Message): void {
+    this.backing?.bodyRefs?.add(this.queueId, entry.sequence, message.bodyId, entry.logged)
+  }
+
+  private unreferReady(): void {
+    const refs = this.backing?.bodyRefs
+    if (refs == null || refs.isEmpty) return
+    const held = new Set<number>()
+    this.heldEntries.forEach(({ sequence }) => held.add(sequence))
+    refs.purged(this.queueId, this.nextSequence, (sequence) => held.has(sequence))
+  }
 
   private get wheel(): DelayWheel {
     this.delays ??= new DelayWheel(this)

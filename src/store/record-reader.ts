@@ -14,6 +14,7 @@ import type { Message } from '../model/message.ts'
 import type { Entry } from './entry.ts'
 import { PublishNames, readMessage } from './publish-record.ts'
 import type { QueueIndex } from './queue-index.ts'
+import { recordTypes } from './record.ts'
 import { findRun } from './record-runs.ts'
 
 const jobsMax = 4
@@ -155,7 +156,8 @@ export class RecordReader {
     let message: Message
     try {
       const headerEnd = payloadStart + buffer.readUInt32LE(at + 12)
-      message = readMessage(this.names, index.readSlab, buffer, payloadStart, headerEnd, recordEnd)
+      const refers = buffer[at + 8] === recordTypes.referring
+      message = readMessage(this.names, index.readSlab, buffer, payloadStart, headerEnd, recordEnd, refers)
     } catch (error) {
       const isOurs = error instanceof ByteReaderError || error instanceof RangeError || error instanceof BrokerError
       if (!isOurs) throw error

@@ -14,6 +14,7 @@
  *     5  PURGED     queue id u32 | next sequence varint | ranges of sequences below it that stay: consumers hold them
  *     6  DELIVERED  queue id u32 | ranges of live sequences that were handed out; written at a clean close
  *     7  NOTE       namespace u8 | expiry varint, ms since 1970 | key | value: both text; see notes.ts
+ *     8  REFERRING  as PUBLISH; behind the header a reference to the body, see message.ts: it is in a file of its own
  *     12 SNAPSHOT   next queue id varint; the TOPOLOGY and LIVE records of its frame are then all there is
  *     13 LIVE       queue id u32 | next sequence varint | ranges of live sequences
  *     14 CLEAN      epoch varint; what DELIVERED does not name was never handed out up to the end of that opening
@@ -35,6 +36,7 @@ export const recordTypes = {
   purged: 5,
   delivered: 6,
   note: 7,
+  referring: 8,
   snapshot: 12,
   live: 13,
   clean: 14,
@@ -177,6 +179,11 @@ export function decodeTopology(reader: ByteReader): TopologyRecord {
     default:
       throw new RangeError('a topology record with an operation that this version does not know')
   }
+}
+
+/** Whether records of that type put a message into queues. */
+export function isPublish(type: number): boolean {
+  return type === recordTypes.publish || type === recordTypes.referring
 }
 
 export function encodeNote(writer: ByteWriter, { namespace, expiresAt, key, value }: Note): void {

@@ -7,6 +7,7 @@ import { emptyTable } from '../model/field-table.ts'
 import type { Platform } from '../platform/platform.ts'
 import { makeMessage } from '../testing/core-harness.ts'
 import { entryOf } from '../testing/page-entry.ts'
+import { BodyRefs } from './body-refs.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { IndexPage } from './index-page.ts'
 import { type Note, Notes } from './notes.ts'
@@ -40,6 +41,7 @@ const memory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
 class Backing implements IndexBacking {
   readonly pages: PageFiles
   readonly gate = null
+  readonly bodyRefs = null
   private readonly only: Segment
 
   constructor(only: Segment) {
@@ -80,7 +82,12 @@ class Tape {
   readonly segment = segment()
   private readonly backing = new Backing(this.segment)
   readonly notes: Notes = new Notes(null)
-  readonly replay: Replay = new Replay((queueId) => new QueueIndex(queueId, true, memory, this.backing), this.notes)
+  readonly bodyRefs: BodyRefs = BodyRefs.reading()
+  readonly replay: Replay = new Replay(
+    (queueId) => new QueueIndex(queueId, true, memory, this.backing),
+    this.notes,
+    this.bodyRefs,
+  )
   /** Bodies by queue and sequence: recovery does not keep them. */
   private readonly bodies = new Map<string, string>()
   lastRecordBytes = 0
@@ -195,6 +202,8 @@ class Tape {
       isFinal: false,
       topology: [],
       notes: [],
+      nextBodyId: 1,
+      bodies: [],
       queues: facts,
       cold: [],
       pageFiles: [],

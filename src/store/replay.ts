@@ -8,6 +8,8 @@ import { recordHeaderBytes, recordOffset } from '../log/frame.ts'
 import type { RecoverySink } from '../log/recovery.ts'
 import type { Segment } from '../log/segment.ts'
 import { LeveretError } from '../model/errors.ts'
+import { referenceBytes } from '../model/message.ts'
+import type { BodyRefs } from './body-refs.ts'
 import type { Checkpoint, LogPosition } from './checkpoint-file.ts'
 import { ttlOf } from './delay-wheel.ts'
 import { blankEntry, type IndexPage } from './index-page.ts'
@@ -61,6 +63,7 @@ export class Replay implements RecoverySink {
   clean = true
   private readonly makeIndex: (queueId: number) => QueueIndex
   private readonly notes: Notes
+  private readonly bodies: BodyRefs
   private readonly queues = new Map<number, RecoveredQueue>()
   private lastQueue: RecoveredQueue | null = null
   /** Filled in for each route of a publish; none was handed out yet, and all survive. */
@@ -76,9 +79,10 @@ export class Replay implements RecoverySink {
   /** The opening that the last record ended; 0 if it is another record. */
   private cleanEpoch = 0
 
-  constructor(makeIndex: (queueId: number) => QueueIndex, notes: Notes) {
+  constructor(makeIndex: (queueId: number) => QueueIndex, notes: Notes, bodies: BodyRefs) {
     this.makeIndex = makeIndex
     this.notes = notes
+    this.bodies = bodies
   }
 
   /** Begins with what a checkpoint says. `isOutdated`: it is not the last one that was made. */
@@ -88,6 +92,8 @@ export class Replay implements RecoverySink {
     this.topologyPosition = checkpoint.topologyPosition
     this.nextQueueId = checkpoint.nextQueueId
     for (const note of checkpoint.notes) this.notes.restore(note)
+    this.bodies.nextId = Math.max(this.bodies.nextId, checkpoint.nextBodyId)
+    for (const { queueId, sequence, bodyId } of checkpoint.bodies) this.bodies.add(queueId, sequence, bodyId, true)
     if (checkpoint.isFinal && !isOutdated) this.finalEpoch = checkpoint.epoch
     for (const { queueId, position, nextSequence, suspectBelow, mayExpire, lanes } of checkpoint.queues) {
       const queue = this.queue(queueId)
@@ -118,20 +124,27 @@ export class Replay implements RecoverySink {
     const reader = new ByteReader(buffer, payloadStart, payloadEnd)
     switch (type) {
       case recordTypes.publish:
-        return this.publish(reader, headerEnd, segment)
+        return this.publish(reader, headerEnd, segment, 0)
+      case recordTypes.referring:
+        if (payloadEnd - headerEnd !== referenceBytes) throw new RangeError('a reference to a body of another size')
+        return this.publish(reader, headerEnd, segment, buffer.readUIntLE(headerEnd, 6))
       case recordTypes.settled: {
         const queue = this.queue(reader.u32le())
         reader.u8()
-        if (this.isAfter(queue.position)) queue.gone.push(...readRanges(reader))
+        const ranges = readRanges(reader)
+        if (this.isAfter(this.topologyPosition)) this.bodies.settled(queue.index.queueId, ranges)
+        if (this.isAfter(queue.position)) queue.gone.push(...ranges)
         return
       }
       case recordTypes.purged: {
         const queue = this.queue(reader.u32le())
-        if (!this.isAfter(queue.position)) return
         const nextSequence = reader.varint()
+        const gone = invertRanges(readRanges(reader), nextSequence - 1)
+        if (this.isAfter(this.topologyPosition)) this.bodies.settled(queue.index.queueId, gone)
+        if (!this.isAfter(queue.position)) return
         // Or what is published next would get a number that counts as gone.
         queue.nextSequence = Math.max(queue.nextSequence, nextSequence)
-        queue.gone.push(...invertRanges(readRanges(reader), nextSequence - 1))
+        queue.gone.push(...gone)
         return
       }
       case recordTypes.topology: {
@@ -204,7 +217,11 @@ export class Replay implements RecoverySink {
     let messages = 0
     for (const [queueId, queue] of this.queues) {
       const { index, nextSequence } = queue
-      if (salvage !== null) queue.gone.push(...salvage.goneOf(index))
+      if (salvage !== null) {
+        const lost = salvage.goneOf(index)
+        this.bodies.settled(queueId, lost)
+        queue.gone.push(...lost)
+      }
       index.sift(mergeRanges(queue.gone), mergeRanges(queue.seen))
       // After an end that was not announced nobody knows what consumers had seen.
       if (this.clean) index.recovered(nextSequence, queue.suspectBelow, 0)
@@ -215,7 +232,8 @@ export class Replay implements RecoverySink {
     return { messages }
   }
 
-  private publish(reader: ByteReader, headerEnd: number, segment: Segment): void {
+  /** `bodyId` 0: the body is in the record. */
+  private publish(reader: ByteReader, headerEnd: number, segment: Segment, bodyId: number): void {
     const { entry } = this
     const { buffer, end, at: payloadStart } = reader
     skipNames(reader)
@@ -226,12 +244,15 @@ export class Replay implements RecoverySink {
     if (headerEnd < contentAt) throw new RangeError('a PUBLISH record whose header ends inside its routes')
     const offset = recordOffset(buffer, payloadStart)
     const recordBytes = recordHeaderBytes + end - payloadStart
+    const bodyBytes = bodyId === 0 ? end - headerEnd : buffer.readUIntLE(headerEnd + 6, 6)
+    const isNewBody = bodyId > 0 && this.isAfter(this.topologyPosition)
     reader.at = routesAt
     for (let left = routeCount; left > 0; left--) {
       const { at } = reader
       skipRoute(reader)
       const queueId = buffer.readUInt32LE(at)
       const sequence = buffer.readUInt32LE(at + 4) + buffer.readUInt16LE(at + 8) * 4294967296
+      if (isNewBody) this.bodies.add(queueId, sequence, bodyId, true)
       const queue = this.queue(queueId)
       if (!this.isAfter(queue.position)) continue
       segment.references++
@@ -247,7 +268,7 @@ export class Replay implements RecoverySink {
       entry.segmentId = segment.id
       entry.offset = offset
       entry.recordBytes = recordBytes
-      entry.bodyBytes = end - headerEnd
+      entry.bodyBytes = bodyBytes
       // See DelayWheel for what pages say of what is hidden.
       entry.deliveryCount = isDelayed ? ttlOf(dueAt, expiresAt) : 0
       entry.expiresAt = isDelayed ? dueAt : expiresAt
@@ -263,6 +284,7 @@ export class Replay implements RecoverySink {
   }
 
   private forget(queueId: number): void {
+    this.bodies.dropped(queueId)
     this.queues.get(queueId)?.index.discard()
     this.queues.delete(queueId)
     this.lastQueue = null

@@ -6,6 +6,7 @@
  * synchronous and commits at the end of a turn, so what belongs together (the publishes and acks of a transaction) never
  * straddles frames.
  */
+import type { BodyStore } from '../model/bodies.ts'
 import type { Durability } from '../model/durability.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from './entry.ts'
@@ -30,6 +31,8 @@ export interface Store {
   readonly memory: ResidentMemory
   /** What is remembered beside messages. What is put there is in the open frame. */
   readonly notes: Notes
+  /** Where large bodies are; null: there are no files. */
+  readonly bodies: BodyStore | null
   /** Where publishes are written. */
   readonly publishes: PublishLog
 

@@ -49,11 +49,13 @@ export class ControlledStore implements Store, IndexBacking {
   readonly memory: ResidentMemory = new ResidentMemory(Number.MAX_SAFE_INTEGER)
   readonly pages: PageFiles = undefined as unknown as PageFiles
   readonly gate = null
+  readonly bodyRefs = null
   openLsn = 1
   readonly durability = 'fsync'
   durableLsn = 0
   unsyncedBytes = 0
   readonly notes: Notes = new Notes((note) => this.open.push(`note ${note.key} ${note.value}`))
+  readonly bodies = null
   readonly publishes: PublishLog = new ToldPublishes((line, bytes) => {
     this.open.push(line)
     this.unsyncedBytes += bytes

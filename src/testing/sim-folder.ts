@@ -1,11 +1,14 @@
 /** A broker over a folder on a simulated disk, for tests of what works on folders: small files, and a journal of confirms. */
 import { Broker } from '../broker/broker.ts'
+import { WholeBodies } from '../client/whole-bodies.ts'
 import type { Command } from '../model/command.ts'
 import type { DeliverAfter } from '../model/durability.ts'
+import { Message } from '../model/message.ts'
 import type { Network } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
+import type { Bodies } from '../store/bodies.ts'
 import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from '../store/log-store.ts'
-import { CoreChannel, CoreSession, declareQueue, hostLogin } from './core-harness.ts'
+import { CoreChannel, CoreSession, declareQueue, hostLogin, makeMessage } from './core-harness.ts'
 import { SimClock } from './sim-clock.ts'
 import { SimDisk } from './sim-disk.ts'
 import { SimMachine } from './sim-host.ts'
@@ -22,6 +25,8 @@ export const smallFolderOptions: LogStoreOptions = {
   checkpointMs: 500,
   deadBytesMax: 20_000,
   coldBytesMax: 20_000,
+  bodyInlineBytesMax: 4_000,
+  bodyChunkBytes: 1_000,
   sliceMs: 0,
 }
 
@@ -49,10 +54,11 @@ export class SimFolder {
     const store = new LogStore(this.platform, directory, { ...smallFolderOptions, ...options })
     const broker = await clock.run(Broker.open(this.platform, store, { memoryBytesMax: 1_000_000_000, deliverAfter }))
     const session = new CoreSession({ settle() {} })
-    session.port = await clock.run(broker.openSession(hostLogin, session))
+    // As in a process that processes messages itself: whole, wherever their bodies are.
+    session.port = await clock.run(new WholeBodies(broker, store.bodies).openSession(hostLogin, session))
     const channel = new CoreChannel({ settle() {} }, session.port)
     channel.give({ type: 'confirm.select' })
-    return new SimFolderRun(clock, broker, channel)
+    return new SimFolderRun(clock, broker, channel, store.bodies)
   }
 
   /** The process dies: what it wrote is in the page cache or on disk. With `andPower` the machine does: only what is on disk. */
@@ -82,17 +88,31 @@ export class SimFolder {
   }
 }
 
+interface LargePost {
+  readonly headers?: Readonly<Record<string, number | string>>
+  readonly persistent?: boolean
+  readonly mandatory?: boolean
+  readonly exchange?: string
+}
+
 export class SimFolderRun {
   readonly broker: Broker
   readonly channel: CoreChannel
+  readonly bodies: Bodies
   private readonly clock: SimClock
   private readonly posted = new Map<number, string>()
   private readonly confirmedUpTo: string[] = []
 
-  constructor(clock: SimClock, broker: Broker, channel: CoreChannel) {
+  constructor(clock: SimClock, broker: Broker, channel: CoreChannel, bodies: Bodies) {
     this.clock = clock
     this.broker = broker
     this.channel = channel
+    this.bodies = bodies
+  }
+
+  /** The same broker over another channel. */
+  onChannel(channel: CoreChannel): SimFolderRun {
+    return new SimFolderRun(this.clock, this.broker, channel, this.bodies)
   }
 
   /** Bodies that were confirmed, in order. */
@@ -122,6 +142,26 @@ export class SimFolderRun {
     this.posted.set(this.channel.post('', queue, body, { persistent: true, headers }), body)
   }
 
+  /** As `post`, for a body that goes to a file: published when that is there. */
+  postLarge(
+    queue: string,
+    body: string,
+    { headers = {}, persistent = true, mandatory = false, exchange = '' }: LargePost = {},
+  ): void {
+    const content = Buffer.from(body)
+    const { propertyBytes } = makeMessage('', queue, '', { persistent, headers })
+    const properties = Buffer.from(propertyBytes)
+    const sink = this.bodies.create(content.length, {
+      drained: () => {},
+      stored: () => {
+        const message = Message.referring(exchange, queue, properties, sink.reference)
+        this.posted.set(this.channel.port.publish(message, mandatory), body)
+      },
+    })
+    for (let at = 0; at < content.length; at += 700) sink.write(content, at, Math.min(content.length, at + 700))
+    sink.end()
+  }
+
   async publish(queue: string, ...bodies: string[]): Promise<void> {
     for (const body of bodies) this.post(queue, body)
     await this.settle()
@@ -134,7 +174,10 @@ export class SimFolderRun {
       const id = this.channel.give({ type: 'basic.get', queue, noAck: true } satisfies Command)
       await this.settle(0)
       // The message may have to be read.
-      while (!this.channel.replies.has(id)) await this.settle(1)
+      while (!this.channel.replies.has(id)) {
+        if (this.channel.error !== null) throw this.channel.error
+        await this.settle(1)
+      }
       const reply = this.channel.replies.get(id)
       if (reply?.type !== 'basic.get-ok') break
       bodies.push(reply.message.body.toString())
