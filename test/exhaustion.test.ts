@@ -18,6 +18,7 @@ const workloads = [
   'pages',
   'compaction',
   'dead-letters',
+  'delays',
 ]
 
 it('keeps every promise whenever the power goes in a short workload', { timeout: 60_000 }, async () => {

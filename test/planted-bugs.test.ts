@@ -37,6 +37,9 @@ const foundByExhaustion: Readonly<Record<string, string>> = {
   'pages are not synced before a checkpoint names them': 'pages',
   'a segment goes although a checkpoint knows its messages there': 'compaction',
   'a dead letter is published in one frame and settled in the next': 'dead-letters',
+  'a checkpoint forgets what is hidden': 'delays',
+  'what is due is published anew in one frame and settled in the next': 'delays',
+  'a purge leaves what is hidden': 'delays',
 }
 
 const log = 'log/segmented-log.js'
@@ -644,6 +647,97 @@ const bugs: readonly Bug[] = [
       },
     ],
     seed: 5,
+    letters: true,
+  },
+  // From here on letters some of which are hidden for a while: those of seeds up to 5,000 are not (letter-plan.ts).
+  {
+    name: 'a checkpoint forgets what is hidden',
+    patches: [
+      {
+        file: 'store/checkpointer.js',
+        from: 'index.forEachLane((lane) => lanes.push(captureLane(lane)));',
+        to: 'index.forEachLane((lane) => { if (lane.number < 256) lanes.push(captureLane(lane)); });',
+      },
+    ],
+    seed: 5005,
+    letters: true,
+  },
+  {
+    name: 'a hidden message appears when its 16 ms begin',
+    patches: [
+      {
+        file: 'store/delay-wheel.js',
+        from: 'turnMs: level === 0 ? startMs + unitMs : startMs',
+        to: 'turnMs: startMs',
+      },
+    ],
+    seed: 5005,
+    letters: true,
+  },
+  {
+    name: 'a slot of a second is not spread over shorter ones',
+    patches: [
+      {
+        file: 'store/delay-wheel.js',
+        from: 'if (level > 0) this.spread(entry, turnMs);',
+        to: 'if (level > 1) this.spread(entry, turnMs);',
+      },
+    ],
+    seed: 5005,
+    letters: true,
+  },
+  {
+    name: 'what is due is published anew in one frame and settled in the next',
+    patches: [
+      {
+        file: 'broker/publisher.js',
+        from: 'publishes.addRoute(queue.id, queue.admit(entry)); publishes.end();',
+        to: 'publishes.addRoute(queue.id, queue.admit(entry)); publishes.end(); this.store.commit();',
+      },
+    ],
+    seed: 5033,
+    letters: true,
+  },
+  {
+    name: 'recovery takes what is hidden for ready',
+    patches: [
+      {
+        file: 'store/replay.js',
+        from: 'isDelayed ? queue.index.delayedLane(priority) : queue.index.laneOf(priority)',
+        to: 'queue.index.laneOf(priority)',
+      },
+    ],
+    seed: 5005,
+    letters: true,
+  },
+  {
+    name: 'a purge leaves what is hidden',
+    patches: [
+      {
+        file: 'store/queue-index.js',
+        from: 'this.delays?.clear((entry) => this.free(entry));',
+        to: '',
+      },
+    ],
+    seed: 5024,
+    letters: true,
+  },
+  {
+    name: 'what may wait a while when it is due may wait from when it was published',
+    patches: [{ file: 'broker/queue.js', from: 'expiresAt === 0 ? 0 : expiresAt + hiddenMs', to: 'expiresAt' }],
+    seed: 5006,
+    letters: true,
+  },
+  {
+    name: 'a rescued page of what is hidden does not know when it is due',
+    patches: [
+      {
+        file: 'store/index-salvage.js',
+        from: 'expiresAt: isDelayed ? dueAt : expiresAt,',
+        to: 'expiresAt,',
+      },
+    ],
+    seed: 5196,
     letters: true,
   },
 ]

@@ -127,7 +127,8 @@ export class Checker {
   }
 }
 
-function isHonest(error: unknown): boolean {
+/** Whether the broker says that it will not open the folder, and why. */
+export function isHonest(error: unknown): boolean {
   return error instanceof LeveretError && honestRefusals.includes(error.code)
 }
 

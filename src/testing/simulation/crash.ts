@@ -44,16 +44,18 @@ export function crashDisk(disk: SimDisk, prng: Prng): { readonly how: string; re
   return { how: isProcessOnly ? endProcess(disk) : cutPower(disk, prng), isProcessOnly }
 }
 
+/** What a disk has after damage, and in words what was done to it. */
+export interface Loss {
+  readonly snapshot: ReadonlyMap<string, Buffer>
+  readonly damage: string
+}
+
 /**
  * What is on the disk but for a sector or a whole file; and which, in words. Nothing of the last segment: where no checkpoint
  * knows of its end, all that proves its frames may be in that one sector, and then it looks like a crash before they were
  * written.
  */
-export function loseSomething(
-  disk: SimDisk,
-  prng: Prng,
-  mayBe: (path: string) => boolean,
-): { snapshot: ReadonlyMap<string, Buffer>; damage: string } | null {
+export function loseSomething(disk: SimDisk, prng: Prng, mayBe: (path: string) => boolean): Loss | null {
   const snapshot = disk.snapshot()
   const paths = [...snapshot.keys()].filter(mayBe).sort()
   const last = paths.findLast((one) => one.endsWith('.log'))

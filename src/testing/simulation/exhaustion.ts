@@ -104,10 +104,15 @@ class Exhaustion {
       const network = new SimNetwork(this.clock, new Prng(1))
       const life = new SimProcess(this.clock, this.disk, network, this.machine, '127.0.0.1', 1)
       const opened = await this.until(openBroker(life, storage, Number.MAX_SAFE_INTEGER))
-      const scene = new Scene(judge.opened(opened), (queue, bytes) => judge.make(queue, bytes), trace, {
-        until: (promise) => this.until(promise),
-        pass: (ms) => this.pass(ms),
-      })
+      const scene = new Scene(
+        judge.opened(opened),
+        (queue, bytes, delayMs) => judge.make(queue, bytes, delayMs),
+        trace,
+        {
+          until: (promise) => this.until(promise),
+          pass: (ms) => this.pass(ms),
+        },
+      )
       await scene.begin()
       await act(scene)
       await this.until(judge.close())

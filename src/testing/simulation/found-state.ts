@@ -9,6 +9,7 @@ import type { BasicGetOk, Command, Reply } from '../../model/command.ts'
 import type { DeliverAfter } from '../../model/durability.ts'
 import { emptyTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
+import type { AwaitingMessage, Entry } from '../../store/entry.ts'
 import { LogStore, type LogStoreOptions } from '../../store/log-store.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
@@ -25,9 +26,18 @@ export interface FoundMessage {
   readonly message: Message
 }
 
+/** A message that its queue hides. */
+export interface FoundHidden {
+  readonly message: Message
+  /** It appears when the wall clock shows this, in ms since 1970. */
+  readonly appearsMs: number
+}
+
 export interface FoundQueue {
   readonly autoDelete: boolean
   readonly messages: readonly FoundMessage[]
+  /** In the order in which they would appear. */
+  readonly hidden: readonly FoundHidden[]
 }
 
 export interface FoundState {
@@ -75,10 +85,13 @@ export async function readState(
   const exchanges = new Map<string, string>()
   const bindings = new Set<string>()
   const names = new Map<string, boolean>()
+  const namesById = new Map<number, string>()
   broker.durableTopology((record) => {
     if (record.type === 'exchange-declared') exchanges.set(record.name, exchangeText(record))
-    else if (record.type === 'queue-declared') names.set(record.name, record.autoDelete)
-    else if (record.type === 'bound') bindings.add(bindingKey(record))
+    else if (record.type === 'queue-declared') {
+      names.set(record.name, record.autoDelete)
+      namesById.set(record.queueId, record.name)
+    } else if (record.type === 'bound') bindings.add(bindingKey(record))
   })
   const queues = new Map<string, FoundQueue>()
   const drain = new Drain()
@@ -92,6 +105,7 @@ export async function readState(
   channel.execute(0, { type: 'leveret.queues' })
   while (!drain.isCounted && (await clock.step()));
   const counts = drain.takeCounts()
+  const hidden = await readHidden(clock, store, namesById)
   for (const [name, autoDelete] of names) {
     const count = counts.get(name) ?? 0
     const get: Command = { type: 'basic.get', queue: name, noAck: true }
@@ -107,10 +121,64 @@ export async function readState(
       while (drain.answers === before && (await clock.step()));
       if (drain.answers === before) break
     }
-    queues.set(name, { autoDelete, messages: drain.takeMessages() })
+    queues.set(name, { autoDelete, messages: drain.takeMessages(), hidden: hidden.get(name) ?? [] })
   }
   life.kill()
   return { isClean: broker.report.clean, openLsn, exchanges, queues, bindings, damages, failure }
+}
+
+/**
+ * Takes what is hidden out of the indexes, as a queue does when it is due. A clock that is set on until all is due would
+ * not do: what appears then may expire, and what was ready has expired long ago.
+ */
+async function readHidden(
+  clock: SimClock,
+  store: LogStore,
+  names: ReadonlyMap<number, string>,
+): Promise<ReadonlyMap<string, readonly FoundHidden[]>> {
+  const found = new Map<string, readonly FoundHidden[]>()
+  for (const index of store.indexes) {
+    const taken: Taken[] = []
+    for (let atMs = index.nextDueMs; atMs < Number.POSITIVE_INFINITY; atMs = index.nextDueMs) {
+      const before = taken.length
+      const nextMs = (): number => index.nextDueMs
+      index.takeDue(atMs, Number.MAX_SAFE_INTEGER, (entry) => taken.push(new Taken(entry, atMs)))
+      // A page that cannot be read.
+      if (taken.length === before && nextMs() === atMs) break
+    }
+    for (const one of taken) if (one.message === null) index.await(one.entry, one)
+    while (taken.some(({ isWaiting }) => isWaiting) && (await clock.step()));
+    const list = taken.flatMap(({ message, appearsMs }) => (message === null ? [] : [{ message, appearsMs }]))
+    found.set(names.get(index.queueId) ?? '', list)
+  }
+  return found
+}
+
+/** An entry that was taken, and waits for its message. */
+class Taken implements AwaitingMessage {
+  next: AwaitingMessage | null = null
+  isLost = false
+  message: Message | null
+  readonly entry: Entry
+  readonly appearsMs: number
+
+  constructor(entry: Entry, appearsMs: number) {
+    this.entry = entry
+    this.appearsMs = appearsMs
+    this.message = entry.message
+  }
+
+  get isWaiting(): boolean {
+    return this.message === null && !this.isLost
+  }
+
+  arrived(message: Message): void {
+    this.message = message
+  }
+
+  lost(): void {
+    this.isLost = true
+  }
 }
 
 /** Opens the broker, as a recovery that is cut off right after it. */

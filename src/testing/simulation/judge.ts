@@ -2,6 +2,7 @@
  * Who says whether what a crash leaves is right. A judge stands at the broker's port, so that it knows what was promised,
  * and can say at any moment what must then be on the disk.
  */
+import { assert } from '../../lib/assert.ts'
 import { Prng } from '../../lib/prng.ts'
 import type { Driver } from '../../model/channel.ts'
 import type { Message } from '../../model/message.ts'
@@ -33,8 +34,8 @@ export interface Judge {
   /** The broker is closed, or about to end. */
   close(): Promise<void>
   verdict(): Verdict
-  /** A message for that queue. */
-  make(queue: string, bodyBytes: number): Message
+  /** A message for that queue, to be hidden there so long. */
+  make(queue: string, bodyBytes: number, delayMs: number): Message
 }
 
 /** By the reference: one of a few states, exactly. */
@@ -86,7 +87,8 @@ export class ReferenceJudge implements Judge {
     return verdictOf(checker, key, candidates, openLsn)
   }
 
-  make(queue: string, bodyBytes: number): Message {
+  make(queue: string, bodyBytes: number, delayMs: number): Message {
+    assert(delayMs === 0, 'the reference knows nothing of what is hidden: that is for letters')
     return this.ledger.make(this.prng, 'scene', '', queue, true, bodyBytes).message
   }
 

@@ -1,20 +1,45 @@
 /** A seeded client of a history of letters: it publishes, takes, acknowledges and rejects at random. */
 import type { Prng } from '../../lib/prng.ts'
-import type { Channel, ChannelEvents, Session } from '../../model/channel.ts'
+import type { Channel, ChannelEvents, Session, SessionEvents } from '../../model/channel.ts'
 import type { Reply } from '../../model/command.ts'
 import type { BrokerError } from '../../model/errors.ts'
 import { emptyTable, type FieldTable, toTable } from '../../model/field-table.ts'
 import type { Clock } from '../../platform/clock.ts'
-import type { LetterQueue } from './letter.ts'
+import { type LetterQueue, type LetterWishes, noWishes } from './letter.ts'
 import type { LetterPlan } from './letter-plan.ts'
 import type { Letters } from './letters.ts'
 import { pick } from './plan.ts'
 
 const heldMax = 40
 
+/** Whether a session may publish. */
+export class Pressure implements SessionEvents {
+  isBlocked = false
+  isThrottled = false
+
+  blocked(): void {
+    this.isBlocked = true
+  }
+
+  unblocked(): void {
+    this.isBlocked = false
+  }
+
+  throttled(): void {
+    this.isThrottled = true
+  }
+
+  resumed(): void {
+    this.isThrottled = false
+  }
+
+  closed(): void {}
+}
+
 export class LetterClient implements ChannelEvents {
   stepsLeft: number
   private readonly session: Session
+  private readonly pressure: Pressure
   private readonly letters: Letters
   private readonly plan: LetterPlan
   private readonly prng: Prng
@@ -25,8 +50,9 @@ export class LetterClient implements ChannelEvents {
   private readonly noAckTags = new Set<string>()
   private isStopped = false
 
-  constructor(session: Session, letters: Letters, plan: LetterPlan, prng: Prng, clock: Clock) {
+  constructor(session: Session, pressure: Pressure, letters: Letters, plan: LetterPlan, prng: Prng, clock: Clock) {
     this.session = session
+    this.pressure = pressure
     this.letters = letters
     this.plan = plan
     this.prng = prng
@@ -62,7 +88,7 @@ export class LetterClient implements ChannelEvents {
   }
 
   private step(): void {
-    const { prng, channel } = this
+    const { prng, plan, channel } = this
     const choice = prng.below(100)
     if (choice < 40) this.publish()
     else if (choice < 70) this.settle()
@@ -76,18 +102,38 @@ export class LetterClient implements ChannelEvents {
     } else if (choice < 98) {
       channel.close()
       this.openChannel()
+    } else if (plan.hardships.emptyChance > 0 && prng.chance(plan.hardships.emptyChance)) this.empty()
+  }
+
+  private empty(): void {
+    const { prng, channel } = this
+    const queue = pick(prng, this.plan.queues)
+    if (prng.chance(0.6)) channel.execute(0, { type: 'queue.purge', queue: queue.name })
+    else {
+      // Nobody can do anything in between.
+      channel.execute(0, { type: 'queue.delete', queue: queue.name, ifUnused: false, ifEmpty: false })
+      declare(channel, queue)
     }
   }
 
   private publish(): void {
     const { prng, plan } = this
+    if (this.pressure.isBlocked || this.pressure.isThrottled) return
     const queue = pick(prng, plan.queues).name
     for (let count = prng.chance(0.3) ? 1 + prng.below(12) : 1; count > 0; count--) {
       const key = prng.chance(0.8) ? `k${prng.below(plan.keys)}` : null
       const target = prng.chance(0.7) ? queue : pick(prng, plan.queues).name
       const bytes = prng.below(plan.bodyBytesMax + 1)
-      this.channel.publish(this.letters.make(target, key, pick(prng, plan.expirationsMs), bytes), false)
+      const expirationMs = pick(prng, plan.expirationsMs)
+      this.channel.publish(this.letters.make(target, key, expirationMs, bytes, this.wishes()), false)
     }
+  }
+
+  private wishes(): LetterWishes {
+    const { prng } = this
+    const { delaysMs, transientChance } = this.plan.hardships
+    if (delaysMs.length === 0) return noWishes
+    return { delayMs: pick(prng, delaysMs), priority: prng.below(4), isTransient: prng.chance(transientChance) }
   }
 
   private settle(): void {
@@ -138,9 +184,10 @@ export function declare(channel: Channel, queue: LetterQueue): void {
   channel.execute(0, { type: 'queue.declare', queue: queue.name, ...command, arguments: argumentsOf(queue) })
 }
 
-export function argumentsOf({ ttlMs, keyed, deadTo }: LetterQueue): FieldTable {
+export function argumentsOf({ ttlMs, keyed, maxPriority, deadTo }: LetterQueue): FieldTable {
   const table: Record<string, string | number> = {}
   if (ttlMs < Number.POSITIVE_INFINITY) table['x-message-ttl'] = ttlMs
+  if (maxPriority > 0) table['x-max-priority'] = maxPriority
   if (keyed > 0) table['x-leveret-keyed'] = keyed
   if (deadTo === 'nowhere') table['x-dead-letter-exchange'] = 'nowhere'
   else if (deadTo !== null) {

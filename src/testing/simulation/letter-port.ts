@@ -4,19 +4,22 @@
  */
 import type { Channel, ChannelEvents, Driver, Login, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
+import type { Durability } from '../../model/durability.ts'
 import type { BrokerError } from '../../model/errors.ts'
 import type { Message } from '../../model/message.ts'
 import type { Clock } from '../../platform/clock.ts'
-import type { Letter } from './letter.ts'
+import type { Letter, LetterWishes } from './letter.ts'
 import type { Letters } from './letters.ts'
+import type { LogEnds } from './level.ts'
 import type { Trace } from './trace.ts'
-import type { FrameNumbers } from './witness.ts'
 
 export interface LetterPortParts {
   readonly letters: Letters
   readonly trace: Trace
   readonly clock: Clock
-  readonly frames: FrameNumbers
+  readonly frames: LogEnds
+  /** What a confirm is said of. */
+  readonly durability: Durability
   /** Something was promised: a good moment to see what a crash would leave. */
   readonly promised: () => void
 }
@@ -60,6 +63,8 @@ interface Asked {
   readonly queue: string
   readonly atMs: number
   readonly noAck: boolean
+  /** How many messages the answer must tell of at least. */
+  readonly countMin: number
 }
 
 class LetterChannel implements Channel, ChannelEvents {
@@ -88,18 +93,32 @@ class LetterChannel implements Channel, ChannelEvents {
     const queue = command.type === 'basic.get' ? command.queue : ''
     if (queue !== '') this.parts.letters.noteAsked(queue, 1)
     const noAck = command.type === 'basic.get' && command.noAck
-    this.asked.push({ queue, atMs: this.nowMs(), noAck })
+    const atMs = this.nowMs()
+    if (command.type === 'queue.purge' || command.type === 'queue.delete') return this.empty(id, command)
+    this.asked.push({ queue, atMs, noAck, countMin: 0 })
     if (command.type === 'basic.consume') {
       this.consumers.set(command.consumerTag, { queue: command.queue, noAck: command.noAck })
     }
     this.inner.execute(id, command)
   }
 
+  private empty(id: number, command: Extract<Command, { type: 'queue.purge' | 'queue.delete' }>): void {
+    const { letters, frames } = this.parts
+    const { queue } = command
+    const hidden = letters.hiddenIn(queue)
+    const isDeleted = command.type === 'queue.delete'
+    // The answer to a deletion tells of what was ready.
+    this.asked.push({ queue: '', atMs: 0, noAck: false, countMin: isDeleted ? 0 : hidden.length })
+    this.inner.execute(id, command)
+    letters.emptied(queue, hidden, isDeleted, frames.openLsn)
+  }
+
   publish(message: Message, mandatory: boolean): number {
     const { letters, frames } = this.parts
     const letter = letters.arrived(message, frames.openLsn, this.nowMs())
+    const wishes = textOf(letter.wishes)
     const key = letter.key === null ? '' : ` of key ${letter.key}`
-    this.note(`publish #${letter.id}${key} to ${message.routingKey}, expires in ${letter.expirationMs} ms`)
+    this.note(`publish #${letter.id}${key} to ${message.routingKey}, expires in ${letter.expirationMs} ms${wishes}`)
     const sequence = this.inner.publish(message, mandatory)
     if (sequence > 0) this.open.set(sequence, letter)
     return sequence
@@ -133,7 +152,7 @@ class LetterChannel implements Channel, ChannelEvents {
 
   close(): void {
     this.settle(0, true, 'close', (letter) => this.parts.letters.requeued(letter))
-    for (const { queue } of this.asked.splice(0)) if (queue !== '') this.parts.letters.noteAsked(queue, -1)
+    for (const { queue } of this.asked.splice(0)) if (queue !== '') this.parts.letters.gaveUp(queue)
     this.inner.close()
   }
 
@@ -143,6 +162,10 @@ class LetterChannel implements Channel, ChannelEvents {
     if (this.port.isDead) return
     const asked = this.asked.shift() as Asked
     if (asked.queue !== '') this.parts.letters.noteAsked(asked.queue, -1)
+    if (reply.type === 'queue.purge-ok' && reply.messageCount < asked.countMin) {
+      const counts = `${reply.messageCount}, and ${asked.countMin} were hidden`
+      throw this.parts.letters.violated('I1', `a purge says that it removed ${counts}`)
+    }
     if (reply.type === 'basic.get-ok') this.handOut(reply.message, reply.deliveryTag, asked, true)
     this.events.replied(id, reply)
   }
@@ -151,20 +174,22 @@ class LetterChannel implements Channel, ChannelEvents {
     if (this.port.isDead) return
     const consumer = this.consumers.get(consumerTag)
     if (consumer === undefined) throw this.parts.letters.violated('order', `there is no consumer ${consumerTag}`)
-    this.handOut(message, deliveryTag, { ...consumer, atMs: this.nowMs() }, false)
+    this.handOut(message, deliveryTag, { ...consumer, atMs: this.nowMs(), countMin: 0 }, false)
     this.events.delivered(consumerTag, deliveryTag, redelivered, message)
   }
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
     if (this.port.isDead) return
-    const { letters, frames, promised } = this.parts
+    const { letters, frames, durability, promised } = this.parts
+    const written = durability === 'write' ? frames.writtenLsn : Number.POSITIVE_INFINITY
+    const safe = durability === 'fsync' ? frames.durableLsn : written
     this.note(`confirmed ${sequence}${multiple ? ' multiple' : ''}`)
     for (const [number, letter] of this.open) {
       if (multiple ? number > sequence : number !== sequence) continue
       this.open.delete(number)
       const lsn = letter.seen[0]?.seenLsn ?? 0
-      if (!accepted || lsn > frames.durableLsn) {
-        throw letters.violated('I9', `#${letter.id} of frame ${lsn} is confirmed, and ${frames.durableLsn} is durable`)
+      if (!accepted || (lsn > safe && !letter.isTransient)) {
+        throw letters.violated('I9', `#${letter.id} of frame ${lsn} is confirmed, and only ${safe} is as safe as that`)
       }
       letter.isConfirmed = true
     }
@@ -215,4 +240,11 @@ class LetterChannel implements Channel, ChannelEvents {
   private note(text: string): void {
     this.parts.trace.add(`${this.name} ${text} @${this.parts.frames.openLsn}`)
   }
+}
+
+function textOf({ delayMs, priority, isTransient }: LetterWishes): string {
+  const parts = isTransient ? ['transient'] : []
+  if (priority > 0) parts.unshift(`of priority ${priority}`)
+  if (delayMs > 0) parts.unshift(`hidden for ${delayMs} ms`)
+  return parts.map((part) => `, ${part}`).join('')
 }

@@ -1,15 +1,21 @@
 // What may have become of a letter, for the cases that are easy to get wrong.
 import { describe, expect, it } from 'vitest'
-import { Letter, type LetterQueue } from './letter.ts'
+import { Letter, type LetterQueue, noWishes } from './letter.ts'
 
 const never = Number.POSITIVE_INFINITY
 
 function queues(...list: readonly [name: string, ttlMs: number, deadTo: string | null][]): Map<string, LetterQueue> {
-  return new Map(list.map(([name, ttlMs, deadTo]) => [name, { name, ttlMs, keyed: 0, deadTo }]))
+  return new Map(list.map(([name, ttlMs, deadTo]) => [name, { name, ttlMs, keyed: 0, maxPriority: 0, deadTo }]))
 }
 
 function letterIn(among: Map<string, LetterQueue>, queue: string, expirationMs = never): Letter {
   const letter = new Letter(among, 1, null, expirationMs, 0)
+  letter.publish(among.get(queue) as LetterQueue, 5, 1_000)
+  return letter
+}
+
+function hiddenLetterIn(among: Map<string, LetterQueue>, queue: string, delayMs: number): Letter {
+  const letter = new Letter(among, 1, null, never, 0, { ...noWishes, delayMs })
   letter.publish(among.get(queue) as LetterQueue, 5, 1_000)
   return letter
 }
@@ -52,6 +58,27 @@ describe('a letter', () => {
     letter.place.ackedLsn = 9
     const { mayBeGone, mustBeGone } = letter.possible(8, 2_000)
     expect([mayBeGone, mustBeGone, letter.possible(9, 2_000).mustBeGone]).toEqual([true, false, true])
+  })
+
+  it('is hidden until it is due, and expires as long after that as it may wait', () => {
+    const letter = hiddenLetterIn(queues(['a', 100, 'b'], ['b', never, null]), 'a', 500)
+    expect(keysAt(letter, 5, 1_499)).toEqual(['hidden in a'])
+    expect(keysAt(letter, 5, 1_500)).toEqual(['hidden in a', 'a'])
+    expect(keysAt(letter, 5, 1_600)).toEqual(['hidden in a', 'a', 'hidden in b, 1x expired in a'])
+  })
+
+  it('is no longer hidden when it was seen durably where nothing hides it', () => {
+    const letter = hiddenLetterIn(queues(['a', never, null]), 'a', 500)
+    const [, ready] = letter.possible(5, 1_600).stations
+    if (ready !== undefined) letter.see(ready, 8)
+    expect([keysAt(letter, 7, 1_600), keysAt(letter, 8, 1_600)]).toEqual([['hidden in a', 'a'], ['a']])
+  })
+
+  it('may be gone, and need not be, where its queue was emptied when it may have been there', () => {
+    const letter = hiddenLetterIn(queues(['a', never, null]), 'a', 500)
+    letter.place.mayBePurged = true
+    const { mayBeGone, mustBeGone } = letter.possible(9, 2_000)
+    expect([mayBeGone, mustBeGone]).toEqual([true, false])
   })
 
   it('never comes back after a recovery has shown that it is gone', () => {

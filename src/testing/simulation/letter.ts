@@ -3,9 +3,11 @@
  * dead-letter exchange leads. What may have become of it is computed from what is known, by rules written for this alone:
  * nothing here is shared with the broker.
  *
- *     station   one queue and the deaths that led there: a letter is at one station, or gone, never at two
+ *     station   one queue and the deaths that led there, and whether it is hidden: a letter is at one station, or gone,
+ *               never at two
  *     known     the stations where it was seen, in order; before the last one that is durable it can no longer be
- *     possible  what follows from there by rejections that were asked for and by expiries whose time has come
+ *     possible  what follows from there by rejections that were asked for, by expiries whose time has come, and by being
+ *               due
  */
 
 export interface LetterQueue {
@@ -14,6 +16,8 @@ export interface LetterQueue {
   readonly ttlMs: number
   /** So many of one key may be with consumers; 0: keys do not count. */
   readonly keyed: number
+  /** Those of a higher priority count as of this one. */
+  readonly maxPriority: number
   /** The queue that gets what this one gets rid of; null: nobody does. */
   readonly deadTo: string | null
 }
@@ -29,6 +33,8 @@ interface Death {
 export interface Station {
   readonly key: string
   readonly queue: LetterQueue
+  /** It is there, and nobody can get it before it is due. */
+  readonly isHidden: boolean
   /** The latest first; one per queue and reason. */
   readonly deaths: readonly Death[]
   /** It cannot have come before, by the wall clock. */
@@ -37,8 +43,10 @@ export interface Station {
   seenLsn: number
   /** When a consumer rejected it; infinity: none did. */
   rejectedMs: number
-  /** The frame with its acknowledgement; infinity: there is none. */
+  /** The frame with its acknowledgement, or with the end of all that was there; infinity: there is none. */
   ackedLsn: number
+  /** Its queue was emptied when it may have been there. */
+  mayBePurged: boolean
 }
 
 export interface Possible {
@@ -46,6 +54,15 @@ export interface Possible {
   readonly mayBeGone: boolean
   readonly mustBeGone: boolean
 }
+
+/** What most letters do not ask for. */
+export interface LetterWishes {
+  readonly delayMs: number
+  readonly priority: number
+  readonly isTransient: boolean
+}
+
+export const noWishes: LetterWishes = { delayMs: 0, priority: 0, isTransient: false }
 
 /** A timestamp in the log has no fraction. */
 const roundingMs = 1
@@ -56,6 +73,7 @@ export class Letter {
   readonly key: string | null
   readonly expirationMs: number
   readonly bodyBytes: number
+  readonly wishes: LetterWishes
   publishedMs = 0
   isConfirmed = false
   /** A recovery has shown that it is not there. */
@@ -74,12 +92,24 @@ export class Letter {
     key: string | null,
     expirationMs: number,
     bodyBytes: number,
+    wishes: LetterWishes = noWishes,
   ) {
+    this.wishes = wishes
     this.queues = queues
     this.id = id
     this.key = key
     this.expirationMs = expirationMs
     this.bodyBytes = bodyBytes
+  }
+
+  /** How long it is hidden in each queue it comes to: the header that says so goes with it. */
+  get delayMs(): number {
+    return this.wishes.delayMs
+  }
+
+  /** It need not be there after a restart, and must not. */
+  get isTransient(): boolean {
+    return this.wishes.isTransient
   }
 
   get hasArrived(): boolean {
@@ -93,7 +123,7 @@ export class Letter {
 
   publish(queue: LetterQueue, lsn: number, nowMs: number): void {
     this.publishedMs = nowMs
-    const home = this.station(queue, [], nowMs)
+    const home = this.arrival(queue, [], nowMs)
     home.seenLsn = lsn
     this.seen.push(home)
   }
@@ -112,13 +142,20 @@ export class Letter {
     this.stations.clear()
     this.seen = []
     if (station === null) return
-    const found = { ...station, seenLsn: 0, rejectedMs: Number.POSITIVE_INFINITY, ackedLsn: Number.POSITIVE_INFINITY }
+    const never = Number.POSITIVE_INFINITY
+    const found = { ...station, seenLsn: 0, rejectedMs: never, ackedLsn: never, mayBePurged: false }
     this.stations.set(found.key, found)
     this.seen.push(found)
   }
 
+  /** When it is due, at the earliest, if it is hidden at that station. */
+  dueMs({ fromMs }: Station): number {
+    return Math.ceil(fromMs + this.delayMs)
+  }
+
   /** When it expires at that station, at the earliest. */
-  expiresMs({ queue, deaths, fromMs }: Station): number {
+  expiresMs({ queue, deaths, fromMs, isHidden }: Station): number {
+    if (isHidden) return Number.POSITIVE_INFINITY
     return fromMs + Math.min(queue.ttlMs, deaths.length === 0 ? this.expirationMs : Number.POSITIVE_INFINITY)
   }
 
@@ -133,10 +170,14 @@ export class Letter {
     for (let station = waiting.pop(); station !== undefined; station = waiting.pop()) {
       if (stations.includes(station)) continue
       stations.push(station)
-      if (station.ackedLsn < Number.POSITIVE_INFINITY) mayBeGone = true
+      if (station.ackedLsn < Number.POSITIVE_INFINITY || station.mayBePurged) mayBeGone = true
       if (station.ackedLsn <= durableLsn) mustBeGone = true
       const expiresMs = this.expiresMs(station)
       const moves: Station[] = []
+      const { queue, deaths, fromMs } = station
+      if (station.isHidden && this.dueMs(station) <= nowMs) {
+        moves.push(this.station(queue, deaths, fromMs + this.delayMs, false))
+      }
       for (const [reason, atMs] of [
         ['rejected', station.rejectedMs],
         ['expired', expiresMs - roundingMs],
@@ -162,20 +203,27 @@ export class Letter {
     const rejection = deaths.findIndex((one) => one.reason === 'rejected')
     const since = rejection < 0 ? deaths : deaths.slice(0, rejection)
     if (since.some((one) => one.queue === queue.name)) return null
-    return this.station(queue, deaths, atMs)
+    return this.arrival(queue, deaths, atMs)
   }
 
-  private station(queue: LetterQueue, deaths: readonly Death[], fromMs: number): Station {
-    const key = stationKey(queue.name, deaths)
+  /** Where it is at first in a queue it comes to. */
+  private arrival(queue: LetterQueue, deaths: readonly Death[], fromMs: number): Station {
+    return this.station(queue, deaths, fromMs, this.delayMs > 0)
+  }
+
+  private station(queue: LetterQueue, deaths: readonly Death[], fromMs: number, isHidden: boolean): Station {
+    const key = stationKey(queue.name, deaths, isHidden)
     const known = this.stations.get(key)
     if (known !== undefined) return known
     const never = Number.POSITIVE_INFINITY
-    const station = { key, queue, deaths, fromMs, seenLsn: never, rejectedMs: never, ackedLsn: never }
+    const unseen = { seenLsn: never, rejectedMs: never, ackedLsn: never, mayBePurged: false }
+    const station = { key, queue, isHidden, deaths, fromMs, ...unseen }
     this.stations.set(key, station)
     return station
   }
 }
 
-export function stationKey(queue: string, deaths: readonly Death[]): string {
-  return [queue, ...deaths.map((death) => `${death.count}x ${death.reason} in ${death.queue}`)].join(', ')
+export function stationKey(queue: string, deaths: readonly Death[], isHidden: boolean): string {
+  const place = isHidden ? `hidden in ${queue}` : queue
+  return [place, ...deaths.map((death) => `${death.count}x ${death.reason} in ${death.queue}`)].join(', ')
 }

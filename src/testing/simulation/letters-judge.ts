@@ -5,9 +5,10 @@ import type { Clock } from '../../platform/clock.ts'
 import type { LogStoreOptions } from '../../store/log-store.ts'
 import { type OpenedBroker, readState } from './found-state.ts'
 import type { Judge, Verdict } from './judge.ts'
-import type { Letter, LetterQueue, Station } from './letter.ts'
+import { type Letter, type LetterQueue, noWishes, type Station } from './letter.ts'
 import { LetterPort } from './letter-port.ts'
 import { Letters } from './letters.ts'
+import type { LogEnds } from './level.ts'
 import { type Trace, Violation } from './trace.ts'
 
 export class LettersJudge implements Judge {
@@ -16,7 +17,7 @@ export class LettersJudge implements Judge {
   private readonly clock: Clock
   private readonly storage: LogStoreOptions
   private port: LetterPort | null = null
-  private frames: { readonly openLsn: number; readonly durableLsn: number } = { openLsn: 1, durableLsn: 0 }
+  private frames: LogEnds = { openLsn: 1, writtenLsn: 0, durableLsn: 0 }
 
   constructor(queues: readonly LetterQueue[], trace: Trace, clock: Clock, storage: LogStoreOptions) {
     this.letters = new Letters(queues, trace)
@@ -25,20 +26,22 @@ export class LettersJudge implements Judge {
     this.storage = storage
   }
 
-  make(queue: string, bodyBytes: number): Message {
-    return this.letters.make(queue, null, Number.POSITIVE_INFINITY, bodyBytes)
+  make(queue: string, bodyBytes: number, delayMs: number): Message {
+    return this.letters.make(queue, null, Number.POSITIVE_INFINITY, bodyBytes, { ...noWishes, delayMs })
   }
 
   opened({ broker, store }: OpenedBroker): Driver {
     const { letters, trace, clock } = this
     this.frames = store
-    this.port = new LetterPort(broker, { letters, trace, clock, frames: store, promised: () => {} })
+    const parts = { letters, trace, clock, frames: store, durability: 'fsync', promised: () => {} } as const
+    this.port = new LetterPort(broker, parts)
     return this.port
   }
 
   async close(): Promise<void> {
     await this.port?.close()
-    this.frames = { openLsn: this.frames.openLsn, durableLsn: this.frames.durableLsn }
+    const { openLsn, writtenLsn, durableLsn } = this.frames
+    this.frames = { openLsn, writtenLsn, durableLsn }
   }
 
   verdict(): Verdict {

@@ -54,10 +54,12 @@ export class Scene implements ChannelEvents {
 
   /** Publishes them in one turn, without waiting. */
   post(queue: string, ...sizes: readonly number[]): void {
-    for (const size of sizes) {
-      this.channel.publish(this.make(queue, size), false)
-      this.published++
-    }
+    this.publishAll(queue, 0, sizes)
+  }
+
+  /** As `post`, for messages that are hidden so long. */
+  hide(queue: string, delayMs: number, ...sizes: readonly number[]): void {
+    this.publishAll(queue, delayMs, sizes)
   }
 
   /** Publishes them in one turn, and waits until they are confirmed. */
@@ -91,7 +93,7 @@ export class Scene implements ChannelEvents {
   /** Acknowledges and publishes as one unit, and waits until it is stored. */
   async commit(tags: readonly number[], queue: string, ...sizes: readonly number[]): Promise<void> {
     const id = this.nextId++
-    const messages = sizes.map((size) => this.make(queue, size))
+    const messages = sizes.map((size) => this.make(queue, size, 0))
     this.channel.commit(id, tags, messages)
     await this.replyTo(id)
   }
@@ -121,6 +123,13 @@ export class Scene implements ChannelEvents {
   }
 
   flush(): void {}
+
+  private publishAll(queue: string, delayMs: number, sizes: readonly number[]): void {
+    for (const size of sizes) {
+      this.channel.publish(this.make(queue, size, delayMs), false)
+      this.published++
+    }
+  }
 
   private async replyTo(id: number): Promise<Reply> {
     await this.wait(() => this.replies.has(id))

@@ -29,7 +29,8 @@ import type { Clock } from '../../platform/clock.ts'
  *     I14  recovering twice is recovering once              checker (checkTwice), simulator; exhaustion
  *     I15  what is used has a bound                         simulator: an empty folder becomes small, letters: nothing
  *                                                           is left. Memory of the real process: scripts/bounds.mjs
- *     I16  no sooner and no later than its time             letters, with a wall clock that is set back and forth
+ *     I16  no sooner and no later than its time, be it      letters, with a wall clock that is set back and forth; what
+ *          that it expires or that it appears               is hidden also in what a crash leaves
  *     I17  without trouble everything moves on              simulator (checkLiveness, lastLife); letters; reported as
  *                                                           "liveness" where it is the simulator's
  */

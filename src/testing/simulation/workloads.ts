@@ -29,14 +29,16 @@ const checkpointing: Partial<LogStoreOptions> = { ...quiet, checkpointBytes: 1, 
 
 const forever = Number.POSITIVE_INFINITY
 const oneWay: readonly LetterQueue[] = [
-  { name: 'work', ttlMs: 200, keyed: 0, deadTo: 'dead' },
-  { name: 'dead', ttlMs: forever, keyed: 0, deadTo: null },
+  { name: 'work', ttlMs: 200, keyed: 0, maxPriority: 0, deadTo: 'dead' },
+  { name: 'dead', ttlMs: forever, keyed: 0, maxPriority: 0, deadTo: null },
 ]
 /** What 'work' gets rid of goes to 'dead', and what stays there too long comes back. */
 const circle: readonly LetterQueue[] = [
-  { name: 'work', ttlMs: 200, keyed: 0, deadTo: 'dead' },
-  { name: 'dead', ttlMs: 700, keyed: 0, deadTo: 'work' },
+  { name: 'work', ttlMs: 200, keyed: 0, maxPriority: 0, deadTo: 'dead' },
+  { name: 'dead', ttlMs: 700, keyed: 0, maxPriority: 0, deadTo: 'work' },
 ]
+
+const alone: readonly LetterQueue[] = [{ name: 'work', ttlMs: forever, keyed: 0, maxPriority: 0, deadTo: null }]
 
 async function letters(scene: Scene, queues: readonly LetterQueue[]): Promise<void> {
   for (const queue of queues) await scene.declare(queue.name, argumentsOf(queue))
@@ -196,5 +198,30 @@ export const workloads: readonly Workload[] = [
     // They have to be read before they go, and checkpoints know them in both places.
     storage: { ...checkpointing, windowBytesMax: 100, pageBytesMax: 0, pageFileBytesMax: 200, segmentBytesMax: 4_096 },
     lives: [async (scene) => await letters(scene, circle)],
+  },
+  {
+    name: 'delays',
+    letterQueues: alone,
+    // A checkpoint before some are due and one after; what is due has to be read, and compaction moves what is hidden.
+    storage: { ...checkpointing, pageBytesMax: 0, pageFileBytesMax: 200, segmentBytesMax: 4_096, deadBytesMax: 0 },
+    lives: [
+      async (scene) => {
+        await scene.declare('work')
+        scene.hide('work', 400, 900, 10)
+        await scene.publish('work', 1_500, 20)
+        scene.hide('work', 1_200, 30)
+        await scene.stored()
+        scene.ack(...(await scene.get('work', 2)))
+        await scene.pass(900)
+        scene.ack(...(await scene.get('work', 1)))
+        await scene.publish('work', 40)
+      },
+      async (scene) => {
+        scene.hide('work', 30_000, 50)
+        await scene.pass(700)
+        scene.ack(...(await scene.get('work', 2)))
+        await scene.ask({ type: 'queue.purge', queue: 'work' })
+      },
+    ],
   },
 ]
