@@ -189,7 +189,7 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/checkpointer.js',
-        from: 'if (entry.logged) lane?.entries.push(entry);',
+        from: 'else (lane ?? first)?.entries.push(entry);',
         to: '',
       },
     ],
@@ -630,7 +630,7 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/checkpointer.js',
-        from: 'told.expiresAt = entry.expiresAt;',
+        from: 'told.expiresAt = entry.dueAt > 0 ? entry.dueAt : entry.expiresAt;',
         to: 'told.expiresAt = 0;',
       },
     ],
@@ -726,6 +726,52 @@ const bugs: readonly Bug[] = [
     name: 'what may wait a while when it is due may wait from when it was published',
     patches: [{ file: 'broker/queue.js', from: 'expiresAt === 0 ? 0 : expiresAt + hiddenMs', to: 'expiresAt' }],
     seed: 5006,
+    letters: true,
+  },
+  {
+    name: 'what was hidden had the turn of its key',
+    patches: [
+      {
+        file: 'store/queue-index.js',
+        from: 'if (entry.dueAt === 0) this.keys?.settled(entry);',
+        to: 'this.keys?.settled(entry);',
+      },
+    ],
+    seed: 5001,
+    letters: true,
+  },
+  {
+    name: 'nobody looks again at what was put into a slot that has begun',
+    patches: [
+      {
+        file: 'broker/queue.js',
+        from: 'if (index.delayedCount > 0 && this.watchDue()) more = true;',
+        to: 'if (index.delayedCount > 0) this.watchDue();',
+      },
+    ],
+    seed: 5125,
+    letters: true,
+  },
+  {
+    name: 'a checkpoint takes what is due and being read for ready',
+    patches: [
+      {
+        file: 'store/checkpointer.js',
+        from: 'entry.dueAt > 0 ? firstDelayedLane(entry.priority) : entry.priority;',
+        to: 'entry.priority;',
+      },
+      {
+        file: 'store/checkpointer.js',
+        from: 'entry.dueAt > 0 ? ttlOf(entry.dueAt, entry.expiresAt) : entry.deliveryCount;',
+        to: 'entry.deliveryCount;',
+      },
+      {
+        file: 'store/checkpointer.js',
+        from: 'entry.dueAt > 0 ? entry.dueAt : entry.expiresAt;',
+        to: 'entry.expiresAt;',
+      },
+    ],
+    seed: 5074,
     letters: true,
   },
   {

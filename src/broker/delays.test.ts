@@ -86,6 +86,16 @@ describe('a message with a delay', () => {
     expect(channel.drain('q')).toEqual(['p4', 'p2', 'p1'])
   })
 
+  test('is none of those of its key that are with a consumer when it appears', async () => {
+    const [core, channel] = await open({ 'x-leveret-keyed': 1 })
+    channel.consume('q', { tag: 'c' })
+    const headers = { 'x-leveret-key': 'k' }
+    channel.publish('', 'q', 'late', { headers: { ...headers, 'x-leveret-delay': 100 } })
+    channel.publish('', 'q', 'first', { headers })
+    core.clock.advance(200)
+    expect(channel.takeBodies()).toEqual(['first'])
+  })
+
   test('is counted apart, goes with a purge, and keeps a queue from being deleted as empty', async () => {
     const [core, channel] = await open()
     publish(channel, 'a', 1_000)
@@ -152,6 +162,18 @@ describe('with a log', () => {
       expect(await again.take('q')).toEqual(bodies)
       await again.close()
     }
+  })
+
+  test('what comes in one turn appears by itself, though it is put into a slot that has begun', async () => {
+    const folder = new SimFolder()
+    const run = await folder.open('/data', small)
+    await run.declare('q')
+    // The first one makes the wheel take the present for the slot before, and then that of the second has begun.
+    await run.settle(1_024 - (folder.clock.realtimeMs() % 1_024))
+    run.post('q', 'a', { 'x-leveret-delay': 5 })
+    run.post('q', 'b', { 'x-leveret-delay': 700 })
+    await run.settle(1_000)
+    expect(await run.take('q')).toEqual(['a', 'b'])
   })
 
   test('whenever the power goes, each is there once when all are due', async () => {

@@ -177,7 +177,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     // What may wait no time at all had its chance.
     if (index.mayExpire) this.watchExpiry()
     index.settleNewcomers()
-    if (index.delayedCount > 0) this.watchDue()
+    if (index.delayedCount > 0 && this.watchDue()) more = true
     if (isWanted) index.readAhead()
     return more
   }
@@ -321,9 +321,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.tick.schedule()
   }
 
-  private watchDue(): void {
+  /** True if something is to be done now: what came in this turn may be in a slot that has begun. */
+  private watchDue(): boolean {
     const { nextDueMs } = this.index
-    if (nextDueMs > this.tick.nowMs) this.expiry.watch(this, nextDueMs)
+    if (nextDueMs <= this.tick.nowMs) return this.appearing === null || this.appearing.room > 0
+    this.expiry.watch(this, nextDueMs)
+    return false
   }
 
   private watchExpiry(): void {

@@ -22,6 +22,7 @@ import {
   decodeCheckpoint,
   type LogPosition,
 } from './checkpoint-file.ts'
+import { firstDelayedLane, ttlOf } from './delay-wheel.ts'
 import type { Entry } from './entry.ts'
 import { blankEntry, IndexPage } from './index-page.ts'
 import type { Lane } from './lane.ts'
@@ -124,8 +125,9 @@ function packEntries(queueId: number, entries: readonly Entry[], from: number, t
     told.offset = entry.offset
     told.recordBytes = entry.recordBytes
     told.bodyBytes = entry.bodyBytes
-    told.deliveryCount = entry.deliveryCount
-    told.expiresAt = entry.expiresAt
+    // What is due and not yet published anew is hidden; see DelayWheel for what pages say of that.
+    told.deliveryCount = entry.dueAt > 0 ? ttlOf(entry.dueAt, entry.expiresAt) : entry.deliveryCount
+    told.expiresAt = entry.dueAt > 0 ? entry.dueAt : entry.expiresAt
     told.keyHash = entry.keyHash
     page.add(told)
   }
@@ -470,8 +472,11 @@ export class Checkpointer {
     // What consumers hold, and what waits for its key, goes in front of its lane.
     const [first] = lanes
     const note = (entry: Entry): void => {
-      const lane = lanes.find((one) => one.number === entry.priority) ?? first
-      if (entry.logged) lane?.entries.push(entry)
+      if (!entry.logged) return
+      const number = entry.dueAt > 0 ? firstDelayedLane(entry.priority) : entry.priority
+      const lane = lanes.find((one) => one.number === number)
+      if (lane === undefined && entry.dueAt > 0) lanes.push({ number, entries: [entry], pages: [], frozen: [] })
+      else (lane ?? first)?.entries.push(entry)
     }
     index.forEachHeld(note)
     index.forEachStaged(note)

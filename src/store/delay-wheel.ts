@@ -44,6 +44,11 @@ export interface WheelOwner {
   placeDelayed(entry: Entry): boolean
 }
 
+/** The lane of the slot that is always over: what is in it is spread when the wheel first turns. */
+export function firstDelayedLane(priority: number): number {
+  return priorities * levels + priority
+}
+
 /** Whether lanes of that number hold what is hidden. */
 export function isDelayedLane(number: number): boolean {
   return number >= priorities

@@ -159,7 +159,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     if (delays === null || delays.nextMs > nowMs) return false
     return delays.advance(nowMs, max, (hidden, dueAt, expiresAt) => {
       const { message, sequence, logged, bodyBytes, priority, keyHash, place } = hidden
-      const entry = new Entry(message, sequence, logged, bodyBytes, priority, expiresAt, keyHash)
+      const entry = new Entry(message, sequence, logged, bodyBytes, priority, expiresAt, keyHash, dueAt)
       entry.isReady = false
       entry.place = place
       // Before a crash it may have been due already, and with somebody.
@@ -248,7 +248,8 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** The entry is gone for good. It was taken before. */
   settle(entry: Entry): void {
     this.heldEntries.remove(entry)
-    this.keys?.settled(entry)
+    // What was hidden never had the turn of its key.
+    if (entry.dueAt === 0) this.keys?.settled(entry)
     // Somebody may still wait for the message: then its record must stay until it was read.
     if (entry.isAwaited) entry.isSettled = true
     else this.free(entry)
