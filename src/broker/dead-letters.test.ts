@@ -68,6 +68,15 @@ describe('a message that is rejected', () => {
     ])
   })
 
+  test('that was hidden before is not hidden again', async () => {
+    const [core, channel] = await open()
+    channel.publish('', 'q', 'a', { headers: { 'x-leveret-delay': 100 } })
+    core.clock.advance(200)
+    reject(channel, 'q')
+    expect(channel.counts('dead')?.ready).toBe(1)
+    expect(take(channel, 'dead').decodeProperties().headers?.has('x-leveret-delay')).toBe(false)
+  })
+
   test('keeps its own key where the queue names none', async () => {
     const [, channel] = await open({ 'x-dead-letter-exchange': 'graves' })
     channel.declareExchange('graves', 'topic')

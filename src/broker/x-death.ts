@@ -42,6 +42,8 @@ export class Death {
     const event = known === undefined ? newEvent(dead, queue, reason, nowMs, expiration) : again(known)
     this.events = [event, ...earlier.filter((other) => other !== known)]
     const table = new Map(headers)
+    // It has been hidden already, where it was sent to.
+    table.delete('x-leveret-delay')
     table.set('x-death', { tag: 'A', value: this.events.map((value): Field => ({ tag: 'F', value })) })
     const facts: readonly (readonly [string, string])[] = [
       ['queue', queue],

@@ -6,17 +6,19 @@ import { encodeProperties } from '../model/properties.ts'
 import { deadLetter, retryCopy } from './copies.ts'
 
 describe('a copy', () => {
-  const properties = { headers: toTable({ CC: ['elsewhere'], BCC: ['elsewhere'], kept: 1 }), deliveryMode: 2 }
+  const properties = {
+    headers: toTable({ CC: ['elsewhere'], BCC: ['elsewhere'], 'x-leveret-delay': 9, kept: 1 }),
+    deliveryMode: 2,
+  }
   const message = Message.of('', 'jobs', encodeProperties(properties), Buffer.from('1'))
   const failure = { text: 'no', attempt: 1, realtimeMs: 5 }
 
   it.each([
     ['for another attempt', retryCopy(message, properties, 'jobs', failure)],
     ['that is a dead letter', deadLetter(message, properties, 'jobs', 'jobs.dead', failure)],
-  ])('%s is not routed to the further keys of the original once more', (_name, copy) => {
+  ])('%s is not routed to the further keys of the original once more, nor hidden once more', (_name, copy) => {
     const headers = fromTable(copy.decodeProperties().headers ?? new Map())
     expect(headers).toMatchObject({ kept: 1 })
-    expect(Object.keys(headers)).not.toContain('CC')
-    expect(Object.keys(headers)).not.toContain('BCC')
+    for (const name of ['CC', 'BCC', 'x-leveret-delay']) expect(Object.keys(headers)).not.toContain(name)
   })
 })

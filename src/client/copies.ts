@@ -91,6 +91,8 @@ function copyTo(
     // CC and BCC make a broker route to further queues: they did so for the original, and must not for each copy.
     CC: undefined,
     BCC: undefined,
+    // So it is with the delay.
+    [headerNames.delay]: undefined,
     // A broker refuses a user_id that is not the publisher's own.
     ...(userId === undefined ? {} : { [headerNames.user]: userId }),
   })

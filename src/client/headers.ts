@@ -23,6 +23,8 @@ export const headerNames = {
   queue: 'x-leveret-queue',
   /** In a dead letter: the reply_to it had, so that handling the dead letter answers nobody a second time. */
   replyTo: 'x-leveret-reply-to',
+  /** How long the broker is to hide it, in ms. */
+  delay: 'x-leveret-delay',
   /** In a copy: the user_id it had, which a broker lets nobody else set. */
   user: 'x-leveret-user',
 } as const

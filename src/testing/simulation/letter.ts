@@ -123,7 +123,7 @@ export class Letter {
 
   publish(queue: LetterQueue, lsn: number, nowMs: number): void {
     this.publishedMs = nowMs
-    const home = this.arrival(queue, [], nowMs)
+    const home = this.station(queue, [], nowMs, this.delayMs > 0)
     home.seenLsn = lsn
     this.seen.push(home)
   }
@@ -203,12 +203,7 @@ export class Letter {
     const rejection = deaths.findIndex((one) => one.reason === 'rejected')
     const since = rejection < 0 ? deaths : deaths.slice(0, rejection)
     if (since.some((one) => one.queue === queue.name)) return null
-    return this.arrival(queue, deaths, atMs)
-  }
-
-  /** Where it is at first in a queue it comes to. */
-  private arrival(queue: LetterQueue, deaths: readonly Death[], fromMs: number): Station {
-    return this.station(queue, deaths, fromMs, this.delayMs > 0)
+    return this.station(queue, deaths, atMs, false)
   }
 
   private station(queue: LetterQueue, deaths: readonly Death[], fromMs: number, isHidden: boolean): Station {
