@@ -1,5 +1,5 @@
 // The bounds of the broker's memory, all at once: a million keys, a thousand deep queues, some with priorities, some whose
-// messages expire into a dead-letter exchange, and a consumer that has stopped reading; killed in the middle, while messages
+// messages expire into a dead-letter exchange, bodies of 12 MiB, and a consumer that has stopped reading; killed in the middle, while messages
 // expire, and recovered. Resident memory is watched and must stay below --mebibytes, and every message must be where it
 // belongs, once. `node scripts/bounds.mjs`; needs a build.
 
@@ -17,19 +17,23 @@ const { values } = parseArgs({
     keys: { type: 'string', default: '1000000' },
     queues: { type: 'string', default: '1000' },
     each: { type: 'string', default: '1000' },
+    bodies: { type: 'string', default: '100' },
     mebibytes: { type: 'string', default: '384' },
   },
 })
 const keys = Number(values.keys)
 const queues = Number(values.queues)
 const each = Number(values.each)
+const bodies = Number(values.bodies)
 const limitMiB = Number(values.mebibytes)
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'leveret-bounds-'))
-const large = Buffer.alloc(4_096, 'y')
+const medium = Buffer.alloc(4_096, 'y')
+const bodyBytes = 12 * 1_048_576
 const ttlMs = 5_000
 let peakMiB = 0
 let confirmed = 0
 let stuckCount = 0
+let largeCount = 0
 /** @type {string[]} */
 const wrong = []
 
@@ -61,7 +65,7 @@ async function declare() {
   const connection = await amqp.connect(broker.url)
   const channel = await connection.createChannel()
   await channel.assertQueue('keyed', { durable: true, arguments: { 'x-leveret-keyed': true } })
-  await channel.assertQueue('stuck', { durable: true })
+  for (const queue of ['stuck', 'large', 'large-stuck']) await channel.assertQueue(queue, { durable: true })
   await channel.assertQueue('dead', { durable: true })
   for (let at = 0; at < queues; at++) {
     await channel.assertQueue(`deep-${at}`, { durable: true, arguments: { ...argumentsOf(at) } })
@@ -87,6 +91,8 @@ async function half(which) {
   const stuck = await amqp.connect(broker.url)
   const reader = await stuck.createChannel()
   await reader.consume('stuck', () => {})
+  const largeReader = await stuck.createChannel()
+  await largeReader.consume('large-stuck', () => {})
   // From now on it reads nothing, and takes whatever the system's buffers hold.
   stuck.connection.stream.pause()
 
@@ -112,7 +118,11 @@ async function half(which) {
     if (number < queues * each) await publish(`deep-${number % queues}`, bodyOf(number), { priority: number % 5 })
     if (number % 20 === 0) {
       stuckCount++
-      await publish('stuck', large, {})
+      await publish('stuck', medium, {})
+    }
+    if (step % Math.ceil((steps * 2) / bodies) === 0) {
+      for (const queue of ['large', 'large-stuck']) await publish(queue, largeBodyOf(largeCount), {})
+      largeCount++
     }
   }
   while (unconfirmed > 0) await sleep(5)
@@ -123,6 +133,13 @@ async function half(which) {
 /** A hundred bytes that begin with the number. @param {number} number */
 function bodyOf(number) {
   const body = Buffer.alloc(100, 'x')
+  body.writeUInt32BE(number)
+  return body
+}
+
+/** As long as a body that goes to a file, and all of it tells the number. @param {number} number */
+function largeBodyOf(number) {
+  const body = Buffer.alloc(bodyBytes, String(number))
   body.writeUInt32BE(number)
   return body
 }
@@ -141,7 +158,13 @@ async function check() {
   }
   const stuck = await channel.checkQueue('stuck')
   if (stuck.messageCount !== stuckCount) wrong.push(`stuck has ${stuck.messageCount} of ${stuckCount}`)
+  const largeStuck = await channel.checkQueue('large-stuck')
+  if (largeStuck.messageCount !== largeCount) wrong.push(`large-stuck has ${largeStuck.messageCount} of ${largeCount}`)
   console.log(`${confirmed} confirmed; ${deep} in deep queues, ${stuck.messageCount} in the stuck one`)
+  await channel.prefetch(2)
+  for (const queue of ['large', 'large-stuck']) {
+    await drain(channel, queue, largeCount, ({ content }) => content.equals(largeBodyOf(content.readUInt32BE())))
+  }
   await channel.prefetch(2_000)
   await drain(channel, 'keyed', keys)
   let dying = 0
