@@ -1,7 +1,7 @@
 // Messages whose bodies are in files: as good as any other, through everything that can become of a message.
 import { describe, expect, test } from 'vitest'
 import { Prng } from '../lib/prng.ts'
-import { bindCommand, consume, declareQueue } from '../testing/core-harness.ts'
+import { bindCommand, CoreSession, consume, declareQueue, hostLogin } from '../testing/core-harness.ts'
 import { SimFolder, type SimFolderRun } from '../testing/sim-folder.ts'
 
 const large = 4_001
@@ -226,6 +226,28 @@ describe('a message whose body is in a file', () => {
     await run.settle(1_100)
     expect(run.confirmed).toHaveLength(1)
     expect(await names(run)).toEqual([`a ${large}`])
+  })
+
+  test('counts for the room on the disk: publishers are told before it is full, and the reserve is given back when it is', async () => {
+    const folder = new SimFolder()
+    const options = { diskFreeBytesMin: 100_000, reserveBytes: 50_000 }
+    const run = await folder.open('/data', options)
+    await run.declare('q')
+    const session = new CoreSession({ settle() {} })
+    session.port = await folder.clock.run(run.broker.openSession(hostLogin, session))
+    run.postLarge('q', bodyOf('a', 200_000))
+    await run.settle(3_000)
+    expect(folder.files()).toContain('reserve.bin')
+    const used = folder.files().reduce((sum, name) => sum + folder.disk.contents(`/data/${name}`).length, 0)
+    folder.disk.spaceBytesMax = used + 120_000
+    const coming = run.bodies.create(60_000, { drained: () => {}, stored: () => {} })
+    coming.write(Buffer.alloc(40_000), 0, 40_000)
+    await run.settle(500)
+    expect(session.lines).toEqual(['blocked low on disk'])
+    run.postLarge('q', bodyOf('b', 110_000))
+    await run.settle(3_000)
+    expect(folder.files()).not.toContain('reserve.bin')
+    expect(run.confirmed).toHaveLength(2)
   })
 
   test('ends the broker if its file cannot be synced: nothing that was not stored is confirmed', async () => {

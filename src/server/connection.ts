@@ -167,6 +167,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   body(number: number, buffer: Buffer, start: number, end: number, last: boolean): void {
+    // A large body goes to the disk while it comes.
+    if (this.alarm !== null) this.block(this.alarm)
     const adapter = number === this.number ? this.current : this.select(number)
     if (adapter !== null) adapter.body(buffer, start, end, last)
     else this.contentElsewhere(frameBody, buffer, start, end, last)

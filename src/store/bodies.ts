@@ -22,6 +22,9 @@ export interface BodiesOwner {
   readonly openLsn: number
   readonly durableLsn: number
   broken(detail: string, error: unknown): void
+  /** There is less room on the disk than before, or perhaps none. */
+  bodiesWrote(): void
+  bodiesStalled(): void
   /** For the time being nobody gets the message. */
   bodyDamaged(damage: BodyDamage): void
 }
@@ -150,6 +153,10 @@ export class Bodies implements BodyStore, BodyOwner {
 
   // What the writers tell.
 
+  stalled(): void {
+    this.owner.bodiesStalled()
+  }
+
   folderMade(): Promise<void> {
     this.made ??= this.makeFolder().catch((error: unknown) => {
       this.made = null
@@ -170,6 +177,7 @@ export class Bodies implements BodyStore, BodyOwner {
 
   wrote(bytes: number): void {
     this.landedBytes += bytes
+    this.owner.bodiesWrote()
   }
 
   /** Lives before may have left something of which the log says nothing: publishes that never were. */

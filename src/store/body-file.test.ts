@@ -22,6 +22,7 @@ class Store {
       syncFailed: (error) => this.told.push(`sync failed: ${String(error)}`),
       settled: (_writer, isThere) => this.told.push(isThere ? 'there' : 'gone'),
       wrote: () => {},
+      stalled: () => {},
     })
   }
 

@@ -84,6 +84,8 @@ export interface BodyOwner {
   /** The file is there for good, or is gone again. */
   settled(writer: BodyWriter, isThere: boolean): void
   wrote(bytes: number): void
+  /** A write failed, and will be tried again. */
+  stalled(): void
 }
 
 /** Writes a body that comes in pieces of any size. What cannot be written is tried again until it can. */
@@ -212,6 +214,7 @@ export class BodyWriter implements BodySink {
       await this.file.write(buffer, 0, length, this.position)
     } catch {
       // No room, most likely: whoever publishes is told to wait, and there may be some later.
+      this.owner.stalled()
       if (!this.isAbandoned) await new Promise<void>((resolve) => this.platform.clock.setTimer(retryMs, resolve))
       return
     }

@@ -424,7 +424,7 @@ export class LogStore
   durable(lsn: number): void {
     this.gate.look()
     this.events.durable(lsn)
-    this.space.wrote(this.log.landedBytes + this.bodies.landedBytes)
+    this.noteWritten()
     this.checkpointer.durable(lsn)
     this.bodies.durable(lsn)
     while (this.awaited.length > 0 && (this.awaited[0] as Awaited).lsn <= lsn) this.awaited.shift()?.resolve()
@@ -441,8 +441,12 @@ export class LogStore
 
   written(lsn: number): void {
     this.events.written(lsn)
-    this.space.wrote(this.log.landedBytes + this.bodies.landedBytes)
+    this.noteWritten()
     this.commit()
+  }
+
+  private noteWritten(): void {
+    this.space.wrote(this.log.landedBytes + this.bodies.landedBytes)
   }
 
   stalled(error: Error): void {
@@ -564,6 +568,14 @@ export class LogStore
     this.events.damaged(
       new LeveretError('E_STORAGE_CORRUPT', `${path} at ${offset}: ${what} cannot be read: ${detail}`),
     )
+  }
+
+  bodiesWrote(): void {
+    this.noteWritten()
+  }
+
+  bodiesStalled(): void {
+    this.space.stalled()
   }
 
   bodyDamaged({ path, offset, message }: BodyDamage): void {
