@@ -44,7 +44,7 @@ async function showFolder(folder: string, json: boolean): Promise<void> {
 }
 
 function summaryText(summary: FolderSummary): string {
-  const { directory, format, uuid, bytes, owner, clean, damages, segments, coldSegments, queues } = summary
+  const { directory, format, uuid, bytes, owner, clean, damages, segments, coldSegments, bodies, queues } = summary
   const parts = [
     `${directory}: ${sizeText(bytes)}, format ${format}, ${uuid}\n`,
     `${ownerText(owner)}${clean || owner?.isRunning === true ? '' : '; the last one to have it did not end in order'}\n`,
@@ -53,6 +53,8 @@ function summaryText(summary: FolderSummary): string {
   parts.push('\n', queuesText(summary), '\n', segmentsText('segment', segments))
   if (coldSegments.length > 0) parts.push('\n', segmentsText('cold segment', coldSegments))
   parts.push(checkpointsText(summary))
+  if (bodies.files > 0)
+    parts.push('\n', table(['bodies', 'bytes', 'unused'], [[bodies.files, bodies.bytes, bodies.unused]]))
   if (queues.length === 0) parts[parts.indexOf('\n')] = ''
   return parts.join('')
 }

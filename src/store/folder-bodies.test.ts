@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { SimFolder } from '../testing/sim-folder.ts'
 import { backupFolder } from './folder-backup.ts'
 import { type DumpLine, dumpFile } from './folder-dump.ts'
-import { messagesOf } from './folder-inspect.ts'
+import { messagesOf, summarizeFolder } from './folder-inspect.ts'
 import { FolderState } from './folder-state.ts'
 import { type VerifyReport, verifyFolder } from './folder-verify.ts'
 import { FolderView } from './folder-view.ts'
@@ -76,7 +76,9 @@ test('inspect shows which file a message has its body in, and what is in that fi
     const dumped: DumpLine[] = []
     for await (const line of dumpFile(await view.open(`/data/${file}`, 'read'), '0000000001.body', () => ''))
       dumped.push(line)
+    const summary = await summarizeFolder(world.platform, state)
     await state.close()
+    expect(summary.bodies).toEqual({ files: 2, bytes: 2 * (48 + 5_000 + 5 * 4), unused: 0 })
     return [shown, dumped] as const
   })
   expect(previews).toEqual(['5000 in body/0000000001.body', '5000 in body/0000000002.body'])

@@ -82,6 +82,8 @@ export interface FolderSummary {
   readonly coldSegments: readonly SegmentSummary[]
   readonly checkpoints: readonly CheckpointSummary[]
   readonly pageFiles: readonly { readonly file: string; readonly bytes: number; readonly isNamed: boolean }[]
+  /** Bodies in files, and how many of them no message has: they go when the folder is opened. */
+  readonly bodies: { readonly files: number; readonly bytes: number; readonly unused: number }
   readonly queues: readonly QueueSummary[]
 }
 
@@ -123,8 +125,16 @@ export async function summarizeFolder(platform: Platform, state: FolderState): P
     coldSegments: coldSegmentsOf(state),
     checkpoints: checkpointsOf(view),
     pageFiles: pageFiles.map(({ name, bytes }) => ({ file: name, bytes, isNamed: named.has(name) })),
+    bodies: bodiesOf(state),
     queues: await queuesOf(state),
   }
+}
+
+function bodiesOf({ view, bodies }: FolderState): FolderSummary['bodies'] {
+  const files = view.files.filter(({ name }) => name.startsWith('body/'))
+  const used = new Set(bodies.logged().map(({ bodyId }) => `body/${bodyName(bodyId)}`))
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+  return { files: files.length, bytes, unused: files.filter(({ name }) => !used.has(name)).length }
 }
 
 /** The first `limit` messages that wait in a queue, in their order. */
