@@ -260,6 +260,7 @@ class LetterSimulation {
     while (await this.clock.step(this.clock.monotonicMs()));
     const byMs = (this.prng.next() - 0.3) * 3_000
     this.trace.add(`the wall clock is set by ${byMs.toFixed(0)} ms`)
+    this.letters.setBackMs += Math.max(0, -byMs)
     this.clock.jumpRealtime(byMs)
     this.letters.latestMs = Math.max(this.letters.latestMs, this.clock.realtimeMs())
   }

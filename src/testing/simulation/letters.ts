@@ -31,6 +31,8 @@ export class Letters {
   readonly queues: ReadonlyMap<string, LetterQueue>
   /** The latest the wall clock has shown: what had expired then may be gone, though the clock was set back since. */
   latestMs = 0
+  /** By how much it was set back, all in all. */
+  setBackMs = 0
   private readonly trace: Trace
   private readonly keepsDueOrder: boolean
   /** Queues with a basic.get under way: what it took is not known before it answers. */
@@ -283,7 +285,9 @@ export class Letters {
   private stationOf(letter: Letter, message: Message, queue: string, isHidden: boolean, durableLsn: number): Station {
     const key = stationKey(queue, deathsOf(message), isHidden)
     const { stations } = letter.possible(durableLsn, this.latestMs)
-    const station = stations.find((one) => one.key === key)
+    // What left a queue before the clock was set back may have come to the next one, and begun to wait, behind that.
+    const { stations: sooner } = letter.possible(durableLsn, this.latestMs + this.setBackMs)
+    const station = stations.find((one) => one.key === key) ?? sooner.find((one) => one.key === key)
     if (station !== undefined) return station
     const others = stations.map((one) => one.key).join('; or in ')
     const isEarly = letter.possible(durableLsn, Number.MAX_SAFE_INTEGER).stations.some((one) => one.key === key)
