@@ -378,6 +378,28 @@ describe('a damaged checkpoint', () => {
     expect(second.broker.report.notes).toHaveLength(1)
   })
 
+  test('whose page files are not there is not made whole by others with their numbers', async () => {
+    const options = { windowBytesMax: 20_000, pageBytesMax: 2_048, pageFileBytesMax: 1_024 }
+    const world = checkpointWorld(options)
+    const first = await world.open()
+    await first.declare('q')
+    await first.publish('q', ...numbers(3_000))
+    await first.settle(1_500)
+    await first.publish('q', ...numbers(3_000))
+    await first.close()
+    const { pageFiles } = newestOf(world)
+    const files = world.disk.snapshot()
+    for (const path of files.keys()) if (path.startsWith('/data/idx/')) files.delete(path)
+    world.disk.restore(files)
+    // Pages go to files while the folder is being opened; then the power goes.
+    world.disk.fault = ({ kind, path }) => (kind === 'sync' && path.endsWith('.log.tmp') ? { code: 'EIO' } : null)
+    expect(await refusal(world)).toBe('E_STORAGE_FAILED')
+    world.disk.fault = null
+    const made = world.disk.paths().filter((path) => path.startsWith('/data/idx/'))
+    expect(made.length).toBeGreaterThan(0)
+    for (const id of pageFiles) expect(made).not.toContain(`/data/idx/${String(id).padStart(10, '0')}.idx`)
+  })
+
   test('with the other one as well costs nothing as long as the whole log is there', async () => {
     const world = await twoCheckpoints()
     damage(world, 0)
@@ -602,6 +624,27 @@ describe('a disk that fails a checkpoint', () => {
     world.cutPower()
     const again = await world.open()
     expect(again.broker.report.messages).toBe(15_000)
+  })
+
+  test('by failing to sync the name of one leaves what it names: it may be there, and the folder opens', async () => {
+    const world = checkpointWorld({ windowBytesMax: 20_000, pageBytesMax: 2_048, pageFileBytesMax: 1_024 })
+    const run = await world.open()
+    await run.declare('q')
+    for (let round = 0; round < 30; round++) await run.publish('q', ...numbers(500, 1 + 500 * round))
+    world.disk.fault = ({ kind, path }) => {
+      if (!path.startsWith(folder)) return null
+      // Nobody but the checkpoint needs its pages any more.
+      if (kind === 'rename') run.channel.give({ type: 'queue.purge', queue: 'q' })
+      return kind === 'syncDirectory' ? { code: 'EIO' } : null
+    }
+    await run.settle(1_500)
+    expect(run.failures).toEqual(['E_STORAGE_FAILED'])
+    await run.close().catch(() => {})
+    world.disk.fault = null
+    const { pageFiles } = newestOf(world)
+    expect(pageFiles.length).toBeGreaterThan(0)
+    for (const id of pageFiles) expect(world.disk.paths()).toContain(`/data/idx/${String(id).padStart(10, '0')}.idx`)
+    expect(await refusal(world)).toMatch(/^opened with q/)
   })
 
   test('by taking no writes at all holds one up until it takes them again', async () => {

@@ -202,6 +202,8 @@ export class Checkpointer {
       }
       this.nextId = Math.max(this.nextId, id + 1)
       const checkpoint = this.kept.length === 2 ? null : decodeCheckpoint(await this.readFile(name))
+      // Or it would be taken for whole once there are others with these numbers.
+      if (checkpoint !== null) this.pages.avoid(checkpoint.pageFiles)
       if (checkpoint === null || !checkpoint.pageFiles.every((file) => this.pages.has(file))) {
         this.unusable.push(name)
         if (this.kept.length === 0) this.isOutdated = true
@@ -383,9 +385,10 @@ export class Checkpointer {
       await this.disk.remove(temporary).catch(() => {})
       throw error
     }
+    // From here on it may be there, whatever else fails, and what it names must be there with it.
+    this.pages.name(filled.pageFiles)
     await this.disk.rename(temporary, path)
     await this.syncOrBreak(() => this.disk.syncDirectory(this.directory))
-    this.pages.name(filled.pageFiles)
     this.kept.push(filled)
     if (this.kept.length > 2) await this.letGo(this.kept.shift() as Kept)
   }

@@ -96,6 +96,11 @@ export class PageFiles {
     }
   }
 
+  /** New files get other numbers, whether there are such files or not. */
+  avoid(ids: readonly number[]): void {
+    for (const id of ids) this.nextId = Math.max(this.nextId, id + 1)
+  }
+
   /** Which files are there. */
   has(id: number): boolean {
     return this.leftovers.includes(pageFileName(id))
