@@ -285,6 +285,18 @@ describe('a body that is damaged', () => {
     expect(again.broker.report.messages).toBe(2)
   })
 
+  test('goes by a consumer that wants no acknowledgements: what is behind it comes, and the channel goes on', async () => {
+    const [folder, run] = await damaged()
+    const told: string[] = []
+    run.broker.onDamage((error) => told.push(error.message))
+    folder.disk.flipBit('/data/body/0000000001.body', 2_500, 3)
+    run.channel.give(consume('q', { noAck: true }))
+    await rest(run)
+    expect([run.channel.error, run.channel.takeBodies(), told.length]).toEqual([null, [bodyOf('b')], 1])
+    await run.publish('q', 'c')
+    expect(run.channel.takeBodies()).toEqual(['c'])
+  })
+
   test('or missing is found when the folder is opened, which salvage does without it', async () => {
     const [folder, run] = await damaged()
     await run.close()

@@ -50,6 +50,7 @@ class WholeChannel implements Channel {
   }
 
   execute(id: number, command: Command): void {
+    this.events.asked(id, command)
     this.channel.execute(id, command)
   }
 
@@ -93,6 +94,9 @@ class WholeEvents implements ChannelEvents {
   private later: (() => void)[] = []
   /** Messages among that whose bodies are held. */
   private readonly held: Set<Message> = new Set()
+  /** Consumers that want no acknowledgements: by the command that makes them until it is answered, then by tag. */
+  private readonly noAckAsked: Set<number> = new Set()
+  private readonly noAckTags: Set<string> = new Set()
 
   constructor(events: ChannelEvents, store: BodyStore) {
     this.events = events
@@ -106,6 +110,10 @@ class WholeEvents implements ChannelEvents {
     this.held.clear()
   }
 
+  asked(id: number, command: Command): void {
+    if (command.type === 'basic.consume' && command.noAck) this.noAckAsked.add(id)
+  }
+
   replied(id: number, reply: Reply): void {
     if (reply.type === 'basic.get-ok' && reply.message.refers) {
       const tell = (message: Message | null): void => {
@@ -114,15 +122,18 @@ class WholeEvents implements ChannelEvents {
       }
       this.read(reply.message, tell)
     } else if (this.isReading) this.later.push(() => this.replied(id, reply))
-    else this.events.replied(id, reply)
+    else {
+      if (reply.type === 'basic.consume-ok') this.began(id, reply.consumerTag)
+      this.events.replied(id, reply)
+    }
   }
 
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
     if (message.refers) {
       this.read(message, (whole) => {
         if (whole !== null) this.events.delivered(consumerTag, deliveryTag, redelivered, whole)
-        // Back to its queue, which by now hands it to nobody.
-        else this.channel?.reject(deliveryTag, false, true)
+        // Back to its queue, which by now hands it to nobody. Where it was settled when it was handed out there is no way back.
+        else if (!this.noAckTags.has(consumerTag)) this.channel?.reject(deliveryTag, false, true)
       })
     } else if (this.isReading) {
       this.later.push(() => this.delivered(consumerTag, deliveryTag, redelivered, message))
@@ -149,6 +160,12 @@ class WholeEvents implements ChannelEvents {
 
   flush(): void {
     this.events.flush()
+  }
+
+  private began(id: number, consumerTag: string): void {
+    if (this.noAckAsked.delete(id)) this.noAckTags.add(consumerTag)
+    // The tag may have been another's.
+    else this.noAckTags.delete(consumerTag)
   }
 
   /** `tell` gets the message, or null if it cannot be read; in its turn. */
