@@ -297,6 +297,21 @@ describe('a body that is damaged', () => {
     expect(run.channel.takeBodies()).toEqual(['c'])
   })
 
+  test('does not hold those of its key', async () => {
+    const folder = new SimFolder()
+    const run = await folder.open()
+    run.channel.give(declareQueue('keyed', { durable: true, arguments: { 'x-leveret-keyed': true } }))
+    run.postLarge('keyed', bodyOf('a'), { headers: { 'x-leveret-key': 'k' } })
+    await rest(run)
+    for (const body of ['b', 'c']) run.post('keyed', body, { 'x-leveret-key': 'k' })
+    await rest(run)
+    folder.disk.flipBit('/data/body/0000000001.body', 2_500, 3)
+    run.channel.onDelivered = ({ tag }) => run.channel.port.ack(tag, false)
+    run.channel.give(consume('keyed'))
+    await rest(run)
+    expect(run.channel.takeBodies()).toEqual(['b', 'c'])
+  })
+
   test('or missing is found when the folder is opened, which salvage does without it', async () => {
     const [folder, run] = await damaged()
     await run.close()

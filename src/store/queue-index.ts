@@ -242,6 +242,8 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** Its body cannot be read: it lives, but nobody gets it in this life. It was taken before. */
   setAside(entry: Entry): void {
     entry.isLost = true
+    // As for one whose record cannot be read: those of its key go on.
+    this.keys?.settled(entry)
     this.heldEntries.add(entry)
   }
 
