@@ -324,6 +324,16 @@ describe('a body that is damaged', () => {
     await rest(salvaged)
     expect(salvaged.channel.takeBodies()).toEqual([bodyOf('b')])
   })
+
+  test('or missing is gone for good after a salvage: the folder opens as always then', async () => {
+    const [folder, run] = await damaged()
+    await run.close()
+    await folder.clock.run(folder.disk.remove('/data/body/0000000001.body'))
+    await (await folder.open('/data', { salvage: true })).close()
+    const again = await folder.open()
+    expect(again.broker.report).toMatchObject({ messages: 1, notes: [] })
+    expect(await names(again)).toEqual([`b ${large}`])
+  })
 })
 
 const seeds = Number(process.env['LEVERET_BODY_SEEDS'] ?? '40')

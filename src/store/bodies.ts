@@ -35,6 +35,14 @@ interface DyingBody {
   readonly lsn: number
 }
 
+/** What salvage goes on without. */
+export interface MissingBodies {
+  /** In words for people. */
+  readonly notes: readonly string[]
+  /** The sequences of a queue's messages whose bodies are not there, as start, end, start, end … */
+  goneOf(queueId: number): number[]
+}
+
 export class Bodies implements BodyStore, BodyOwner {
   readonly refs: BodyRefs
   /** How much was ever written. */
@@ -73,30 +81,34 @@ export class Bodies implements BodyStore, BodyOwner {
     return this.options.bodyInlineBytesMax
   }
 
-  /** Recovery is done: what is there, what should be, and what should not. Notes tell what `salvage` goes on without. */
-  async load(leftovers: Leftovers, salvage: boolean): Promise<string[]> {
-    const { disk } = this.platform
+  /** Salvage, when the log was read: forgets the messages whose bodies have no file. */
+  async findMissing(): Promise<MissingBodies> {
+    const there = await this.filesThere()
+    const missing = this.refs.logged().filter(({ bodyId }) => !there.has(bodyId))
+    for (const { queueId, sequence } of missing) this.refs.settled(queueId, [sequence, sequence])
+    return {
+      notes: missing.map(({ queueId, sequence, bodyId }) => {
+        const what = `message ${sequence} of queue number ${queueId}`
+        return `${this.pathOf(bodyId)}: the file is missing, and with it the body of ${what}, which was left out`
+      }),
+      goneOf: (queueId) => missing.flatMap((one) => (one.queueId === queueId ? [one.sequence, one.sequence] : [])),
+    }
+  }
+
+  /** Recovery is done: what is there, what should be, and what should not. */
+  async load(leftovers: Leftovers): Promise<void> {
     const { refs, directory } = this
     this.isLoaded = true
-    // Where there never was one, whoever makes the first looks.
-    if (refs.nextId === 1) return []
-    const there = new Set<number>()
-    for (const name of await disk.list(directory).catch(() => [])) {
-      const id = bodyIdIn(name)
-      if (id === 0) continue
-      refs.nextId = Math.max(refs.nextId, id + 1)
-      if (refs.has(id)) there.add(id)
-      else await leftovers.take(directory, name)
-    }
-    const notes: string[] = []
+    const there = await this.filesThere()
+    // Before anything goes: who is refused finds what there was.
     for (const { bodyId, sequence } of refs.logged()) {
-      if (there.has(bodyId) || this.damaged.has(bodyId)) continue
-      const path = this.pathOf(bodyId)
-      if (!salvage) throw storageCorrupt(path, 0, `the file is missing, and with it the body of message ${sequence}`)
-      this.damaged.add(bodyId)
-      notes.push(`${path}: the file is missing; message ${sequence} stays without its body and is handed to nobody`)
+      if (there.has(bodyId)) continue
+      throw storageCorrupt(this.pathOf(bodyId), 0, `the file is missing, and with it the body of message ${sequence}`)
     }
-    return notes
+    for (const [id, name] of there) {
+      refs.nextId = Math.max(refs.nextId, id + 1)
+      if (!refs.has(id)) await leftovers.take(directory, name)
+    }
   }
 
   /** Nothing more comes: resolves when no file is being written or removed. */
@@ -178,6 +190,17 @@ export class Bodies implements BodyStore, BodyOwner {
   wrote(bytes: number): void {
     this.landedBytes += bytes
     this.owner.bodiesWrote()
+  }
+
+  /** The names of the files by their ids; none where there never was a body: whoever makes the first one looks. */
+  private async filesThere(): Promise<Map<number, string>> {
+    const there = new Map<number, string>()
+    if (this.refs.nextId === 1) return there
+    for (const name of await this.platform.disk.list(this.directory).catch(() => [])) {
+      const id = bodyIdIn(name)
+      if (id > 0) there.set(id, name)
+    }
+    return there
   }
 
   /** Lives before may have left something of which the log says nothing: publishes that never were. */

@@ -242,11 +242,18 @@ export class LogStore
       const isMissing = (id: number): boolean => this.log.segmentOf(id) === null || missing.some((one) => one.id === id)
       const salvage = this.options.salvage ? new IndexSalvage(platform.disk, directory, this.log, isMissing) : null
       await salvage?.rescuePages(checkpoint, replay)
-      const { messages } = replay.finish(epoch, platform.clock.realtimeMs(), this.recovered, salvage)
+      const missingBodies = salvage === null ? null : await this.bodies.findMissing()
+      const goneOf = (index: QueueIndex): number[] => [
+        ...(salvage?.goneOf(index) ?? []),
+        ...(missingBodies?.goneOf(index.queueId) ?? []),
+      ]
+      const unreadable = salvage === null ? null : { goneOf }
+      const { messages } = replay.finish(epoch, platform.clock.realtimeMs(), this.recovered, unreadable)
       this.needPages()
-      const bodyNotes = await this.bodies.load(leftovers, this.options.salvage)
+      await this.bodies.load(leftovers)
+      const bodyNotes = missingBodies?.notes ?? []
       for (const segment of missing) if (segment.live > 0) throw storageCorrupt(segment.path, 0, 'the file is missing')
-      this.isRepaired = salvage !== null && salvage.notes.length > 0
+      this.isRepaired = salvage !== null && salvage.notes.length + bodyNotes.length > 0
       const unknown: TopologyRecord[] = []
       const topology = salvage === null ? replay.topology : consistentTopology(replay.topology, unknown)
       for (const record of topology) sink(record)
