@@ -3,7 +3,7 @@
  *
  *     verify     says that something is wrong, unless the bit means nothing
  *     strict     refuses, says where, and changes nothing; or opens, and then every message is there as it was, or was
- *                reported when it could not be read
+ *                reported when it could not be read; and every idempotency key is known that was, and no other
  *     salvage    opens, says what it left out, and what it left out is no more than the record with the bit in it
  */
 import { LogError } from '../../log/log-error.ts'
@@ -12,7 +12,7 @@ import { FolderView } from '../../store/folder-view.ts'
 import { recordTypes } from '../../store/record.ts'
 import type { BusyFolder } from './busy-folder.ts'
 import { type MappedFile, type Part, partAt } from './folder-map.ts'
-import { placeFolder, salvageFolder, type Witness, witnessFolder } from './witness.ts'
+import { type FoundFolder, placeFolder, salvageFolder, type Witness, witnessFolder } from './witness.ts'
 
 /**
  * What became of a flip when the folder was opened as always. `stopped`: it opened, and the broker ended, saying why, when it
@@ -45,6 +45,10 @@ interface Difference {
   readonly unflagged: number
   readonly flagged: number
   readonly topology: boolean
+  /** Idempotency keys, each behind the name of its queue, that are not known any more. */
+  readonly forgotten: readonly string[]
+  /** Such that nobody used: what is published under them is lost. */
+  readonly invented: readonly string[]
 }
 
 /** Settles what the damaged record said: those messages may come again, or their queue is another. */
@@ -56,7 +60,6 @@ const settlingTypes: readonly number[] = [
   recordTypes.live,
   recordTypes.snapshot,
   recordTypes.clean,
-  recordTypes.note,
 ]
 
 export async function tryFlip(
@@ -71,15 +74,56 @@ export async function tryFlip(
   const flipped = Buffer.from(folder.files.get(file.path) as Buffer)
   flipped[offset] = (flipped[offset] as number) ^ (1 << bit)
   files.set(file.path, flipped)
-  const damaged = { files, ageMs: folder.ageMs }
+  const damaged = { ...folder, files }
   const problems: string[] = []
   const verified = await verify(damaged)
-  const isTold = verified.damages > 0 || verified.files.some(({ status }) => status !== 'ok')
-  if (!isTold && part.kind !== 'nothing') problems.push('verify says that all is well')
-  if (isTold && part.kind === 'nothing') problems.push('verify calls it damage, but nobody reads that byte')
+  // A segment that was just being made is torn, whatever else is flipped.
+  const isTold = verified.damages > 0 || verified.files.some(({ bytes, status }) => status !== 'ok' && bytes !== 0)
+  const isRead = part.kind === 'body' ? havers(part, before).length > 0 : part.kind !== 'nothing'
+  if (!isTold && isRead) problems.push('verify says that all is well')
+  if (isTold && !isRead) problems.push('verify calls it damage, but nobody reads that byte')
+  if (part.kind === 'body' && isRead) judgeVerifiedBody(verified, before, file, part, problems)
   const strict = judgeStrict(damaged, before, await witnessFolder(damaged), file, part, offset, problems)
   const salvage = verified.damages === 0 ? 'unneeded' : await trySalvage(damaged, before, part, problems)
   return { file, offset, bit, part, strict, salvage, problems }
+}
+
+/** The queues that have the message which the part puts there, or the body of which it is. */
+function havers({ content, queueIds }: Part, { names, queues }: Witness): string[] {
+  const found = queueIds.map((id) => names.get(id) ?? '')
+  return found.filter((name) => queues.get(name)?.some((seen) => seen.content === content) === true)
+}
+
+/** The file is named, the place in it, and each message that has the body, as its queue counts it; and no other. */
+function judgeVerifiedBody(
+  { files, messagesLost }: VerifyReport,
+  before: Witness,
+  file: MappedFile,
+  part: Part,
+  problems: string[],
+): void {
+  const bad = files.filter(({ status }) => status !== 'ok' && status !== 'torn')
+  const findings = bad.flatMap(({ findings: all }) => all).filter(({ kind }) => kind === 'damage')
+  const [finding] = findings
+  if (findings.length !== 1 || finding === undefined || `/data/${finding.file}` !== file.path) {
+    problems.push(`verify finds ${findings.map((one) => `${one.file} at ${one.offset}`).join(', ')}`)
+    return
+  }
+  if (finding.offset !== part.start || finding.bytes !== part.end - part.start) {
+    problems.push(`verify finds the damage at ${finding.offset}, ${finding.bytes} bytes`)
+  }
+  const live = havers(part, before)
+  const wanted = part.routes
+    .map(({ queueId, sequence }) => ({ queue: before.names.get(queueId) ?? '', sequence }))
+    .filter(({ queue }) => live.includes(queue))
+  const textOfMessages = (list: readonly { queue: string; sequence: number }[]): string =>
+    list
+      .map(({ queue, sequence }) => `${queue} #${sequence}`)
+      .sort()
+      .join(', ')
+  if (textOfMessages(finding.messages) !== textOfMessages(wanted) || messagesLost !== wanted.length) {
+    problems.push(`verify names ${textOfMessages(finding.messages)} for ${textOfMessages(wanted)}`)
+  }
 }
 
 async function verify(folder: Pick<BusyFolder, 'files' | 'ageMs'>): Promise<VerifyReport> {
@@ -104,8 +148,11 @@ function judgeStrict(
 ): StrictOutcome {
   if (after.error !== null) {
     const place = placeOf(after.error)
+    // Of a settlement in a frame that nothing proves, the missing file is the proof: it is looked for when the log was read.
+    const isOfBody = part.isUnproven && /\/body\/.* the file is missing/.test(after.error.message)
     if (place === null) problems.push(`the refusal names no place: ${after.error.message}`)
-    else if (!place.startsWith(file.path)) problems.push(`the refusal names ${place}: ${after.error.message}`)
+    else if (!isOfBody && !place.startsWith(file.path))
+      problems.push(`the refusal names ${place}: ${after.error.message}`)
     const named = part.content !== '' && offset >= part.contentStart ? part.queueIds : []
     for (const id of named) {
       const name = before.names.get(id)
@@ -114,11 +161,13 @@ function judgeStrict(
       }
     }
     // A damaged page is found when the log was read and goes on.
-    for (const [path, content] of part.kind === 'page' ? [] : damaged.files) {
+    for (const [path, content] of part.kind === 'page' || isOfBody ? [] : damaged.files) {
       if (!path.endsWith('/LOCK') && after.files.get(path)?.equals(content) !== true) {
         problems.push(`a folder that was refused has changed: ${path}`)
       }
     }
+    // It is found when somebody is to have it: the rest of the folder can be used.
+    if (part.kind === 'body') problems.push(`refused because of a body: ${after.error.message}`)
     if (part.kind === 'nothing') problems.push(`refused, although nobody reads that byte: ${after.error.message}`)
     return 'refused'
   }
@@ -130,14 +179,16 @@ function judgeStrict(
     }
     return 'stopped'
   }
-  if (part.isUnproven) return judgeUnproven(difference, problems)
-  const reported = reportedOf(after)
+  if (part.isUnproven && part.kind !== 'body') return judgeUnproven(difference, problems)
+  const reported = reportedOf(before, after, file, part)
   const isSilent =
     difference.extraCount > 0 ||
     difference.topology ||
     difference.unflagged > 0 ||
     (difference.flagged > 0 && after.notes.length === 0) ||
     difference.reordered.length > 0 ||
+    (difference.forgotten.length > 0 && after.notes.length === 0) ||
+    difference.invented.length > 0 ||
     [...difference.missing].some(([queue, contents]) => contents.length > (reported.get(queue) ?? 0))
   if (isSilent) {
     problems.push(`silent: ${textOf(difference)}`)
@@ -154,13 +205,13 @@ function judgeStrict(
 
 /** All of it may be gone, for nobody can tell it from a write that was never finished; but nothing else. */
 function judgeUnproven(difference: Difference, problems: string[]): StrictOutcome {
-  if (difference.reordered.length === 0) return 'unprovable'
+  if (difference.reordered.length + difference.invented.length === 0) return 'unprovable'
   problems.push(`silent: ${textOf(difference)}`)
   return 'silent'
 }
 
 async function trySalvage(
-  damaged: Pick<BusyFolder, 'files' | 'ageMs'>,
+  damaged: FoundFolder,
   before: Witness,
   part: Part,
   problems: string[],
@@ -170,15 +221,19 @@ async function trySalvage(
     if (placeOf(error) === null) problems.push(`salvage refuses without a place: ${error.message}`)
     return 'refused'
   }
-  const after = await witnessFolder({ files, ageMs: damaged.ageMs })
+  const after = await witnessFolder({ ...damaged, files })
   if (after.error !== null) {
     problems.push(`after salvage the folder does not open: ${after.error.message}`)
     return 'more'
   }
-  if (after.failure !== null) return 'refused'
+  if (after.failure !== null) {
+    if (placeOf(after.failure) === null) problems.push(`after salvage: ${after.failure.message}`)
+    return 'refused'
+  }
   const difference = compare(before, after)
   const isReported = notes.length > 0 || after.notes.length > 0 || after.damaged.length > 0
-  const isSame = difference.missingCount + difference.extraCount === 0 && !difference.topology
+  const isSame =
+    difference.missingCount + difference.extraCount + difference.forgotten.length === 0 && !difference.topology
   if (!isSame && !isReported) problems.push(`salvage says nothing: ${textOf(difference)}`)
   if (part.isUnproven) return 'whole'
   // A page does not say which of its messages were settled before the checkpoint.
@@ -189,8 +244,17 @@ async function trySalvage(
   const lost = [...difference.missing].flatMap(([queue, contents]) =>
     contents.filter((content) => !mayMiss(queue, content)).map(() => queue),
   )
+  const forgotten = difference.forgotten.filter((text) => {
+    const [queue, key] = text.split(' ') as [string, string]
+    const [queueId, noted] = part.key.split(' ')
+    return (
+      !(noted === key && before.names.get(Number(queueId)) === queue) && !(isTopology && concerns(part, before, queue))
+    )
+  })
   const isMore =
     lost.length > 0 ||
+    forgotten.length > 0 ||
+    difference.invented.length > 0 ||
     (difference.extraCount > 0 && !mayAdd) ||
     (difference.topology && !isTopology) ||
     difference.reordered.length > 0 ||
@@ -234,7 +298,21 @@ function compare(before: Witness, after: Witness): Difference {
   }
   const topology = before.topology.toSorted().join('\n') !== after.topology.toSorted().join('\n')
   const missingCount = sizeOf(missing)
-  return { missing, missingCount, extra, extraCount: sizeOf(extra), reordered, unflagged, flagged, topology }
+  const forgotten = before.keys.filter((key) => !after.keys.includes(key))
+  const invented = after.keys.filter((key) => !before.keys.includes(key))
+  const extraCount = sizeOf(extra)
+  return {
+    missing,
+    missingCount,
+    extra,
+    extraCount,
+    reordered,
+    unflagged,
+    flagged,
+    topology,
+    forgotten,
+    invented,
+  }
 }
 
 /** Keys are served in turn, so a message that is missing moves those of other keys. */
@@ -246,12 +324,16 @@ function sizeOf(lists: ReadonlyMap<string, readonly string[]>): number {
   return [...lists.values()].reduce((sum, list) => sum + list.length, 0)
 }
 
-/** How many messages of each queue were said to be unreadable. */
-function reportedOf({ damaged }: Witness): Map<string, number> {
+/**
+ * How many messages of each queue were said to be unreadable. A body that cannot be read is told by its file and the place in
+ * it, once, however many queues have a message with it.
+ */
+function reportedOf(before: Witness, { damaged }: Witness, file: MappedFile, part: Part): Map<string, number> {
   const counts = new Map<string, number>()
   for (const text of damaged) {
-    const queue = /message \d+ of queue '(.*?)'/.exec(text)?.[1] ?? text
-    counts.set(queue, (counts.get(queue) ?? 0) + 1)
+    const isBody = part.kind === 'body' && text.includes(`${file.path} at ${part.start}: `)
+    const named = [/message \d+ of queue '(.*?)'/.exec(text)?.[1] ?? text]
+    for (const queue of isBody ? havers(part, before) : named) counts.set(queue, (counts.get(queue) ?? 0) + 1)
   }
   return counts
 }
@@ -266,7 +348,8 @@ function placeOf(error: Error): string | null {
   return file === undefined ? null : `${file} at ${offset}`
 }
 
-function textOf({ missing, extra, reordered, unflagged, flagged, topology }: Difference): string {
+function textOf(difference: Difference): string {
+  const { missing, extra, reordered, unflagged, flagged, topology, forgotten, invented } = difference
   const counts = (lists: ReadonlyMap<string, readonly string[]>): string =>
     [...lists].map(([queue, list]) => `${queue} ${list.length}`).join(', ')
   const parts = [
@@ -276,6 +359,8 @@ function textOf({ missing, extra, reordered, unflagged, flagged, topology }: Dif
     unflagged > 0 ? `${unflagged} no longer redelivered` : '',
     flagged > 0 ? `${flagged} redelivered` : '',
     topology ? 'another topology' : '',
+    forgotten.length > 0 ? `forgotten: ${forgotten.join(', ')}` : '',
+    invented.length > 0 ? `keys that nobody used: ${invented.join(', ')}` : '',
   ]
   return parts.filter((text) => text !== '').join('; ')
 }

@@ -1,6 +1,6 @@
 /** What somebody sees who opens a folder and takes everything out of it. */
 import type { TopologyRecord } from '../../store/record.ts'
-import { type CoreChannel, consume } from '../core-harness.ts'
+import { type CoreChannel, consume, makeMessage } from '../core-harness.ts'
 import { SimFolder, type SimFolderRun } from '../sim-folder.ts'
 import type { BusyFolder } from './busy-folder.ts'
 import { contentOf } from './folder-map.ts'
@@ -10,6 +10,13 @@ const quietly = { checkpointMs: 1e9, checkpointBytes: 1e9, deadBytesMax: 1e9 } a
 /** What expires after ten minutes does so before its queue is looked at. */
 const waitMs = 1_200_000
 const stepMs = 60
+/** Taken as they are handed out; from all others each message is acknowledged. */
+const noAckQueues: readonly string[] = ['plain', 'fast', 'expiring', 'purged']
+/** Of what is published to see whether its key is known. */
+const probe = 'probe'
+
+/** A folder as somebody finds it; without keys nobody asks for any. */
+export type FoundFolder = Pick<BusyFolder, 'files' | 'ageMs'> & Partial<Pick<BusyFolder, 'keys'>>
 
 export interface Seen {
   /** The message as it is: where it was published, its property bytes and its body. */
@@ -31,6 +38,8 @@ export interface Witness {
   readonly queues: ReadonlyMap<string, readonly Seen[]>
   /** The numbers of the queues, for what tells no names. */
   readonly names: ReadonlyMap<number, string>
+  /** Idempotency keys that are remembered, each behind the name of its queue. */
+  readonly keys: readonly string[]
   /** The files, as opening has left them. */
   readonly files: ReadonlyMap<string, Buffer>
 }
@@ -58,7 +67,7 @@ export async function salvageFolder(
   }
 }
 
-export async function witnessFolder(folder: Pick<BusyFolder, 'files' | 'ageMs'>): Promise<Witness> {
+export async function witnessFolder(folder: FoundFolder): Promise<Witness> {
   const world = placeFolder(folder)
   const seen: Sight = new Sight(world)
   let run: SimFolderRun
@@ -68,7 +77,7 @@ export async function witnessFolder(folder: Pick<BusyFolder, 'files' | 'ageMs'>)
     return { ...seen.told(), error: error as Error, files: world.disk.snapshot() }
   }
   const files = world.disk.snapshot()
-  await seen.take(run)
+  await seen.take(run, folder.keys ?? [])
   // Whatever is still to come of this broker does not matter any more.
   world.clock.clear()
   return { ...seen.told(), files }
@@ -82,17 +91,18 @@ class Sight {
   private readonly topology: string[] = []
   private readonly queues = new Map<string, Seen[]>()
   private readonly names = new Map<number, string>()
+  private readonly keys: string[] = []
 
   constructor(world: SimFolder) {
     this.world = world
   }
 
   told(): Omit<Witness, 'files'> {
-    const { failure, notes, damaged, topology, queues, names } = this
-    return { error: null, failure, notes, damaged, topology, queues, names }
+    const { failure, notes, damaged, topology, queues, names, keys } = this
+    return { error: null, failure, notes, damaged, topology, queues, names, keys }
   }
 
-  async take({ broker, channel }: SimFolderRun): Promise<void> {
+  async take({ broker, channel }: SimFolderRun, keys: readonly string[]): Promise<void> {
     this.notes = broker.report.notes
     broker.onDamage((error) => this.damaged.push(error.message))
     broker.onFailure((error) => {
@@ -100,11 +110,29 @@ class Sight {
     })
     broker.durableTopology((record) => this.declared(record))
     for (const name of this.queues.keys())
-      if (name !== 'expiring') channel.give(consume(name, { noAck: true, tag: name }))
+      if (name !== 'expiring') channel.give(consume(name, { noAck: noAckQueues.includes(name), tag: name }))
     await this.drain(channel)
     await this.world.clock.advance(waitMs)
     channel.give(consume('expiring', { noAck: true, tag: 'expiring' }))
     await this.drain(channel)
+    await this.askFor(keys, channel)
+    this.failure ??= channel.error
+  }
+
+  /** A publish under a key that is known goes nowhere. */
+  private async askFor(keys: readonly string[], channel: CoreChannel): Promise<void> {
+    const asked = keys.filter((text) => this.queues.has(text.split(' ')[0] as string))
+    for (const text of asked) {
+      const [queue, key] = text.split(' ') as [string, string]
+      const headers = { 'x-leveret-idempotency-key': key, [probe]: text }
+      channel.port.publish(makeMessage('', queue, probe, { headers }), false)
+    }
+    await this.world.clock.advance(stepMs)
+    const taken = new Set<unknown>()
+    for (const { message } of channel.deliveries.splice(0)) {
+      taken.add(message.decodeProperties().headers?.get(probe)?.value)
+    }
+    this.keys.push(...asked.filter((text) => !taken.has(text)))
   }
 
   private declared(record: TopologyRecord): void {
@@ -116,7 +144,8 @@ class Sight {
 
   private async drain(channel: CoreChannel): Promise<void> {
     do {
-      for (const { consumerTag, redelivered, message } of channel.deliveries.splice(0)) {
+      for (const { consumerTag, tag, redelivered, message } of channel.deliveries.splice(0)) {
+        if (!noAckQueues.includes(consumerTag)) channel.port.ack(tag, false)
         this.queues.get(consumerTag)?.push({ content: contentOf(message), redelivered })
       }
       await this.world.clock.advance(stepMs)
