@@ -260,6 +260,8 @@ describe('a message whose body is in a file', () => {
     run.postLarge('q', bodyOf('a'))
     await run.settle(500)
     expect([failure, run.confirmed]).toEqual(['E_STORAGE_FAILED', []])
+    folder.disk.fault = null
+    await expect(run.close()).rejects.toMatchObject({ code: 'E_STORAGE_FAILED' })
   })
 })
 

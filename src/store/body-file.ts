@@ -81,7 +81,7 @@ export interface BodyOwner {
   /** Resolves when the folder of the bodies is there for good; rejects if it cannot be made for now. */
   folderMade(): Promise<void>
   syncFailed(error: unknown): void
-  /** The file is there for good, or is gone again. */
+  /** The file is there for good, or nobody will refer to it. */
   settled(writer: BodyWriter, isThere: boolean): void
   wrote(bytes: number): void
   /** A write failed, and will be tried again. */
@@ -200,6 +200,9 @@ export class BodyWriter implements BodySink {
       await this.platform.disk.syncDirectory(directoryOf(this.path))
     } catch (error) {
       this.owner.syncFailed(error)
+      await this.closeFile().catch(() => {})
+      // Whoever closes the folder waits for this one no more; the file is a leftover when it is opened next.
+      this.owner.settled(this, false)
       return
     }
     if (this.isAbandoned) return this.remove()
