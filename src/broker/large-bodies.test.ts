@@ -82,6 +82,29 @@ describe('a message whose body is in a file', () => {
     expect(await names(again)).toEqual([`b ${large}`])
   })
 
+  test('that was taken stays until that is durable, also when the first one of this life is stored meanwhile', async () => {
+    for (const durability of ['fsync', 'write', 'none'] as const) {
+      for (let delayMs = 90; delayMs < 110; delayMs += 0.5) {
+        const folder = new SimFolder(Math.floor(delayMs * 2))
+        const before = await folder.open('/data', { durability })
+        await before.declare('q')
+        before.postLarge('q', bodyOf('a'))
+        await before.settle(500)
+        await before.close()
+        const run = await folder.open('/data', { durability })
+        run.channel.give(consume('q'))
+        await run.settle(100)
+        run.channel.port.ack(1, false)
+        // About now the log is told.
+        await run.settle(delayMs)
+        run.postLarge('q', bodyOf('b'))
+        for (let ms = 0; ms < 30 && filesOf(folder).includes('body/0000000001.body'); ms++) await run.settle(1)
+        folder.kill(true)
+        await folder.open()
+      }
+    }
+  })
+
   test('is one file in however many queues, until the last of them has let go of it', async () => {
     const [folder, run] = await open()
     for (const queue of ['q', 'r']) run.channel.give(bindCommand('queue.bind', queue, 'amq.fanout', ''))

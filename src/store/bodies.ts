@@ -58,6 +58,8 @@ export class Bodies implements BodyStore, BodyOwner {
   private readonly dying: DyingBody[] = []
   /** What recovery reads is gone or not when all is read. */
   private isLoaded = false
+  /** Whether what lives before left in the folder is gone: from then on each file there is one of this life. */
+  private isCleared = false
   /** The folder is there, without what lives before left in it. */
   private made: Promise<void> | null = null
   private readonly removals = new Set<Promise<void>>()
@@ -99,6 +101,8 @@ export class Bodies implements BodyStore, BodyOwner {
   async load(leftovers: Leftovers): Promise<void> {
     const { refs, directory } = this
     this.isLoaded = true
+    // Else nobody has looked, and whoever makes the first one does.
+    const isKnown = refs.nextId > 1
     const there = await this.filesThere()
     // Before anything goes: who is refused finds what there was.
     for (const { bodyId, sequence } of refs.logged()) {
@@ -109,6 +113,7 @@ export class Bodies implements BodyStore, BodyOwner {
       refs.nextId = Math.max(refs.nextId, id + 1)
       if (!refs.has(id)) await leftovers.take(directory, name)
     }
+    this.isCleared = isKnown
   }
 
   /** Nothing more comes: resolves when no file is being written or removed. */
@@ -209,10 +214,13 @@ export class Bodies implements BodyStore, BodyOwner {
     const { directory } = this
     await disk.makeDirectory(directory)
     await disk.syncDirectory(directory.slice(0, directory.lastIndexOf('/')))
+    // What nothing refers to any more may still be needed: until what says so is durable.
+    if (this.isCleared) return
     for (const name of await disk.list(directory)) {
       const id = bodyIdIn(name)
       if (id > 0 && !this.holds.has(id) && !this.refs.has(id)) await disk.remove(`${directory}/${name}`)
     }
+    this.isCleared = true
   }
 
   private hold(id: number): void {
