@@ -204,8 +204,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   answer(): void {
     if (this.outbox.isEmpty) return
     if (this.outbox.drain(this.events, this.parts.store.answerableLsn)) this.lookForDeliveries()
-    else if (this.outbox.lostId !== -1) this.giveUp(this.outbox.lostId)
-    else this.parts.tick.waitForDisk(this)
+    else if (this.outbox.lostId !== -1) {
+      this.giveUp(this.outbox.lostId)
+      // The turn has come to this channel and will not again.
+      this.outbox.drain(this.events, this.parts.store.answerableLsn)
+    } else this.parts.tick.waitForDisk(this)
   }
 
   /** End of turn: confirms what is as safe as it has to be. Returns come first, so it waits for the outbox. */
@@ -455,7 +458,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     }
     const deliveryTag = this.nextDeliveryTag++
     const redelivered = entry.deliveryCount > 1
-    const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, () => this.answerArrived())
+    const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, () =>
+      this.answerArrived(got, queue, entry),
+    )
     this.outbox.got(got)
     got.pass = queue.index.passFor(entry)
     // It stays beyond this turn, and must not keep the chunk alive that it came in.
@@ -506,14 +511,21 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     this.parts.tick.touch(this)
   }
 
-  private answerArrived(): void {
+  private answerArrived(got: Got, queue: Queue, entry: Entry): void {
+    if (queue.isDamaged(entry)) {
+      // It stays with nobody, also if it was to be taken without an acknowledgement; it may be back in its queue by now.
+      if (!entry.isReady && !entry.isSettled) queue.index.setAside(entry)
+      if (got.done !== null) got.done = () => queue.requeue(entry)
+      got.isLost = true
+    }
     if (!this.outbox.isEmpty) this.said()
   }
 
   /** What basic.get took cannot be read; the message stays on disk, unacknowledged. */
   private giveUp(id: number): void {
+    // Also if the channel has failed meanwhile: nobody was told of that yet.
     this.outbox.clear()
-    if (!this.closed) this.fail(id, new BrokerError('INTERNAL_ERROR', 'the message cannot be read from the disk'))
+    this.fail(id, new BrokerError('INTERNAL_ERROR', 'the message cannot be read from the disk'))
   }
 
   private lookForDeliveries(): void {

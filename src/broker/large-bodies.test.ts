@@ -337,6 +337,42 @@ describe('a body that is damaged', () => {
     expect(run.channel.takeBodies()).toEqual(['b', 'c'])
   })
 
+  test('costs whoever asks for it his channel once, and is handed to nobody who asks then', async () => {
+    const [folder, run] = await damaged()
+    folder.disk.flipBit('/data/body/0000000001.body', 2_500, 3)
+    const first = run.onChannel(run.channel.sibling())
+    first.channel.give({ type: 'basic.get', queue: 'q', noAck: false })
+    await rest(run)
+    expect(first.channel.error?.code).toBe('INTERNAL_ERROR')
+    first.channel.port.close()
+    expect(await names(run)).toEqual([`b ${large}`])
+    await rest(run)
+    folder.kill()
+    expect((await folder.open()).broker.report.messages).toBe(1)
+  })
+
+  test.each([
+    [true, false],
+    [false, false],
+    [false, true],
+  ])('is no message for whoever asks before it was read (noAck: %s, and fails: %s)', async (noAck, fails) => {
+    const [folder, run] = await damaged()
+    await run.close()
+    await folder.clock.run(folder.disk.remove('/data/body/0000000001.body'))
+    await expect(folder.open()).rejects.toThrow(/the file is missing/)
+    folder.kill()
+    const salvaged = await folder.open('/data', { salvage: true })
+    const first = salvaged.onChannel(salvaged.channel.sibling())
+    first.channel.give({ type: 'basic.get', queue: 'q', noAck })
+    if (fails) first.channel.port.ack(77, false)
+    await rest(salvaged)
+    expect(first.channel.error?.text).toContain('the message cannot be read from the disk')
+    expect(await names(salvaged)).toEqual([`b ${large}`])
+    await salvaged.close()
+    const again = await folder.open('/data', { salvage: true })
+    expect(again.broker.report.messages).toBe(1)
+  })
+
   test('or missing is found when the folder is opened, which salvage does without it', async () => {
     const [folder, run] = await damaged()
     await run.close()

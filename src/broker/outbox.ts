@@ -54,7 +54,7 @@ export class Got implements AwaitingMessage {
   }
 
   get isDue(): boolean {
-    return this.message !== null && (this.pass === null || this.pass.isOpen)
+    return this.message !== null && !this.isLost && (this.pass === null || this.pass.isOpen)
   }
 
   arrived(message: Message): void {

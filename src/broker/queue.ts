@@ -168,7 +168,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         this.nextConsumer--
         break
       }
-      if (entry.message?.refers === true && this.bodies?.isDamaged(entry.message) === true) {
+      if (this.isDamaged(entry)) {
         // Nobody gets it before the broker is opened anew; those behind it are not to wait.
         this.nextConsumer--
         index.setAside(entry)
@@ -190,10 +190,19 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
     if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
-    const entry = this.index.take()
-    if (entry === undefined) return undefined
-    this.countDelivery(entry)
-    return entry
+    for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
+      if (!this.isDamaged(entry)) {
+        this.countDelivery(entry)
+        return entry
+      }
+      this.index.setAside(entry)
+    }
+    return undefined
+  }
+
+  /** Whether it is known that the body of the message cannot be read; nothing is known of one that is not in memory. */
+  isDamaged({ message }: Entry): boolean {
+    return message?.refers === true && this.bodies?.isDamaged(message) === true
   }
 
   /** The caller of `take` keeps the entry until it is settled or requeued. */
