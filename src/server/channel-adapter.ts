@@ -326,7 +326,8 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (reply.type === 'basic.get-ok') this.got(reply)
     else if (!pending.noWait) this.answer(pending.name, reply)
     if (this.state === 'committing' && pending.name === 'tx.commit') this.state = 'open'
-    if (this.state === 'ending' && this.pending.size === 0) this.ended()
+    // Not in the middle of the body that this answer may have begun.
+    if (this.state === 'ending' && this.pending.size === 0) this.inTurn(() => this.ended())
     else if (!this.lastQueue.isAwaited && !this.assembler.isStoring) this.release()
   }
 

@@ -1,4 +1,5 @@
 // A driver of the port that writes down what it is asked and says what the test tells it to say.
+import type { BodyStore } from '../../src/model/bodies.ts'
 import type { Channel, ChannelEvents, Driver, Login, Session, SessionEvents } from '../../src/model/channel.ts'
 import type { Command, Reply } from '../../src/model/command.ts'
 import { BrokerError } from '../../src/model/errors.ts'
@@ -98,6 +99,7 @@ export class FakeSession implements Session {
 export class FakeDriver implements Driver {
   readonly sessions: FakeSession[] = []
   readonly logins: Login[] = []
+  bodies: BodyStore | null = null
   /** Null: nothing is answered by itself. */
   answers: ((command: Command) => Reply | null) | null = plainAnswer
 
