@@ -66,6 +66,8 @@ interface Pending {
   readonly noWait: boolean
 }
 
+const channelClose = methodId('channel.close')
+
 type State = 'open' | 'committing' | 'held' | 'ending' | 'closed'
 
 export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
@@ -118,6 +120,9 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     this.later = []
     for (const letGo of this.laterHolds) letGo()
     this.laterHolds.clear()
+    // Whatever of this channel was too much is gone, and nobody else would say so.
+    this.host.holdBodies(false)
+    this.host.holdBack(false)
   }
 
   pauseDeliveries(): void {
@@ -245,7 +250,11 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   }
 
   private methodOutOfTurn(buffer: Buffer, start: number, end: number): void {
-    if (this.state === 'held') return this.hold(frameMethod, buffer, start, end)
+    if (this.state === 'held') {
+      // If the channel fails before its turn comes, it is to be answered all the same.
+      if (end - start >= 4 && buffer.readUInt32BE(start) === channelClose) this.closeRequested = true
+      return this.hold(frameMethod, buffer, start, end)
+    }
     const { name } = decodeMethod(buffer, start, end)
     if (this.state === 'committing') {
       this.methodId = methodId(name)
