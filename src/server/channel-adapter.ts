@@ -59,6 +59,8 @@ export interface ChannelHost {
   holdBack(isTooMuch: boolean): void
   /** Whether so much of a large body waits to be written that the socket must not be read. */
   holdBodies(isTooMuch: boolean): void
+  /** Whether so much is to be said behind a large body that the socket must not be read; told in turns. */
+  holdBehind(isTooMuch: boolean): void
 }
 
 interface Pending {
@@ -67,6 +69,16 @@ interface Pending {
 }
 
 const channelClose = methodId('channel.close')
+
+/** What is to be said later, and about what it takes in memory until then. */
+interface Later {
+  readonly say: () => void
+  readonly bytes: number
+}
+
+/** Above this, what the client asks waits until it has read. Bodies in files do not count. */
+const laterBytesMax = 1_048_576
+const laterItemBytes = 256
 
 type State = 'open' | 'committing' | 'held' | 'ending' | 'closed'
 
@@ -91,7 +103,9 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private ending: BrokerError | null = null
   /** The large body that is being written, what is to be said behind it, and the bodies among that. */
   private outgoing: OutgoingBody | null = null
-  private later: (() => void)[] = []
+  private later: Later[] = []
+  private laterBytes = 0
+  private isBehind = false
   private readonly laterHolds: Set<() => void> = new Set()
   private isOutputFull = false
   private closeRequested = false
@@ -118,6 +132,8 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     this.outgoing?.stop()
     this.outgoing = null
     this.later = []
+    this.laterBytes = 0
+    this.seeBehind()
     for (const letGo of this.laterHolds) letGo()
     this.laterHolds.clear()
     // Whatever of this channel was too much is gone, and nobody else would say so.
@@ -313,11 +329,11 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (this.outgoing !== null) {
       // What it brings may go meanwhile: its body is held from now on.
       const letGo = reply.type === 'basic.get-ok' && reply.message.refers ? this.retain(reply.message) : null
-      this.later.push(() => {
+      const say = (): void => {
         this.replied(id, reply)
         letGo?.()
-      })
-      return
+      }
+      return this.putOff(say, reply.type === 'basic.get-ok' ? reply.message.contentBytes : 0)
     }
     const pending = this.pending.get(id)
     if (pending === undefined) return
@@ -359,8 +375,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
       return this.send(head.of(deliveryTag, redelivered, message.exchange, message.routingKey), message)
     }
     if (this.outgoing !== null) {
-      this.later.push(() => this.delivered(consumerTag, deliveryTag, redelivered, message))
-      return
+      return this.putOff(() => this.delivered(consumerTag, deliveryTag, redelivered, message), message.contentBytes)
     }
     try {
       if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
@@ -375,13 +390,12 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private send(head: ContentHead, message: Message): void {
     try {
       if (!message.refers) {
-        this.inTurn(() => this.frames.content(this.number, head, message))
-        return
+        return this.inTurn(() => this.frames.content(this.number, head, message), message.contentBytes)
       }
       if (this.outgoing === null) return this.sendBody(head, message)
       // Held at once: its message may be settled before its turn comes.
       const letGo = this.retain(message)
-      this.later.push(() => {
+      this.putOff(() => {
         this.sendBody(head, message)
         letGo()
       })
@@ -412,7 +426,18 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
 
   bodyEnded(): void {
     this.outgoing = null
-    while (this.outgoing === null && this.later.length > 0) this.later.shift()?.()
+    const { later } = this
+    let said = 0
+    for (; this.outgoing === null && this.later === later && said < later.length; said++) {
+      const { say, bytes } = later[said] as Later
+      this.laterBytes -= bytes
+      say()
+    }
+    // Unless the channel has ended with it.
+    if (this.later === later) {
+      later.splice(0, said)
+      this.seeBehind()
+    }
     if (this.outgoing === null && !this.isOutputFull) this.channel?.resumeDeliveries()
     this.host.flush()
   }
@@ -423,9 +448,22 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   }
 
   /** Says it now, or when the body that is being written has ended. */
-  private inTurn(say: () => void): void {
+  private inTurn(say: () => void, bytes = 0): void {
     if (this.outgoing === null) say()
-    else this.later.push(say)
+    else this.putOff(say, bytes)
+  }
+
+  private putOff(say: () => void, bytes = 0): void {
+    this.later.push({ say, bytes: bytes + laterItemBytes })
+    this.laterBytes += bytes + laterItemBytes
+    this.seeBehind()
+  }
+
+  private seeBehind(): void {
+    const isBehind = this.laterBytes > laterBytesMax
+    if (isBehind === this.isBehind) return
+    this.isBehind = isBehind
+    this.host.holdBehind(isBehind)
   }
 
   private headOf(consumerTag: string): DeliveryHead {
@@ -443,8 +481,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
     if (this.state === 'closed') return
     if (this.outgoing !== null) {
-      this.later.push(() => this.confirmed(sequence, multiple, accepted))
-      return
+      return this.putOff(() => this.confirmed(sequence, multiple, accepted))
     }
     this.frames.settlement(this.number, accepted ? basicAck : basicNack, sequence, multiple ? 1 : 0)
   }
@@ -459,8 +496,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   cancelled(consumerTag: string): void {
     if (this.state === 'closed') return
     if (this.outgoing !== null) {
-      this.later.push(() => this.cancelled(consumerTag))
-      return
+      return this.putOff(() => this.cancelled(consumerTag))
     }
     this.forgetConsumer(consumerTag)
     if (this.host.notifiesCancels) this.frames.method(this.number, 'basic.cancel', { consumerTag, noWait: true })
@@ -469,8 +505,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   failed(id: number, error: BrokerError): void {
     if (this.state === 'closed') return
     if (this.outgoing !== null && error.scope === 'channel') {
-      this.later.push(() => this.failed(id, error))
-      return
+      return this.putOff(() => this.failed(id, error))
     }
     const method = this.methodIdOf(id, error)
     const { closeRequested } = this

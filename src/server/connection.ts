@@ -78,6 +78,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private deadlineMs: number
   private alarm: string | null = null
   private toldBlocked = false
+  /** Channels that have much to say behind a large body. */
+  private behind = 0
   private session: Session | null = null
   private sessionEnd: Promise<void> | null = null
 
@@ -348,6 +350,12 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   holdBodies(isTooMuch: boolean): void {
     if (isTooMuch) this.gate.pause(pauseReasons.bodies)
     else this.gate.resume(pauseReasons.bodies)
+  }
+
+  holdBehind(isTooMuch: boolean): void {
+    this.behind += isTooMuch ? 1 : -1
+    if (this.behind > 0) this.gate.pause(pauseReasons.behind)
+    else this.gate.resume(pauseReasons.behind)
   }
 
   // The session's events; a separate object, because a session and a socket both can be `closed`.

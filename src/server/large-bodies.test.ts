@@ -5,6 +5,7 @@ import type { MemoryConnection } from '../../test/support/memory-network.ts'
 import { ServedFake } from '../../test/support/served-fake.ts'
 import type { WireClient } from '../../test/support/wire-client.ts'
 import { BrokerError } from '../model/errors.ts'
+import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 
 let served: ServedFake
@@ -28,6 +29,15 @@ function serverEnd(): MemoryConnection {
 
 const closing = { replyCode: 200, replyText: '', classId: 0, methodId: 0 }
 const get = { queue: 'q', noAck: false }
+const declare = {
+  queue: 'q',
+  passive: false,
+  durable: true,
+  exclusive: false,
+  autoDelete: false,
+  noWait: false,
+  arguments: emptyTable,
+}
 const body = Buffer.alloc(5_000, 'b')
 
 function gotten(message: Message) {
@@ -102,5 +112,25 @@ describe('while a large body goes out', () => {
     const said = client.take()
     expect(said.map(({ name }) => name)).toEqual(['basic.get-ok', 'channel.close-ok'])
     expect(said[0]?.message?.body.equals(body)).toBe(true)
+  })
+
+  test('a client that says more than it reads is not read', async () => {
+    const client = await served.opened()
+    served.driver.channel.events.delivered('c', 1, false, FakeBodies.message(body.length))
+    await served.settle()
+    let sent = 0
+    for (; sent < 100_000 && !serverEnd().isPaused; sent += 100) {
+      for (let at = 0; at < 100; at++) client.send(1, 'queue.declare', declare)
+      client.flush()
+      await served.settle()
+    }
+    expect(sent).toBeLessThan(20_000)
+    bodies.source.give(body)
+    bodies.source.give(null)
+    await served.settle()
+    const said = client.take()
+    expect(said[0]?.message?.body.equals(body)).toBe(true)
+    expect(said.length).toBe(1 + sent)
+    expect(serverEnd().isPaused).toBe(false)
   })
 })

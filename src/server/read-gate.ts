@@ -15,6 +15,8 @@ export const pauseReasons = {
   held: 8,
   /** Large bodies come faster than they are written. */
   bodies: 16,
+  /** The client asks for more than can be said while it reads a large body. */
+  behind: 32,
 } as const
 
 export class ReadGate {
