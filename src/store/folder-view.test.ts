@@ -1,6 +1,8 @@
 // A view of a folder: what it shows stays as it was, and nothing that is done to it happens.
 import { describe, expect, test } from 'vitest'
-import { SimFolder } from '../testing/sim-folder.ts'
+import { consume } from '../testing/core-harness.ts'
+import { SimFolder, type SimFolderRun } from '../testing/sim-folder.ts'
+import { verifyFolder } from './folder-verify.ts'
 import { FolderView } from './folder-view.ts'
 
 async function small(): Promise<{ world: SimFolder; view: FolderView }> {
@@ -9,6 +11,22 @@ async function small(): Promise<{ world: SimFolder; view: FolderView }> {
   await run.declare('q')
   await run.publish('q', 'a', 'b')
   return { world, view: await world.clock.run(FolderView.take(world.disk, '/data')) }
+}
+
+const large = '.'.repeat(4_001)
+
+/** A large body is stored, taken and acknowledged. Returns the last delivery tag. */
+async function comeAndGo(run: SimFolderRun, acked: number): Promise<number> {
+  let tag = acked
+  run.postLarge('q', large)
+  for (let ms = 0; ms < 40; ms++) {
+    await run.settle(1)
+    for (const _ of run.channel.takeBodies()) {
+      run.channel.port.ack(++tag, false)
+      run.post('r', 'small')
+    }
+  }
+  return tag
 }
 
 async function read(world: SimFolder, view: FolderView, name: string): Promise<Buffer> {
@@ -69,5 +87,29 @@ describe('a view of a folder', () => {
     const taken = world.clock.run(FolderView.take(world.disk, '/data'))
     await expect(taken).rejects.toMatchObject({ code: 'E_FOLDER_CHANGING' })
     expect(isRemoved).toBe(true)
+  })
+
+  test('has the body of each message that it has, however fast bodies come and go meanwhile', async () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const world = new SimFolder(seed)
+      const run = await world.open('/data', { checkpointBytes: 1e9, checkpointMs: 1e9 })
+      await run.declare('q', 'r')
+      for (let at = 0; at < 60; at++) {
+        run.postLarge('r', large)
+        await run.settle(10)
+      }
+      await run.settle(500)
+      run.channel.give(consume('q'))
+      let isTaken = false
+      const taking = FolderView.take(world.disk, '/data').finally(() => {
+        isTaken = true
+      })
+      for (let acked = 0; !isTaken; ) acked = await comeAndGo(run, acked)
+      const view = await taking
+      await run.close()
+      const { files } = await world.clock.run(verifyFolder(world.platform, view))
+      expect(files.filter(({ status }) => status === 'missing').map(({ file }) => file)).toEqual([])
+      await world.clock.run(view.close())
+    }
   })
 })

@@ -21,6 +21,8 @@ import { FolderError } from './folder-error.ts'
 import { pageFileName } from './page-files.ts'
 
 const attemptsMax = 100
+/** So often bodies are looked for until the log has not gone on meanwhile. */
+const lateLooksMax = 20
 const folders = {
   log: /^\d{10}\.log$/,
   cold: /^\d{10}\.cold$/,
@@ -265,6 +267,7 @@ class Pins {
   files: ViewedFile[] = []
   lockText: string | null = null
   private readonly disk: Disk
+  private lastSegment = ''
   private isClosed = false
 
   constructor(disk: Disk, directory: string) {
@@ -297,17 +300,12 @@ class Pins {
       for (const name of await this.names(folder)) await this.pinIfThere(`${folder}/${name}`)
     }
     await this.findCheckpoints(before)
-    const segments = await this.names('log')
-    for (const name of segments) await this.pinFile(`log/${name}`)
-    // A listing may have missed a file that was made meanwhile, but seen one that was made after it.
-    const last = segmentIdOf(segments.at(-1) ?? '')
-    const isOverlooked = (name: string): boolean => segmentIdOf(name) < last && !segments.includes(name)
-    if ((await this.names('log')).some(isOverlooked)) return false
-    await this.pinBodies()
+    if (!(await this.pinSegments())) return false
+    // There may be many, and the log has gone on meanwhile.
+    if ((await this.pinBodies()) !== 'none' && !(await this.pinSegments())) return false
     // Before the last look at the checkpoints: what the log says behind this may be that segments are needed no more.
-    await this.measure()
-    // Of messages that were published meanwhile.
-    await this.pinBodies()
+    await this.measure((name) => !name.startsWith('body/'))
+    if (!(await this.pinLateBodies())) return false
     const after = await this.names('ckpt')
     if (!this.isStillThere(before, after)) return false
     for (const name of before) if (!after.includes(name)) await this.forget(name)
@@ -319,13 +317,48 @@ class Pins {
     return true
   }
 
-  private async pinBodies(): Promise<void> {
-    for (const name of await this.names('body')) if (!this.open.has(`body/${name}`)) await this.pinFile(`body/${name}`)
+  /** False if one may have been overlooked. */
+  private async pinSegments(): Promise<boolean> {
+    const segments = await this.names('log')
+    for (const name of segments) if (!this.open.has(`log/${name}`)) await this.pinFile(`log/${name}`)
+    this.lastSegment = segments.at(-1) ?? ''
+    // A listing may have missed a file that was made meanwhile, but seen one that was made after it.
+    const last = segmentIdOf(this.lastSegment)
+    const isOverlooked = (name: string): boolean => segmentIdOf(name) < last && !segments.includes(name)
+    return !(await this.names('log')).some(isOverlooked)
+  }
+
+  /** 'none': there never was one; 'some': one has gone before it could be opened. */
+  private async pinBodies(): Promise<'none' | 'some' | 'all'> {
+    const names = await this.namesIfThere('body')
+    if (names === null) return 'none'
+    let found: 'some' | 'all' = 'all'
+    for (const name of names) {
+      if (!this.open.has(`body/${name}`) && !(await this.pinIfThere(`body/${name}`))) found = 'some'
+    }
+    return found
+  }
+
+  /**
+   * Bodies that came while others were looked at. One that goes before the log is measured is not needed any more, one that
+   * comes after that not yet; only one that does both would be missing, and for that the log must go on in between.
+   */
+  private async pinLateBodies(): Promise<boolean> {
+    const last = this.open.get(`log/${this.lastSegment}`)
+    for (let left = lateLooksMax; left > 0; left--) {
+      if ((await this.pinBodies()) === 'none' || last === undefined) return true
+      last.bytes = await last.file.size()
+      const isWhole = (await this.pinBodies()) === 'all'
+      // Where the log never rests: no body comes and goes as fast as that.
+      const isEnough = left === 1 || (await last.file.size()) === last.bytes
+      if (isWhole && isEnough) return (await this.names('log')).at(-1) === this.lastSegment
+    }
+    return false
   }
 
   /** How long each file is that was not measured yet. */
-  private async measure(): Promise<void> {
-    for (const pin of this.open.values()) if (pin.bytes === -1) pin.bytes = await pin.file.size()
+  private async measure(isMeant: (name: string) => boolean = () => true): Promise<void> {
+    for (const [name, pin] of this.open) if (pin.bytes === -1 && isMeant(name)) pin.bytes = await pin.file.size()
   }
 
   private isStillThere(before: readonly string[], after: readonly string[]): boolean {
@@ -356,11 +389,15 @@ class Pins {
   }
 
   private async names(folder: keyof typeof folders): Promise<string[]> {
+    return (await this.namesIfThere(folder)) ?? []
+  }
+
+  private async namesIfThere(folder: keyof typeof folders): Promise<string[] | null> {
     try {
       const names = await this.disk.list(`${this.directory}/${folder}`)
       return names.filter((name) => folders[folder].test(name))
     } catch (error) {
-      if (isErrorCode(error, 'ENOENT')) return []
+      if (isErrorCode(error, 'ENOENT')) return null
       throw error
     }
   }
@@ -369,11 +406,13 @@ class Pins {
     this.open.set(name, { file: await this.disk.open(`${this.directory}/${name}`, 'read'), bytes: -1 })
   }
 
-  private async pinIfThere(name: string): Promise<void> {
+  private async pinIfThere(name: string): Promise<boolean> {
     try {
       await this.pinFile(name)
+      return true
     } catch (error) {
       if (!isErrorCode(error, 'ENOENT')) throw error
+      return false
     }
   }
 }
