@@ -105,6 +105,21 @@ describe('a message whose body is in a file', () => {
     }
   })
 
+  test('that somebody reads whose queue was deleted stays until the deletion is durable', async () => {
+    for (const delayMs of [5, 10, 20, 40]) {
+      const folder = new SimFolder(delayMs)
+      const run = await folder.open('/data', { durability: 'write' })
+      await run.declare('q')
+      run.postLarge('q', bodyOf('a'))
+      await run.settle(3_000)
+      run.channel.give({ type: 'basic.get', queue: 'q', noAck: true })
+      run.channel.give({ type: 'queue.delete', queue: 'q', ifUnused: false, ifEmpty: false })
+      await run.settle(delayMs)
+      folder.kill(true)
+      await folder.open()
+    }
+  })
+
   test('is one file in however many queues, until the last of them has let go of it', async () => {
     const [folder, run] = await open()
     for (const queue of ['q', 'r']) run.channel.give(bindCommand('queue.bind', queue, 'amq.fanout', ''))

@@ -234,9 +234,12 @@ export class Bodies implements BodyStore, BodyOwner {
       return
     }
     this.holds.delete(id)
-    const lsn = this.waiting.get(id) ?? 0
+    const lsn = this.waiting.get(id)
     this.waiting.delete(id)
-    if (!this.refs.has(id)) this.removeAfter(id, lsn)
+    if (this.refs.has(id)) return
+    // Held only after it was let go of: it goes with that frame all the same, and not before.
+    if (lsn === undefined && this.dying.some((one) => one.id === id)) return
+    this.removeAfter(id, lsn ?? 0)
   }
 
   private unreferenced(id: number, lsn: number): void {
