@@ -105,6 +105,29 @@ describe('a message whose body is in a file', () => {
     }
   })
 
+  test('is whole for whoever asked for it before its queue was deleted', async () => {
+    for (const windowBytesMax of [1, 20_000]) {
+      for (const noAck of [true, false]) {
+        const folder = new SimFolder(7)
+        const before = await folder.open('/data', { windowBytesMax })
+        await before.declare('q')
+        for (const name of ['a', 'b']) before.postLarge('q', bodyOf(name))
+        await rest(before)
+        await before.close()
+        const run = await folder.open('/data', { windowBytesMax })
+        const id = run.channel.give({ type: 'basic.get', queue: 'q', noAck })
+        run.channel.give({ type: 'queue.delete', queue: 'q', ifUnused: false, ifEmpty: false })
+        await rest(run)
+        const reply = run.channel.replies.get(id)
+        expect(reply?.type === 'basic.get-ok' && reply.message.body.toString()).toBe(bodyOf('a'))
+        expect(filesOf(folder)).toHaveLength(noAck ? 0 : 1)
+        if (!noAck) run.channel.port.ack(1, false)
+        await rest(run)
+        expect(filesOf(folder)).toEqual([])
+      }
+    }
+  })
+
   test('that somebody reads whose queue was deleted stays until the deletion is durable', async () => {
     for (const delayMs of [5, 10, 20, 40]) {
       const folder = new SimFolder(delayMs)

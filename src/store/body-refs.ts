@@ -99,10 +99,17 @@ export class BodyRefs {
     }
   }
 
-  /** The queue was deleted. */
-  dropped(queueId: number): void {
+  /** The queue was deleted. The log does not know of what consumers still hold; `gone` tells when they do not any more. */
+  dropped(queueId: number, isHeld: (sequence: number) => boolean = () => false): void {
     const queue = this.queues.get(queueId)
-    if (queue !== undefined) this.removeWhere(queueId, queue, () => true)
+    if (queue === undefined) return
+    for (const [sequence, { body, logged }] of queue) {
+      if (!isHeld(sequence)) this.remove(queueId, queue, sequence)
+      else if (logged) {
+        body.lsn = this.openLsn()
+        queue.set(sequence, { body, logged: false })
+      }
+    }
   }
 
   /** Those that survive a restart. */

@@ -255,7 +255,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     // Somebody may still wait for the message: then its record must stay until it was read.
     if (entry.isAwaited) entry.isSettled = true
     else this.free(entry)
-    if (!entry.logged) this.backing?.bodyRefs?.gone(this.queueId, entry.sequence)
+    if (!entry.logged || this.isDropped) this.backing?.bodyRefs?.gone(this.queueId, entry.sequence)
     if (!entry.logged || this.isDropped) return
     if (this.settled.isEmpty) this.backing?.settlementsPending(this)
     this.settled.add(entry.sequence)
@@ -364,7 +364,14 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.isDropped = true
     this.settled.clear()
     this.purge()
-    this.backing?.bodyRefs?.dropped(this.queueId)
+    const refs = this.backing?.bodyRefs
+    if (refs == null || refs.isEmpty) return
+    const held = new Set<number>()
+    this.heldEntries.forEach(({ sequence, isLost }) => {
+      // What nobody gets is settled by nobody.
+      if (!isLost) held.add(sequence)
+    })
+    refs.dropped(this.queueId, (sequence) => held.has(sequence))
   }
 
   /** End of turn: what came in it and stays is copied out of the network's chunks, or goes to the log alone. */
