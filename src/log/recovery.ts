@@ -136,6 +136,8 @@ class Recovery {
     // A last segment without a proven frame is itself not known to be durable, after a failed sync: the new one takes its
     // place and its name. Elsewhere the new one follows it.
     const isReplacing = found.list.length > 0 && this.delivery.provenFrames === 0
+    // The new one's header says which it follows: that is to be there if the new one is.
+    if (!isReplacing && this.unproven.mayLackName) await platform.disk.syncDirectory(this.logDirectory)
     const segment = await this.beginSegment(isReplacing)
     // Where something is damaged already, nothing is cut off.
     await trim(platform.disk, found.list, isReplacing, this.damages.list.length === 0, leftovers)

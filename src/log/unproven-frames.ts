@@ -8,6 +8,9 @@ import type { Segment } from './segment.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import type { Watermarks } from './watermarks.ts'
 
+/** In a record's header. */
+const recordTypeAt = 8
+
 export interface UnprovenFrame {
   readonly bytes: Buffer
   readonly segment: Segment
@@ -18,6 +21,10 @@ export class UnprovenFrames {
   /** In order. */
   readonly list: UnprovenFrame[] = []
   private readonly watermarks: Watermarks
+  /** The segment of the last frame, and what is known of its SYNCED frames; see `mayLackName`. */
+  private segmentId = 0
+  private isSyncedSeen = false
+  private isGoneOn = false
   private readonly delivery: FrameDelivery
 
   constructor(watermarks: Watermarks, delivery: FrameDelivery) {
@@ -31,6 +38,7 @@ export class UnprovenFrames {
     const { buffer } = reader
     const lsn = frameLsn(buffer, at)
     const end = at + frameBytes(buffer, at)
+    this.noteKind(buffer, at, segment)
     watermarks.noteUsed(lsn)
     watermarks.noteSynced(frameSyncedLsn(buffer, at))
     this.release()
@@ -46,6 +54,24 @@ export class UnprovenFrames {
       }
     }
     this.delivery.deliver(buffer, at, end, segment)
+  }
+
+  /**
+   * Whether the last segment may be one that an opening made and did not live to see its name durable: it ends with the
+   * SYNCED frame that such a segment begins with.
+   */
+  get mayLackName(): boolean {
+    return this.isSyncedSeen && !this.isGoneOn
+  }
+
+  private noteKind(buffer: Buffer, at: number, segment: Segment): void {
+    if (segment.id !== this.segmentId) {
+      this.segmentId = segment.id
+      this.isSyncedSeen = false
+      this.isGoneOn = false
+    }
+    if (this.isSyncedSeen) this.isGoneOn = true
+    if (buffer[at + frameHeaderBytes + recordTypeAt] === recordTypeSynced) this.isSyncedSeen = true
   }
 
   /** Delivers those that are known to be durable by now. */
