@@ -168,7 +168,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         this.nextConsumer--
         break
       }
-      if (this.isDamaged(entry)) {
+      const { message } = entry
+      if (message !== null && message.refers && this.isDamaged(entry)) {
         // Nobody gets it before the broker is opened anew; those behind it are not to wait.
         this.nextConsumer--
         index.setAside(entry)

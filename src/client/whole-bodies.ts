@@ -129,15 +129,21 @@ class WholeEvents implements ChannelEvents {
   }
 
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
-    if (message.refers) {
-      this.read(message, (whole) => {
-        if (whole !== null) this.events.delivered(consumerTag, deliveryTag, redelivered, whole)
-        // Back to its queue, which by now hands it to nobody. Where it was settled when it was handed out there is no way back.
-        else if (!this.noAckTags.has(consumerTag)) this.channel?.reject(deliveryTag, false, true)
-      })
-    } else if (this.isReading) {
+    if (message.refers || this.isReading) this.deliverLater(consumerTag, deliveryTag, redelivered, message)
+    else this.events.delivered(consumerTag, deliveryTag, redelivered, message)
+  }
+
+  /** Apart from `delivered`: a function with a closure in it costs an object at each call, whether it is made or not. */
+  private deliverLater(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
+    if (!message.refers) {
       this.later.push(() => this.delivered(consumerTag, deliveryTag, redelivered, message))
-    } else this.events.delivered(consumerTag, deliveryTag, redelivered, message)
+      return
+    }
+    this.read(message, (whole) => {
+      if (whole !== null) this.events.delivered(consumerTag, deliveryTag, redelivered, whole)
+      // Back to its queue, which by now hands it to nobody. Where it was settled when it was handed out there is no way back.
+      else if (!this.noAckTags.has(consumerTag)) this.channel?.reject(deliveryTag, false, true)
+    })
   }
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {

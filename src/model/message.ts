@@ -137,8 +137,12 @@ export class Message {
 
   /** Of the body, wherever it is. */
   get bodyBytes(): number {
-    if ((this.traits & referring) !== 0) return this.source.readUIntLE(this.bodyStart + 6, 6)
-    return this.bodyEnd - this.bodyStart
+    return (this.traits & referring) === 0 ? this.bodyEnd - this.bodyStart : this.referredBytes()
+  }
+
+  /** Apart from the getter, which is small enough to be inlined for every message. */
+  private referredBytes(): number {
+    return this.source.readUIntLE(this.bodyStart + 6, 6)
   }
 
   /** What is held in memory, and goes into the log. */

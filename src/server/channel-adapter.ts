@@ -374,9 +374,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
       const head = new DeliveryHead(this.number, consumerTag)
       return this.send(head.of(deliveryTag, redelivered, message.exchange, message.routingKey), message)
     }
-    if (this.outgoing !== null) {
-      return this.putOff(() => this.delivered(consumerTag, deliveryTag, redelivered, message), message.contentBytes)
-    }
+    if (this.outgoing !== null) return this.deliverLater(consumerTag, deliveryTag, redelivered, message)
     try {
       if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
       const head = this.head.of(deliveryTag, redelivered, message.exchange, message.routingKey)
@@ -384,6 +382,15 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     } catch (error) {
       this.host.crashed(error)
     }
+  }
+
+  /** Apart from `delivered`: a function with a closure in it costs an object at each call, whether it is made or not. */
+  private deliverLater(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
+    this.putOff(() => this.delivered(consumerTag, deliveryTag, redelivered, message), message.contentBytes)
+  }
+
+  private confirmLater(sequence: number, multiple: boolean, accepted: boolean): void {
+    this.putOff(() => this.confirmed(sequence, multiple, accepted))
   }
 
   /** A message whose head is its own; its body may be in a file. */
@@ -480,9 +487,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
     if (this.state === 'closed') return
-    if (this.outgoing !== null) {
-      return this.putOff(() => this.confirmed(sequence, multiple, accepted))
-    }
+    if (this.outgoing !== null) return this.confirmLater(sequence, multiple, accepted)
     this.frames.settlement(this.number, accepted ? basicAck : basicNack, sequence, multiple ? 1 : 0)
   }
 
