@@ -733,8 +733,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/queue-index.js',
-        from: 'if (entry.dueAt === 0) this.keys?.settled(entry);',
-        to: 'this.keys?.settled(entry);',
+        from: 'if (entry.dueAt === 0 && !entry.isLost) this.keys?.settled(entry);',
+        to: 'if (!entry.isLost) this.keys?.settled(entry);',
       },
     ],
     seed: 5001,

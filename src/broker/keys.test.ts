@@ -1,6 +1,7 @@
 // Queues that keep order per key: over all consumers, with acknowledgements, returns and expiry.
 import { describe, expect, test } from 'vitest'
-import { type Core, type CoreChannel, declareQueue, openCore } from '../testing/core-harness.ts'
+import { type Core, type CoreChannel, consume, declareQueue, openCore } from '../testing/core-harness.ts'
+import { SimFolder } from '../testing/sim-folder.ts'
 
 async function open(keyed: boolean | number = true): Promise<[Core, CoreChannel]> {
   const core = await openCore()
@@ -85,4 +86,25 @@ describe('a queue with keys', () => {
       "invalid arg 'x-leveret-keyed' for queue 'other'",
     )
   })
+})
+
+test('a message that cannot be read, which basic.get has taken, does not hold those of its key', async () => {
+  const folder = new SimFolder()
+  let run = await folder.open()
+  run.channel.give(declareQueue('k', { durable: true, arguments: { 'x-leveret-keyed': true } }))
+  await run.settle()
+  for (const body of ['first one', 'second', 'third']) run.post('k', body, { 'x-leveret-key': 'k' })
+  await run.settle(300)
+  await run.close()
+  const path = `/data/${folder.files().find((name) => name.startsWith('log/'))}`
+  folder.disk.flipBit(path, folder.disk.contents(path).indexOf('first one'), 1)
+  run = await folder.open()
+  const asking = run.onChannel(run.channel.sibling())
+  asking.channel.give({ type: 'basic.get', queue: 'k', noAck: false })
+  await run.settle(300)
+  expect(asking.channel.error?.text).toContain('cannot be read')
+  run.channel.onDelivered = ({ tag }) => run.channel.port.ack(tag, false)
+  run.channel.give(consume('k'))
+  await run.settle(300)
+  expect(run.channel.takeBodies()).toEqual(['second', 'third'])
 })

@@ -16,6 +16,7 @@ import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import type { PageFiles } from './page-files.ts'
+import { QueueBodies } from './queue-bodies.ts'
 import { RangeList } from './range-list.ts'
 import { ReadingList } from './reading-list.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
@@ -78,6 +79,8 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   private windowBytes = 0
   private readonly memory: ResidentMemory
   private readonly backing: IndexBacking | null
+  /** Null: none is in a file. */
+  private readonly bodies: QueueBodies | null
   private readonly slab = new Slab()
   /** By priority; the one of priority 0 is always there, the others when they are needed. */
   private readonly lanes: (Lane | null)[] = []
@@ -103,6 +106,8 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.durable = durable
     this.memory = memory
     this.backing = backing
+    const refs = backing?.bodyRefs ?? null
+    this.bodies = refs === null ? null : new QueueBodies(queueId, refs, this.heldEntries)
     this.lowest = this.laneOf(0)
   }
 
@@ -111,7 +116,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     const priority = this.maxPriority === 0 ? 0 : Math.min(message.priority, this.maxPriority)
     const { bodyBytes } = message
     const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash)
-    if (message.refers) this.refer(entry, message)
+    if (message.refers) this.bodies?.add(entry, message)
     if (expiresAt > 0) this.mayExpire = true
     const lane = priority === 0 ? this.lowest : this.laneOf(priority)
     lane.push(entry)
@@ -133,7 +138,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     const priority = Math.min(message.priority, this.maxPriority)
     const { bodyBytes } = message
     const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash, dueAt)
-    if (message.refers) this.refer(entry, message)
+    if (message.refers) this.bodies?.add(entry, message)
     entry.isReady = false
     this.wheel.push(entry, nowMs)
     this.memory.bytes += costOf(entry)
@@ -250,12 +255,12 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** The entry is gone for good. It was taken before. */
   settle(entry: Entry): void {
     this.heldEntries.remove(entry)
-    // What was hidden never had the turn of its key.
-    if (entry.dueAt === 0) this.keys?.settled(entry)
+    // What was hidden never had the turn of its key, and what cannot be read has given it back.
+    if (entry.dueAt === 0 && !entry.isLost) this.keys?.settled(entry)
     // Somebody may still wait for the message: then its record must stay until it was read.
     if (entry.isAwaited) entry.isSettled = true
     else this.free(entry)
-    if (!entry.logged || this.isDropped) this.backing?.bodyRefs?.gone(this.queueId, entry.sequence)
+    if (!entry.logged || this.isDropped) this.bodies?.gone(entry)
     if (!entry.logged || this.isDropped) return
     if (this.settled.isEmpty) this.backing?.settlementsPending(this)
     this.settled.add(entry.sequence)
@@ -350,7 +355,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.keys?.clear()
     this.readyCount = 0
     this.readyBytes = 0
-    this.unreferReady()
+    this.bodies?.purged(this.nextSequence)
     if (!this.isDropped && this.durable && this.backing !== null) {
       this.backing.purged(this)
       // What was settled before is covered by that.
@@ -364,14 +369,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.isDropped = true
     this.settled.clear()
     this.purge()
-    const refs = this.backing?.bodyRefs
-    if (refs == null || refs.isEmpty) return
-    const held = new Set<number>()
-    this.heldEntries.forEach(({ sequence, isLost }) => {
-      // What nobody gets is settled by nobody.
-      if (!isLost) held.add(sequence)
-    })
-    refs.dropped(this.queueId, (sequence) => held.has(sequence))
+    this.bodies?.dropped()
   }
 
   /** End of turn: what came in it and stays is copied out of the network's chunks, or goes to the log alone. */
@@ -420,7 +418,11 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     let waiter = takeWaiters(entry)
     for (; waiter !== null; waiter = waiter.next) waiter.lost()
     if (entry.isSettled) this.free(entry)
-    if (!entry.isReady) return
+    if (!entry.isReady) {
+      // Whoever took it gets nothing, and those of its key go on.
+      if (entry.dueAt === 0 && !entry.isSettled) this.keys?.settled(entry)
+      return
+    }
     if (entry.isStaged) {
       this.keys?.drop(entry)
       entry.isStaged = false
@@ -571,18 +573,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   }
 
   // ------------------------------------------------------------------------------------------ the rest
-
-  private refer(entry: Entry, message: Message): void {
-    this.backing?.bodyRefs?.add(this.queueId, entry.sequence, message.bodyId, entry.logged)
-  }
-
-  private unreferReady(): void {
-    const refs = this.backing?.bodyRefs
-    if (refs == null || refs.isEmpty) return
-    const held = new Set<number>()
-    this.heldEntries.forEach(({ sequence }) => held.add(sequence))
-    refs.purged(this.queueId, this.nextSequence, (sequence) => held.has(sequence))
-  }
 
   private get wheel(): DelayWheel {
     this.delays ??= new DelayWheel(this)
