@@ -13,7 +13,7 @@ import { copyRange } from '../lib/copy-range.ts'
 import type { BodySink, BodyStore } from '../model/bodies.ts'
 import { BrokerError } from '../model/errors.ts'
 import { Message } from '../model/message.ts'
-import { scanProperties } from '../model/properties.ts'
+import { isMarked, scanProperties } from '../model/properties.ts'
 import { frameBody } from './frame-reader.ts'
 
 const contentHeaderBytes = 12
@@ -242,6 +242,9 @@ function readBodyBytes(buffer: Buffer, start: number, end: number): number {
       'UNEXPECTED_FRAME',
       `expected content header for class ${classBasic}, got non content header frame instead`,
     )
+  }
+  if (isMarked(buffer, start + contentHeaderBytes)) {
+    throw new BrokerError('SYNTAX_ERROR', 'the content header has flags for properties that there are not')
   }
   const high = buffer.readUInt32BE(start + 4)
   const bytes = high * 4294967296 + buffer.readUInt32BE(start + 8)

@@ -8,6 +8,7 @@ import { assert } from '../lib/assert.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
 import { copyRange } from '../lib/copy-range.ts'
 import type { Message } from '../model/message.ts'
+import { hideMark } from '../model/properties.ts'
 import { frameBody, frameEnd, frameHeader, frameHeartbeat, frameMethod, frameOverheadBytes } from './frame-reader.ts'
 import { type Arguments, encodeMethod, type MethodName } from './methods.ts'
 
@@ -19,6 +20,8 @@ const smallBytesMax = 4_096
 const classBasic = 60
 /** Class, weight and body size, which stand before the property bytes in a content header. */
 const contentHeaderBytes = 12
+/** The first of the property bytes. */
+const flagsBytes = 2
 
 const noBuffer = Buffer.alloc(0)
 
@@ -143,6 +146,7 @@ export class FrameWriter {
     at = writeFrameStart(buffer, at + head.length, frameHeader, channel, contentHeaderBytes + propertiesLength)
     at = writeContentStart(buffer, at, bodyLength)
     copyRange(source, message.propertiesStart, message.propertiesEnd, buffer, at)
+    if (message.died) hideMark(buffer, at)
     at += propertiesLength
     buffer[at] = frameEnd
     at = writeFrameStart(buffer, at + 1, frameBody, channel, bodyLength)
@@ -163,7 +167,11 @@ export class FrameWriter {
     this.frameStart(frameHeader, channel, contentHeaderBytes + message.propertiesEnd - message.propertiesStart)
     this.reserve(contentHeaderBytes)
     this.length = writeContentStart(this.buffer, this.length, message.bodyBytes)
-    this.bytes(message.source, message.propertiesStart, message.propertiesEnd)
+    this.reserve(flagsBytes)
+    const flagsAt = this.length
+    this.bytes(message.source, message.propertiesStart, message.propertiesStart + flagsBytes)
+    if (message.died) hideMark(this.buffer, flagsAt)
+    this.bytes(message.source, message.propertiesStart + flagsBytes, message.propertiesEnd)
     this.frameEnd()
   }
 

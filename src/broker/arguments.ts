@@ -1,18 +1,10 @@
 /**
- * The arguments of queues and exchanges: what is wrong with them, and what Leveret does not do yet. An argument whose
- * meaning we know and do not keep is refused with the reason, never silently dropped; unknown ones are kept.
+ * The arguments of queues and consumers: what they mean, and what is wrong with them, in RabbitMQ's words. Those that
+ * mean nothing to us are kept and not compared, as RabbitMQ does.
  */
 import { BrokerError } from '../model/errors.ts'
-import { type Field, type FieldTable, sameField } from '../model/field-table.ts'
-
-const unsupportedQueueArguments: readonly string[] = [
-  'x-expires',
-  'x-max-length',
-  'x-max-length-bytes',
-  'x-overflow',
-  'x-single-active-consumer',
-  'x-delivery-limit',
-]
+import { type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
+import { type Overflow, overflows } from './length-limit.ts'
 
 /** What the arguments of a queue make of it. */
 export interface QueueTraits {
@@ -20,12 +12,28 @@ export interface QueueTraits {
   readonly maxPriority: number
   /** How long a message may wait, in ms; infinity: for ever. */
   readonly messageTtlMs: number
+  /** How long the queue may be unused, in ms; infinity: for ever. */
+  readonly expiresMs: number
+  /** Ready messages, and bytes of their bodies; infinity: any number. */
+  readonly maxLength: number
+  readonly maxBytes: number
+  readonly overflow: Overflow
+  /** Only one consumer at a time is served. */
+  readonly singleActive: boolean
+  /** Receivers are told how often a message came back. */
+  readonly countsDeliveries: boolean
+  /** How often a message may come back before it is given up; infinity: as often as it likes. */
+  readonly deliveryLimit: number
+  /** How long a consumer may hold a message, in ms; null: as long as the broker says. */
+  readonly consumerTimeoutMs: number | null
   /** Messages of one key that may be with consumers at a time; 0: the queue knows no keys. */
   readonly keyConcurrency: number
   /** Where messages go that expire or are rejected; null: nowhere. */
   readonly deadLetterExchange: string | null
   /** Under that key; null: under their own. */
   readonly deadLetterRoutingKey: string | null
+  /** The exchange whose delayed messages it keeps; null: it is a queue like any other. */
+  readonly delaysFor: string | null
 }
 
 const keyConcurrencyMax = 65_535
@@ -33,15 +41,51 @@ const keyConcurrencyMax = 65_535
 /** Ten years, RabbitMQ's limit for times. */
 const ttlMsMax = 315_360_000_000
 
-/** Reads arguments that were checked. */
-export function queueTraits(table: FieldTable): QueueTraits {
+/** The argument of the queue that keeps what an exchange delays. The broker makes it; nobody else may give it. */
+export const delaysForArgument = 'x-leveret-delays-for'
+
+const unlimited = Number.POSITIVE_INFINITY
+
+/** RabbitMQ 4's: what comes back more often is poison. */
+const deliveryLimitDefault = 20
+
+/**
+ * Reads arguments that were checked, and a policy's definition (null: there is none), whose names have no `x-`. Of two numbers
+ * the smaller holds; otherwise the argument.
+ */
+export function queueTraits(table: FieldTable, policy: FieldTable | null): QueueTraits {
+  const least = (name: string): number =>
+    Math.min(integerOf(table.get(`x-${name}`)) ?? unlimited, integerOf(policy?.get(name)) ?? unlimited)
+  const text = (name: string): string | null => textOf(table.get(`x-${name}`)) ?? textOf(policy?.get(name))
+  const timeout = least('consumer-timeout')
   return {
     maxPriority: integerOf(table.get('x-max-priority')) ?? 0,
-    messageTtlMs: integerOf(table.get('x-message-ttl')) ?? Number.POSITIVE_INFINITY,
+    messageTtlMs: least('message-ttl'),
+    expiresMs: least('expires'),
+    maxLength: least('max-length'),
+    maxBytes: least('max-length-bytes'),
+    overflow: (text('overflow') ?? 'drop-head') as Overflow,
+    singleActive: table.get('x-single-active-consumer')?.value === true,
+    countsDeliveries: isQuorum(table),
+    deliveryLimit: isQuorum(table) ? deliveryLimitOf(table, policy) : unlimited,
+    consumerTimeoutMs: timeout === unlimited ? null : timeout,
     keyConcurrency: keyConcurrencyOf(table.get('x-leveret-keyed')),
-    deadLetterExchange: textOf(table.get('x-dead-letter-exchange')),
-    deadLetterRoutingKey: textOf(table.get('x-dead-letter-routing-key')),
+    deadLetterExchange: text('dead-letter-exchange'),
+    deadLetterRoutingKey: text('dead-letter-routing-key'),
+    delaysFor: textOf(table.get(delaysForArgument)),
   }
+}
+
+export function isQuorum(table: FieldTable): boolean {
+  return table.get('x-queue-type')?.value === 'quorum'
+}
+
+/** A negative limit is none. */
+function deliveryLimitOf(table: FieldTable, policy: FieldTable | null): number {
+  const limits = [integerOf(table.get('x-delivery-limit')), integerOf(policy?.get('delivery-limit'))]
+  const given = limits.filter((limit) => limit !== null)
+  if (given.length === 0) return deliveryLimitDefault
+  return Math.min(...given.map((limit) => (limit < 0 ? unlimited : limit)))
 }
 
 /** True means one at a time. */
@@ -50,86 +94,136 @@ function keyConcurrencyOf(field: Field | undefined): number {
   return integerOf(field) ?? 0
 }
 
-function integerOf(field: Field | undefined): number | null {
-  if (field === undefined) return null
+function integerOf(field: Field | null | undefined): number | null {
+  if (field == null) return null
   if (typeof field.value === 'bigint') return Number(field.value)
   return typeof field.value === 'number' && Number.isInteger(field.value) && field.tag !== 'T' ? field.value : null
 }
 
-function textOf(field: Field | undefined): string | null {
+function textOf(field: Field | null | undefined): string | null {
   return field?.tag === 'S' ? (field.value as string) : null
 }
 
-/** Throws PRECONDITION_FAILED in RabbitMQ's words unless the argument is missing or a text. */
-function checkText(table: FieldTable, name: string, where: string): void {
-  const field = table.get(name)
-  if (field === undefined || field.tag === 'S') return
-  const reason = `"expected string, got ${typeName(field)}"`
-  throw new BrokerError('PRECONDITION_FAILED', `invalid arg '${name}' for ${where}: ${reason}`)
-}
-
-/** Throws PRECONDITION_FAILED in RabbitMQ's words unless the argument is missing or an integer in the range. */
-function checkInteger(table: FieldTable, name: string, max: number, where: string): void {
-  const field = table.get(name)
-  if (field === undefined) return
-  const value = integerOf(field)
-  if (value !== null && value >= 0 && value <= max) return
-  const reason =
-    value === null
-      ? `"expected integer, got ${typeName(field)}"`
-      : value < 0
-        ? `{value_negative,${value}}`
-        : `{value_too_large,${value}}`
-  throw new BrokerError('PRECONDITION_FAILED', `invalid arg '${name}' for ${where}: ${reason}`)
-}
-
+/** Throws PRECONDITION_FAILED in RabbitMQ's words if arguments of a queue have a wrong type or value, or do not go together. */
 export function checkQueueArguments(name: string, virtualHost: string, table: FieldTable): void {
   const where = `queue '${name}' in vhost '${virtualHost}'`
-  for (const argument of unsupportedQueueArguments) {
-    if (table.has(argument)) throw unsupported(argument, where)
+  checkQueueType(table, where)
+  for (const [argument, check] of queueArguments) {
+    const field = table.get(argument)
+    const reason = field === undefined ? null : check(field, table)
+    if (reason !== null) throw invalid(argument, where, reason)
   }
-  checkInteger(table, 'x-max-priority', 255, where)
-  checkInteger(table, 'x-message-ttl', ttlMsMax, where)
-  checkText(table, 'x-dead-letter-exchange', where)
-  checkText(table, 'x-dead-letter-routing-key', where)
-  if (table.has('x-dead-letter-routing-key') && !table.has('x-dead-letter-exchange')) {
-    throw new BrokerError(
-      'PRECONDITION_FAILED',
-      `invalid arg 'x-dead-letter-routing-key' for ${where}: routing_key_but_no_dlx_defined`,
-    )
+  if (table.has(delaysForArgument)) throw invalid(delaysForArgument, where, 'only the broker gives it')
+}
+
+function checkQueueType(table: FieldTable, where: string): void {
+  const field = table.get('x-queue-type')
+  if (field === undefined) return
+  if (field.tag !== 'S') throw invalid('x-queue-type', where, wrongType('longstr', field))
+  const type = field.value as string
+  if (type === 'stream') {
+    throw invalid('x-queue-type', where, "there are no streams in Leveret: take 'classic' or 'quorum'")
   }
-  if (table.get('x-leveret-keyed')?.tag !== 't') checkInteger(table, 'x-leveret-keyed', keyConcurrencyMax, where)
-  const type = table.get('x-queue-type')
-  if (type === undefined || (type.tag === 'S' && type.value === 'classic')) return
+  if (type !== 'classic' && type !== 'quorum')
+    throw invalid('x-queue-type', where, `"unsupported queue type '${type}'"`)
+  for (const argument of type === 'quorum' ? classicOnly : quorumOnly) {
+    if (!table.has(argument)) continue
+    const text = `invalid arg '${argument}' for ${where} of queue type rabbit_${type}_queue`
+    throw new BrokerError('PRECONDITION_FAILED', text)
+  }
+}
+
+const classicOnly: readonly string[] = ['x-max-priority', 'x-queue-mode', 'x-queue-version', 'x-queue-master-locator']
+const quorumOnly: readonly string[] = ['x-delivery-limit', 'x-quorum-initial-group-size', 'x-dead-letter-strategy']
+
+/** Null if the field is fine; otherwise RabbitMQ's words for what is wrong. */
+type Check = (field: Field, table: FieldTable) => string | null
+
+/** In RabbitMQ's order: the first that differs, or is wrong, is the one that is named. */
+const queueArguments: readonly (readonly [string, Check])[] = [
+  ['x-expires', inRange(1, ttlMsMax)],
+  ['x-message-ttl', inRange(0, ttlMsMax)],
+  ['x-dead-letter-exchange', isText],
+  ['x-dead-letter-routing-key', isDeadLetterKey],
+  ['x-max-length', inRange(0, Number.MAX_SAFE_INTEGER)],
+  ['x-max-length-bytes', inRange(0, Number.MAX_SAFE_INTEGER)],
+  ['x-max-priority', inRange(0, 255)],
+  ['x-overflow', isOverflow],
+  ['x-queue-mode', isText],
+  ['x-single-active-consumer', isTruth],
+  ['x-delivery-limit', inRange(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)],
+  ['x-consumer-timeout', inRange(0, ttlMsMax)],
+  ['x-leveret-keyed', isConcurrency],
+]
+
+function inRange(min: number, max: number): Check {
+  return (field) => {
+    const value = integerOf(field)
+    if (value === null) return wrongType('integer', field)
+    if (value > max) return `{value_too_large,${value}}`
+    if (value >= min) return null
+    return value === 0 ? '{value_zero,0}' : `{value_negative,${value}}`
+  }
+}
+
+function isText(field: Field): string | null {
+  return field.tag === 'S' ? null : wrongType('longstr', field)
+}
+
+function isTruth(field: Field): string | null {
+  return field.tag === 't' ? null : wrongType('boolean', field)
+}
+
+function isDeadLetterKey(field: Field, table: FieldTable): string | null {
+  return isText(field) ?? (table.has('x-dead-letter-exchange') ? null : 'routing_key_but_no_dlx_defined')
+}
+
+function isOverflow(field: Field): string | null {
+  if (field.tag !== 'S') return wrongType('longstr', field)
+  return overflows.includes(field.value as string) ? null : 'invalid_overflow'
+}
+
+function isConcurrency(field: Field, table: FieldTable): string | null {
+  return field.tag === 't' ? null : inRange(0, keyConcurrencyMax)(field, table)
+}
+
+function wrongType(expected: string, field: Field): string {
+  return `"expected ${expected}, got ${typeName(field)}"`
+}
+
+export function invalid(argument: string, where: string, reason: string): BrokerError {
+  return new BrokerError('PRECONDITION_FAILED', `invalid arg '${argument}' for ${where}: ${reason}`)
+}
+
+/** The rank of a consumer among those of its queue: an integer. Throws PRECONDITION_FAILED. */
+export function consumerPriority(queue: string, virtualHost: string, table: FieldTable): number {
+  const field = table.get('x-priority')
+  if (field === undefined) return 0
+  const priority = integerOf(field)
+  if (priority !== null) return priority
+  throw invalid('x-priority', `queue '${queue}' in vhost '${virtualHost}'`, wrongType('integer', field))
+}
+
+/** Throws PRECONDITION_FAILED in RabbitMQ's words if a redeclaration of a queue names other arguments that mean something. */
+export function checkSameArguments(where: string, received: FieldTable, current: FieldTable): void {
+  for (const [name] of queueArguments) checkSameArgument(where, name, received, current)
+  if (isQuorum(received) !== isQuorum(current)) {
+    const [one, two] = [received, current].map((table) => (isQuorum(table) ? 'quorum' : 'classic'))
+    const shown = (type: string | undefined): string => `the value '${type ?? ''}' of type 'longstr'`
+    const text = `inequivalent arg 'x-queue-type' for ${where}: received ${shown(one)} but current is ${shown(two)}`
+    throw new BrokerError('PRECONDITION_FAILED', text)
+  }
+}
+
+/** Throws PRECONDITION_FAILED in RabbitMQ's words unless both tables have the same under that name. */
+export function checkSameArgument(where: string, name: string, received: FieldTable, current: FieldTable): void {
+  const one = received.get(name)
+  const two = current.get(name)
+  if (one === undefined ? two === undefined : two !== undefined && sameField(one, two)) return
   throw new BrokerError(
     'PRECONDITION_FAILED',
-    `invalid arg 'x-queue-type' for ${where}: only 'classic' is supported, got ${describe(type)}`,
+    `inequivalent arg '${name}' for ${where}: received ${describe(one)} but current is ${describe(two)}`,
   )
-}
-
-export function checkConsumerArguments(queue: string, virtualHost: string, table: FieldTable): void {
-  if (table.has('x-priority')) throw unsupported('x-priority', `consumer of queue '${queue}' in vhost '${virtualHost}'`)
-}
-
-export function checkExchangeArguments(name: string, virtualHost: string, table: FieldTable): void {
-  if (table.has('alternate-exchange')) {
-    throw unsupported('alternate-exchange', `exchange '${name}' in vhost '${virtualHost}'`)
-  }
-}
-
-/** Throws PRECONDITION_FAILED in RabbitMQ's words if a redeclaration names other `x-` arguments. */
-export function checkSameArguments(where: string, received: FieldTable, current: FieldTable): void {
-  const names = new Set([...received.keys(), ...current.keys()].filter((name) => name.startsWith('x-')))
-  for (const name of names) {
-    const one = received.get(name)
-    const two = current.get(name)
-    if (one === undefined ? two === undefined : two !== undefined && sameField(one, two)) continue
-    if (name === 'x-queue-type' && isClassic(one) && isClassic(two)) continue
-    throw new BrokerError(
-      'PRECONDITION_FAILED',
-      `inequivalent arg '${name}' for ${where}: received ${describe(one)} but current is ${describe(two)}`,
-    )
-  }
 }
 
 export function checkSame(where: string, property: string, received: unknown, current: unknown): void {
@@ -140,44 +234,9 @@ export function checkSame(where: string, property: string, received: unknown, cu
   )
 }
 
-function isClassic(field: Field | undefined): boolean {
-  return field === undefined || field.value === 'classic'
-}
-
-function unsupported(argument: string, where: string): BrokerError {
-  return new BrokerError('PRECONDITION_FAILED', `invalid arg '${argument}' for ${where}: not supported by Leveret yet`)
-}
-
 /** `the value '2000' of type 'signedint'`, or none. */
 function describe(field: Field | undefined): string {
   if (field === undefined) return 'none'
   const { value } = field
   return `the value '${typeof value === 'object' ? '…' : String(value)}' of type '${typeName(field)}'`
-}
-
-function typeName(field: Field): string {
-  switch (field.tag) {
-    case 'S':
-      return 'longstr'
-    case 't':
-      return 'bool'
-    case 'A':
-      return 'array'
-    case 'F':
-      return 'table'
-    case 'T':
-      return 'timestamp'
-    case 'V':
-      return 'void'
-    case 'x':
-      return 'binary'
-    case 'D':
-      return 'decimal'
-    case 'f':
-      return 'float'
-    case 'd':
-      return 'double'
-    default:
-      return 'signedint'
-  }
 }

@@ -18,6 +18,7 @@ import type { Queue } from './queue.ts'
 import { Session } from './session.ts'
 import { State } from './state.ts'
 import { Tick } from './tick.ts'
+import { TimeWatch } from './time-watch.ts'
 import { Topology } from './topology.ts'
 import { authenticate } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -37,6 +38,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private readonly state: State
   private readonly tick: Tick
   private readonly expiry: Expiry
+  private readonly leases: Expiry
+  private readonly timeWatch: TimeWatch
   private readonly topology: Topology
   private readonly memory: ResidentMemory
   private readonly sessions = new Set<Session>()
@@ -57,7 +60,18 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.memory.setLimit(options.memoryBytesMax)
     this.expiry = new Expiry(platform.clock)
     const publisher = new Publisher(store, platform.clock)
-    this.state = new State(store, this.tick, this.expiry, publisher, options.deliverAfter ?? 'accept')
+    this.leases = new Expiry(platform.clock, 'monotonic')
+    this.state = new State({
+      store,
+      clock: platform.clock,
+      tick: this.tick,
+      expiry: this.expiry,
+      leases: this.leases,
+      publisher,
+      deliverAfter: options.deliverAfter ?? 'accept',
+      deleteQueue: (host, queue) => void this.deleteQueue(host, queue),
+    })
+    this.timeWatch = new TimeWatch(platform.clock)
     this.topology = new Topology(platform.random, store, this.state)
     this.parts = {
       store,
@@ -65,6 +79,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
       topology: this.topology,
       publisher,
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
+      watchTime: (channel) => this.timeWatch.watch(channel),
       sessionEnded: (session) => {
         this.sessions.delete(session)
         this.throttledSessions.delete(session)
@@ -132,7 +147,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   }
 
   deleteQueue(host: VirtualHost, queue: Queue): number {
-    const consumers = queue.consumers.splice(0)
+    const consumers = queue.consumers.removeAll()
     const count = this.topology.removeQueue(host, queue)
     for (const consumer of consumers) consumer.ended()
     // It may go with a session or a channel, when no command runs: the record must be written, the memory is free again.
@@ -173,6 +188,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
         : new LeveretError('E_STORAGE_FAILED', `the storage failed and nothing more is stored: ${error.message}`, error)
     this.tick.stop()
     this.expiry.stop()
+    this.leases.stop()
+    this.timeWatch.stop()
     const reason = new BrokerError('INTERNAL_ERROR', `the storage failed; outcomes not yet confirmed are unknown`)
     for (const session of this.sessions) session.abort(reason)
     for (const listener of this.failureListeners) listener(this.failure)
@@ -197,6 +214,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     for (const session of this.sessions) session.abort(error)
     this.tick.stop()
     this.expiry.stop()
+    this.leases.stop()
+    this.timeWatch.stop()
     try {
       await this.store.close()
     } catch (cause) {

@@ -2,23 +2,28 @@
  * A channel: the broker's side of the port. It keeps what belongs to one conversation: what was handed out and not yet
  * settled, confirms that are due, consumers, an open transaction, and the outbox that keeps everything in order.
  */
-import type { ChannelEvents, Channel as ChannelPort } from '../model/channel.ts'
+import { type ChannelEvents, type Channel as ChannelPort, failedOn } from '../model/channel.ts'
 import type { BasicConsume, Command, Reply } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
+import { directReplyTo } from '../model/properties.ts'
 import type { Entry } from '../store/entry.ts'
-import { checkConsumerArguments } from './arguments.ts'
+import { ChannelConsumers } from './channel-consumers.ts'
 import { Confirms } from './confirms.ts'
-import { Consumer, type ConsumingChannel } from './consumer.ts'
+import type { Consumer, ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
 import type { Exchange } from './exchange.ts'
+import { HoldTimes } from './hold-times.ts'
 import { checkMessage } from './message-check.ts'
 import { Got, Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
+import { PlannedLoads } from './planned-loads.ts'
 import type { Queue, QueueOwner } from './queue.ts'
+import { shown, withReplyTo } from './rewrite.ts'
 import type { TickedChannel } from './tick.ts'
-import { findExchange, findQueue } from './topology.ts'
+import type { TimedChannel } from './time-watch.ts'
+import { findExchange, findQueue, noQueue } from './topology.ts'
 import { type Outcome, Transaction } from './transaction.ts'
 import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -31,7 +36,7 @@ export interface ChannelOwner extends QueueOwner, PublishingSession {
   readonly channels: Set<Channel>
 }
 
-export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
+export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, TimedChannel {
   /** In the tick's list of channels to see to. */
   touched = false
   /** In the tick's list of channels to see to when a frame becomes durable. */
@@ -47,7 +52,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   private readonly outbox: Outbox
   private readonly confirms = new Confirms()
   private readonly unacked = new UnackedRing()
-  private readonly consumers = new Map<string, Consumer>()
+  private readonly holdTimes = new HoldTimes()
+  private readonly consumers: ChannelConsumers
   private transaction: Transaction | null = null
   private confirming = false
   private publishSequence = 0
@@ -55,7 +61,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   private prefetchCount = 0
   private paused = false
   /** Failed or closed: nothing is accepted any more. */
-  private closed = false
+  closed = false
   /** Closed by its owner: nothing is said any more. */
   private silent = false
   /** Whether the command being run changed something that its answer must wait for. */
@@ -69,6 +75,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     this.session = session
     this.host = session.virtualHost
     this.events = events
+    this.consumers = new ChannelConsumers(parts, session, this)
   }
 
   /** Whether deliveries wait: the receiver is full, or something must be said first. */
@@ -105,11 +112,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     return sequence
   }
 
-  private accept(message: Message, mandatory: boolean): number {
+  private accept(published: Message, mandatory: boolean): number {
     if (this.closed) return 0
     const sequence = this.confirming ? ++this.publishSequence : 0
     try {
-      const exchange = this.exchangeFor(message)
+      const exchange = this.exchangeFor(published)
+      const message = published.mayReplyDirectly ? withReplyTo(published, this.consumers.replyTo) : published
       if (this.transaction !== null) {
         this.transaction.publish(message, mandatory)
         // It stays beyond this turn, and must not keep the chunk alive that it came in.
@@ -122,12 +130,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         this.said()
       }
       if (sequence !== 0) {
-        this.confirms.add(sequence, lsn)
+        this.confirms.add(sequence, lsn, !this.parts.publisher.refused)
         if (!this.touched) this.parts.tick.touch(this)
       }
       this.parts.published(this.session)
     } catch (error) {
-      this.fail(0, error)
+      this.fail(failedOn.publish, error)
     }
     return sequence
   }
@@ -189,12 +197,19 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       this.unackedByConsumers++
     }
     if (!this.touched) this.parts.tick.touch(this)
-    this.events.delivered(consumer.tag, tag, redelivered, entry.message as Message)
+    const message = entry.message as Message
+    const isPlain = !message.mayHide && (!redelivered || !consumer.queue.countsDeliveries)
+    this.events.delivered(
+      consumer.tag,
+      tag,
+      redelivered,
+      isPlain ? message : shown(message, consumer.queue.countOf(entry)),
+    )
   }
 
   /** From a queue that is going: this consumer ends. */
   consumerEnded(consumer: Consumer): void {
-    if (this.consumers.delete(consumer.tag)) {
+    if (this.consumers.ended(consumer)) {
       this.outbox.cancelled(consumer.tag)
       this.said()
     }
@@ -215,8 +230,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   confirm(): void {
     if (this.confirms.isEmpty || this.closed) return
     if (this.outbox.isEmpty) {
-      const sequence = this.confirms.release(this.parts.store.answerableLsn)
-      if (sequence > 0) this.events.confirmed(sequence, this.confirms.confirmedUpTo(sequence), true)
+      const { confirms, events } = this
+      const { answerableLsn } = this.parts.store
+      for (let sequence = confirms.release(answerableLsn); sequence > 0; sequence = confirms.release(answerableLsn)) {
+        events.confirmed(sequence, confirms.multiple, confirms.accepted)
+      }
     }
     if (!this.confirms.isEmpty) this.parts.tick.waitForDisk(this)
   }
@@ -244,6 +262,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
         this.mustBeDurable = topology.unbind(host, session, command)
         return ok
       case 'queue.declare': {
+        if (command.queue.startsWith(directReplyTo)) return this.declareReplies(command.queue)
         const queue = topology.declareQueue(host, session, command)
         // Also for one that was there: whoever declared it may still be waiting for the disk.
         this.mustBeDurable = queue.durable && !command.passive
@@ -251,11 +270,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
           type: 'queue.declare-ok',
           queue: queue.name,
           messageCount: queue.readyCount,
-          consumerCount: queue.consumers.length,
+          consumerCount: queue.consumers.count,
         }
       }
       case 'queue.purge': {
         const queue = findQueue(host, session, command.queue)
+        queue.trim()
         const messageCount = queue.purge()
         this.mustBeDurable = queue.durable
         return { type: 'queue.purge-ok', messageCount }
@@ -316,12 +336,14 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     if (this.closed) return
     const { unacked, transaction } = this
     if (deliveryTag === 0) {
-      if (!multiple) return this.fail(0, unknownTag(0))
+      if (!multiple) return this.fail(failedOn.settlement, unknownTag(0))
       this.settleSlots(0, unacked.slots, outcome)
       return
     }
     const slot = unacked.find(deliveryTag)
-    if (slot < 0 || transaction?.settledTags.has(deliveryTag) === true) return this.fail(0, unknownTag(deliveryTag))
+    if (slot < 0 || transaction?.settledTags.has(deliveryTag) === true) {
+      return this.fail(failedOn.settlement, unknownTag(deliveryTag))
+    }
     this.settleSlots(multiple ? 0 : slot, slot + 1, outcome)
   }
 
@@ -370,6 +392,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     for (const message of unit.publishes) {
       if (!this.exchangeFor(message).routesByKey) message.decodeProperties()
     }
+    if (this.host.refusingQueues > 0) this.checkRoom(unit)
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message
       if (publisher.publish(this.host, this.exchangeFor(message), message) !== 0) this.mustBeDurable = true
@@ -387,6 +410,15 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     this.parts.tick.schedule()
   }
 
+  /** Queues that refuse what is too much must have room for all of it. */
+  private checkRoom(unit: Transaction): void {
+    const planned = new PlannedLoads()
+    for (const message of unit.publishes) {
+      if (!this.parts.publisher.wouldRefuse(this.host, this.exchangeFor(message), message, planned)) continue
+      throw new BrokerError('PRECONDITION_FAILED', 'partial tx completion')
+    }
+  }
+
   private deleteQueue(name: string, ifUnused: boolean, ifEmpty: boolean): Reply {
     const { host, session, parts } = this
     const existing = host.queues.get(name)
@@ -396,10 +428,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
       return { type: 'queue.delete-ok', messageCount: 0 }
     }
     const queue = findQueue(host, session, name)
+    queue.trim()
     const where = `queue '${name}' in vhost '${host.name}'`
     if (ifEmpty && queue.readyCount + queue.index.delayedCount > 0)
       throw new BrokerError('PRECONDITION_FAILED', `${where} not empty`)
-    if (ifUnused && queue.consumers.length > 0) throw new BrokerError('PRECONDITION_FAILED', `${where} in use`)
+    if (ifUnused && queue.consumers.count > 0) throw new BrokerError('PRECONDITION_FAILED', `${where} in use`)
     this.mustBeDurable = queue.durable
     return { type: 'queue.delete-ok', messageCount: parts.deleteQueue(host, queue) }
   }
@@ -414,38 +447,22 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   private consume(command: BasicConsume): Reply {
-    const { host, session } = this
-    const queue = findQueue(host, session, command.queue)
-    checkConsumerArguments(queue.name, host.name, command.arguments)
-    const tag = command.consumerTag === '' ? `amq.ctag-${this.parts.topology.randomName()}` : command.consumerTag
-    if (this.consumers.has(tag)) {
-      throw new BrokerError('NOT_ALLOWED', `attempt to reuse consumer tag '${tag}'`)
-    }
-    if (this.consumers.size >= limits.consumersPerChannelMax) {
-      throw new BrokerError(
-        'NOT_ALLOWED',
-        `reached maximum (${limits.consumersPerChannelMax}) of consumers per channel`,
-      )
-    }
-    // An exclusive consumer is the only one there is.
-    const first = queue.consumers[0]
-    if (first !== undefined && (command.exclusive || first.exclusive)) {
-      throw new BrokerError('ACCESS_REFUSED', `queue '${queue.name}' in vhost '${host.name}' in exclusive use`)
-    }
-    const consumer = new Consumer(tag, this, queue, command.noAck, command.exclusive, this.prefetchCount)
-    this.consumers.set(tag, consumer)
-    queue.addConsumer(consumer)
+    const consumer = this.consumers.add(command, this.prefetchCount)
+    const { queue, noAck, tag } = consumer
+    const isTimed = queue.consumerTimeoutMs !== null || this.session.user !== null
+    if (!noAck && isTimed) this.parts.watchTime(this)
     return { type: 'basic.consume-ok', consumerTag: tag }
   }
 
   private cancel(consumerTag: string): Reply {
-    const consumer = this.consumers.get(consumerTag)
-    if (consumer !== undefined) {
-      this.consumers.delete(consumerTag)
-      consumer.queue.removeConsumer(consumer)
-      this.deleteIfUnused(consumer.queue)
-    }
+    this.consumers.cancel(consumerTag)
     return { type: 'basic.cancel-ok', consumerTag }
+  }
+
+  /** Whether somebody waits for answers under that name. */
+  private declareReplies(name: string): Reply {
+    if (name !== directReplyTo && !this.host.replyQueues.has(name)) throw noQueue(this.host, name)
+    return { type: 'queue.declare-ok', queue: name, messageCount: 0, consumerCount: 1 }
   }
 
   private get(id: number, name: string, noAck: boolean): void {
@@ -458,9 +475,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     }
     const deliveryTag = this.nextDeliveryTag++
     const redelivered = entry.deliveryCount > 1
-    const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, () =>
-      this.answerArrived(got, queue, entry),
-    )
+    const told = (): void => this.answerArrived(got, queue, entry)
+    const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, queue.countOf(entry), told)
     this.outbox.got(got)
     got.pass = queue.index.passFor(entry)
     // It stays beyond this turn, and must not keep the chunk alive that it came in.
@@ -478,9 +494,20 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
     }
   }
 
-  /** A consumer is gone from this channel; a queue that was waiting for its last one to leave goes with it. */
-  private deleteIfUnused(queue: Queue): void {
-    if (queue.autoDelete && queue.consumers.length === 0 && !queue.deleted) this.parts.deleteQueue(this.host, queue)
+  /** Fails if a consumer has held a message for longer than it may. `nowMs` is monotonic. */
+  checkTime(nowMs: number): void {
+    if (this.closed) return
+    const overdueMs = this.holdTimes.overdue(this.unacked, this.nextDeliveryTag, nowMs, this.consumerTimeoutMs)
+    if (overdueMs === null) return
+    const text =
+      `delivery acknowledgement on channel ${this.events.number ?? 1} timed out. Timeout value used: ${overdueMs} ms. ` +
+      'This timeout value can be configured, see consumers doc guide to learn more'
+    this.fail(failedOn.nothing, new BrokerError('PRECONDITION_FAILED', text))
+  }
+
+  /** The host process may take its time; everybody else gets as much as the queue, or the broker, says. */
+  private get consumerTimeoutMs(): number {
+    return this.session.user === null ? Number.POSITIVE_INFINITY : limits.consumerTimeoutMs
   }
 
   private requeueAll(): void {
@@ -494,13 +521,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   private release(): void {
-    // The latest first: they stand at the end of their queues' lists, where removing is cheap.
-    const consumers = [...this.consumers.values()].reverse()
-    this.consumers.clear()
+    const left = this.consumers.removeAll()
     this.transaction?.clear()
-    for (const consumer of consumers) consumer.queue.removeConsumer(consumer)
+    // What comes back waits for others, unless its queue goes with its last consumer.
     this.requeueAll()
-    for (const consumer of consumers) this.deleteIfUnused(consumer.queue)
+    this.consumers.leave(left)
   }
 
   private fail(id: number, error: unknown): void {
@@ -529,7 +554,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel {
   }
 
   private lookForDeliveries(): void {
-    for (const consumer of this.consumers.values()) consumer.queue.creditReturned()
+    this.consumers.lookForDeliveries()
   }
 
   private said(): void {

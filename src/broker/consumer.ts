@@ -1,6 +1,7 @@
 /** A consumer: one subscription of a channel to a queue, with its own count of what it holds. */
 import type { Entry } from '../store/entry.ts'
-import type { Queue, Subscriber } from './queue.ts'
+import type { Subscriber } from './consumer-turns.ts'
+import type { Queue } from './queue.ts'
 
 /** A channel, as its consumers see it. */
 export interface ConsumingChannel {
@@ -18,6 +19,7 @@ export class Consumer implements Subscriber {
   readonly queue: Queue
   readonly noAck: boolean
   readonly exclusive: boolean
+  readonly priority: number
   /** Deliveries it may hold unacknowledged; 0 = any number. */
   readonly prefetchCount: number
   unackedCount = 0
@@ -30,6 +32,7 @@ export class Consumer implements Subscriber {
     noAck: boolean,
     exclusive: boolean,
     prefetchCount: number,
+    priority: number,
   ) {
     this.tag = tag
     this.channel = channel
@@ -37,6 +40,7 @@ export class Consumer implements Subscriber {
     this.noAck = noAck
     this.exclusive = exclusive
     this.prefetchCount = prefetchCount
+    this.priority = priority
   }
 
   get hasCredit(): boolean {

@@ -12,6 +12,7 @@ import { encodeProperties } from '../model/properties.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
 export function describeQueues(host: VirtualHost): QueueInfo[] {
+  for (const queue of host.queues.values()) queue.trim()
   return [...host.queues.values()].map((queue) => ({
     name: queue.name,
     durable: queue.durable,
@@ -24,7 +25,7 @@ export function describeQueues(host: VirtualHost): QueueInfo[] {
     readyBytes: queue.index.readyBytes,
     unacked: queue.unackedCount,
     delayed: queue.index.delayedCount,
-    consumers: queue.consumers.length,
+    consumers: queue.consumers.count,
     counters: { ...queue.counters },
   }))
 }

@@ -213,7 +213,7 @@ describe('the arguments of a queue', () => {
   test.each([
     [
       { 'x-dead-letter-exchange': 1 },
-      `'x-dead-letter-exchange' for queue 'd' in vhost '/': "expected string, got signedint"`,
+      `'x-dead-letter-exchange' for queue 'd' in vhost '/': "expected longstr, got long"`,
     ],
     [
       { 'x-dead-letter-routing-key': 'k' },

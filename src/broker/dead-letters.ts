@@ -3,6 +3,7 @@
  * one turn, hence in one frame of the log: after a crash it is in one of both places, never in both or in none.
  */
 import type { QueueCounters } from '../model/command.ts'
+import type { Message } from '../model/message.ts'
 import type { Entry } from '../store/entry.ts'
 import { type DepartedQueue, Departures } from './departures.ts'
 import type { Tick } from './tick.ts'
@@ -45,6 +46,13 @@ export class DeadLetters {
   /** Takes an entry that is in nobody's hands any more. */
   add(entry: Entry, reason: DeathReason): void {
     this.departures.add(entry, reason)
+  }
+
+  /** Takes a message that never came in. */
+  sendRefused(message: Message): void {
+    const { queue, tick, exchange, routingKey } = this
+    this.publish(new Death(message, queue.name, 'maxlen', tick.nowMs, exchange, routingKey))
+    queue.counters.deadLettered++
   }
 
   private send(entry: Entry, reason: DeathReason): void {

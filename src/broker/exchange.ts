@@ -1,35 +1,30 @@
 /**
- * An exchange: a name, its properties and a router that knows the bindings. The four kinds differ only in the router.
+ * An exchange: a name, its properties and a router that knows its bindings. The kinds differ in the router alone, but for
+ * one that keeps messages back until they are due and then routes as another kind.
+ *
+ * What no binding takes goes to the alternate exchange, if there is one: for each exchange on the way, not for the first alone.
  */
-import { unreachable } from '../lib/assert.ts'
 import { emptyTable, type FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { headersMatch } from './header-match.ts'
 import type { Queue } from './queue.ts'
 import type { RouteSet } from './route-set.ts'
-import { TopicTrie } from './topic-trie.ts'
+import type { RoutedBinding, Router } from './router.ts'
+import { makeRouter, type RouterKind, routerKinds } from './routers.ts'
 
-export type ExchangeKind = 'direct' | 'fanout' | 'topic' | 'headers'
+export const delayedKind = 'x-delayed-message'
 
-export const exchangeKinds: readonly string[] = ['direct', 'fanout', 'topic', 'headers']
+export type ExchangeKind = RouterKind | typeof delayedKind
 
-/** From an exchange to a queue or to another exchange. */
-export interface Binding {
-  readonly source: Exchange
-  /** One of the two destinations is null. */
-  readonly queue: Queue | null
-  readonly exchange: Exchange | null
-  readonly routingKey: string
-  readonly arguments: FieldTable
-  readonly identity: string
-  /** Durable when both ends are. */
-  readonly durable: boolean
+export function isExchangeKind(kind: string): boolean {
+  return kind === delayedKind || routerKinds.includes(kind)
 }
 
-interface Router {
-  add(binding: Binding): void
-  remove(binding: Binding): void
-  route(message: Message, into: RouteSet): void
+/** From an exchange to a queue or to another exchange. */
+export interface Binding extends RoutedBinding {
+  readonly source: Exchange
+  readonly exchange: Exchange | null
+  /** Durable when both ends are. */
+  readonly durable: boolean
 }
 
 export class Exchange {
@@ -42,11 +37,16 @@ export class Exchange {
   readonly arguments: FieldTable
   /** Bindings with this exchange as source, by identity. */
   readonly bindings: Map<string, Binding> = new Map()
+  /** Where messages go that no binding takes; null: nowhere. */
+  alternate: string | null
+  /** Keeps messages until they are due; null: this exchange delays nothing. */
+  delayQueue: Queue | null = null
   routeMark = 0
   private readonly router: Router
   /** Bindings that lead to another exchange. */
   private exchangeBindingCount = 0
 
+  /** `router`: instead of the one that its kind has. */
   constructor(
     name: string,
     kind: ExchangeKind,
@@ -54,6 +54,7 @@ export class Exchange {
     autoDelete: boolean,
     internal: boolean,
     table: FieldTable,
+    router: Router = makeRouter(routerKindOf(kind, table), table),
   ) {
     this.name = name
     this.kind = kind
@@ -61,12 +62,23 @@ export class Exchange {
     this.autoDelete = autoDelete
     this.internal = internal
     this.arguments = table
-    this.router = makeRouter(kind)
+    this.alternate = alternateOf(table)
+    this.router = router
+  }
+
+  /** One that every virtual host has from the start. */
+  static predeclared(name: string, kind: RouterKind, router?: Router): Exchange {
+    return new Exchange(name, kind, true, false, false, emptyTable, router)
+  }
+
+  /** The kind that says what its bindings mean. */
+  get routerKind(): RouterKind {
+    return routerKindOf(this.kind, this.arguments)
   }
 
   /** Whether the routing key alone decides; then the routes of a key can be remembered. Other exchanges may ask for more. */
   get routesByKey(): boolean {
-    return this.kind !== 'headers' && this.exchangeBindingCount === 0
+    return this.router.routesByKey && this.exchangeBindingCount === 0 && this.alternate === null
   }
 
   bind(binding: Binding): void {
@@ -86,102 +98,19 @@ export class Exchange {
   }
 
   route(message: Message, into: RouteSet): void {
-    if (into.enter(this)) this.router.route(message, into)
+    if (!into.enter(this)) return
+    let found = this.router.route(message.routingKey, message, into)
+    for (const key of into.copies) if (this.router.route(key, message, into)) found = true
+    if (!found && this.alternate !== null) into.exchanges.get(this.alternate)?.route(message, into)
   }
 }
 
-function makeRouter(kind: ExchangeKind): Router {
-  switch (kind) {
-    case 'direct':
-      return new DirectRouter()
-    case 'fanout':
-      return new FanoutRouter()
-    case 'topic':
-      return new TopicRouter()
-    case 'headers':
-      return new HeadersRouter()
-    default:
-      return unreachable(`no router for an exchange of kind ${String(kind)}`)
-  }
+function alternateOf(table: FieldTable): string | null {
+  const field = table.get('alternate-exchange')
+  return field?.tag === 'S' ? (field.value as string) : null
 }
 
-function reach(binding: Binding, message: Message, into: RouteSet): void {
-  if (binding.queue !== null) into.add(binding.queue)
-  else if (binding.exchange !== null) binding.exchange.route(message, into)
-}
-
-class DirectRouter implements Router {
-  private readonly keys = new Map<string, Set<Binding>>()
-
-  add(binding: Binding): void {
-    const bindings = this.keys.get(binding.routingKey)
-    if (bindings === undefined) this.keys.set(binding.routingKey, new Set([binding]))
-    else bindings.add(binding)
-  }
-
-  remove(binding: Binding): void {
-    const bindings = this.keys.get(binding.routingKey)
-    if (bindings === undefined) return
-    bindings.delete(binding)
-    if (bindings.size === 0) this.keys.delete(binding.routingKey)
-  }
-
-  route(message: Message, into: RouteSet): void {
-    const bindings = this.keys.get(message.routingKey)
-    if (bindings !== undefined) for (const binding of bindings) reach(binding, message, into)
-  }
-}
-
-class FanoutRouter implements Router {
-  private readonly bindings = new Set<Binding>()
-
-  add(binding: Binding): void {
-    this.bindings.add(binding)
-  }
-
-  remove(binding: Binding): void {
-    this.bindings.delete(binding)
-  }
-
-  route(message: Message, into: RouteSet): void {
-    for (const binding of this.bindings) reach(binding, message, into)
-  }
-}
-
-class TopicRouter implements Router {
-  private readonly trie = new TopicTrie<Binding>()
-
-  add(binding: Binding): void {
-    this.trie.add(binding)
-  }
-
-  remove(binding: Binding): void {
-    this.trie.remove(binding)
-  }
-
-  route(message: Message, into: RouteSet): void {
-    // A matched binding may lead back into this very trie through another exchange, so matching ends before walking on.
-    const matched: Binding[] = []
-    this.trie.match(message.routingKey, (binding) => matched.push(binding))
-    for (const binding of matched) reach(binding, message, into)
-  }
-}
-
-class HeadersRouter implements Router {
-  private readonly bindings = new Set<Binding>()
-
-  add(binding: Binding): void {
-    this.bindings.add(binding)
-  }
-
-  remove(binding: Binding): void {
-    this.bindings.delete(binding)
-  }
-
-  route(message: Message, into: RouteSet): void {
-    const headers = message.decodeProperties().headers ?? emptyTable
-    for (const binding of this.bindings) {
-      if (headersMatch(binding.arguments, headers)) reach(binding, message, into)
-    }
-  }
+/** A delaying exchange says in an argument which kind it is when a message is due. */
+function routerKindOf(kind: ExchangeKind, table: FieldTable): RouterKind {
+  return kind === delayedKind ? (table.get('x-delayed-type')?.value as RouterKind) : kind
 }

@@ -1,15 +1,16 @@
 /**
- * Wakes queues when the message at their head expires: one heap and one timer for all of them. Expiry is real time, which
- * may jump; so the timer is set for half a minute at most, and looks again.
+ * Wakes queues when the message at their head expires, or when they were unused for too long: one heap and one timer for
+ * all of them. The expiry of messages is real time, which may jump; so the timer is set for half a minute at most, and looks
+ * again.
  */
 import { Heap } from '../lib/heap.ts'
 import type { Clock } from '../platform/clock.ts'
 
 const timerMsMax = 30_000
 
-/** A queue whose messages expire. */
+/** A queue whose messages expire, or that expires itself. */
 export interface ExpiringQueue {
-  /** When it is to be woken, in ms since 1970; infinity: it is not. */
+  /** When it is to be woken, in ms; infinity: it is not. */
   wakesAtMs: number
   /** Something at its head has expired. */
   wake(): void
@@ -22,13 +23,20 @@ interface Waking {
 
 export class Expiry {
   private readonly clock: Clock
+  private readonly isMonotonic: boolean
   private readonly heap = new Heap<Waking>((left, right) => left.atMs < right.atMs)
   private cancelTimer: (() => void) | null = null
   private timerAtMs = Number.POSITIVE_INFINITY
   private stopped = false
 
-  constructor(clock: Clock) {
+  /** Times are real, or monotonic. */
+  constructor(clock: Clock, time: 'real' | 'monotonic' = 'real') {
     this.clock = clock
+    this.isMonotonic = time === 'monotonic'
+  }
+
+  private get nowMs(): number {
+    return this.isMonotonic ? this.clock.monotonicMs() : this.clock.realtimeMs()
   }
 
   /** Wakes the queue at that time, if it is not to be woken before. */
@@ -51,13 +59,13 @@ export class Expiry {
     this.timerAtMs = Number.POSITIVE_INFINITY
     const next = this.heap.peek()
     if (next === undefined) return
-    const delayMs = Math.max(0, next.atMs - this.clock.realtimeMs())
+    const delayMs = Math.max(0, next.atMs - this.nowMs)
     this.timerAtMs = next.atMs
     this.cancelTimer = this.clock.setTimer(Math.min(delayMs, timerMsMax), () => this.ring())
   }
 
   private ring(): void {
-    const nowMs = this.clock.realtimeMs()
+    const { nowMs } = this
     for (let next = this.heap.peek(); next !== undefined && next.atMs <= nowMs; next = this.heap.peek()) {
       this.heap.pop()
       const { queue, atMs } = next

@@ -1,9 +1,9 @@
 /**
- * What can be wrong with a message before anybody routes it. What Leveret does not do yet is refused with the reason: a
- * message that asks for copies must not go without them silently.
+ * What a message asks of the broker in its properties, and what can be wrong with that before anybody routes it.
  */
 import { crc32 } from '../lib/crc32.ts'
 import { BrokerError } from '../model/errors.ts'
+import { type Field, type FieldTable, typeName } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 
@@ -12,6 +12,9 @@ const expirationMsMax = 315_360_000_000
 const delayMsMax = expirationMsMax
 /** What a copy of a message has, and no message that is new. */
 const copyHeaders = ['x-leveret-attempt', 'x-leveret-queue', 'x-death'] as const
+
+/** The header that an exchange of type x-delayed-message looks at. */
+export const exchangeDelay = 'x-delay'
 
 /** Throws PRECONDITION_FAILED. `user` is who logged in; null for the host process, which may speak for anybody. */
 export function checkMessage(message: Message, user: string | null): void {
@@ -23,7 +26,7 @@ export function checkMessage(message: Message, user: string | null): void {
   }
   if (message.namesUser) checkUser(message, user)
   if (message.expires) expirationMs(message)
-  if (message.mayCopy) checkCopies(message)
+  if (message.mayCopy) copyKeysOf(message)
   if (message.mayAsk) {
     delayMs(message)
     idempotencyKeyOf(message)
@@ -46,6 +49,17 @@ export function delayMs(message: Message): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= delayMsMax) return value
   const shown = typeof value === 'number' || typeof value === 'string' ? String(value) : `a field of type ${field.tag}`
   throw refused(`invalid x-leveret-delay '${shown}': an integer of milliseconds from 0 to ${delayMsMax} is wanted`)
+}
+
+/**
+ * How long an exchange is to keep the message back (header x-delay), in ms; 0 if it says nothing, or nothing that is a time to
+ * wait. Throws PRECONDITION_FAILED for more than ten years.
+ */
+export function exchangeDelayMs(message: Message): number {
+  const value = message.decodeProperties().headers?.get(exchangeDelay)?.value
+  if (typeof value !== 'number' || value <= 0) return 0
+  if (value <= delayMsMax) return Math.ceil(value)
+  throw refused(`invalid x-delay '${value}': at most ${delayMsMax} milliseconds`)
 }
 
 /**
@@ -82,12 +96,32 @@ function checkUser(message: Message, user: string | null): void {
   throw refused(`user_id property set to '${named}' but authenticated user was '${user}'`)
 }
 
-function checkCopies(message: Message): void {
+/**
+ * The keys that the message goes to beside its own: the texts in the arrays of its headers CC and BCC. Throws
+ * PRECONDITION_FAILED if one of these is no array.
+ *
+ * A message that a queue got rid of carries what it was published with, but was published anew: it keeps its further keys
+ * if it kept its own.
+ */
+export function copyKeysOf(message: Message): readonly string[] {
   const { headers } = message.decodeProperties()
-  for (const name of ['CC', 'BCC']) {
-    if (headers?.has(name))
-      throw refused(`the header '${name}' is not supported by Leveret yet: bind more queues instead`)
-  }
+  if (headers === undefined || (message.died && lastKeyOf(headers) !== message.routingKey)) return []
+  return [...keysIn(headers, 'CC'), ...keysIn(headers, 'BCC')]
+}
+
+function keysIn(headers: FieldTable, name: string): string[] {
+  const field = headers.get(name)
+  if (field === undefined) return []
+  if (field.tag !== 'A') throw refused(`invalid message: {unacceptable_type_in_header,"${name}",${typeName(field)}}`)
+  return (field.value as readonly Field[]).filter(({ tag }) => tag === 'S').map(({ value }) => value as string)
+}
+
+/** The key that the message had when a queue last got rid of it. */
+function lastKeyOf(headers: FieldTable): unknown {
+  const events = headers.get('x-death')?.value as readonly Field[] | undefined
+  const latest = events?.[0]?.value as FieldTable | undefined
+  const keys = latest?.get('routing-keys')?.value as readonly Field[] | undefined
+  return keys?.[0]?.value
 }
 
 function refused(text: string): BrokerError {

@@ -11,6 +11,7 @@ import type { Reply } from '../model/command.ts'
 import type { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { AwaitingMessage, Entry, Pass } from '../store/entry.ts'
+import { shown } from './rewrite.ts'
 
 type Item =
   | { readonly type: 'reply'; readonly lsn: number; readonly id: number; readonly reply: Reply }
@@ -27,6 +28,8 @@ export class Got implements AwaitingMessage {
   readonly deliveryTag: number
   readonly redelivered: boolean
   readonly messageCount: number
+  /** How often the message was handed out, this time included; 0: nobody is told. */
+  readonly deliveryCount: number
   message: Message | null
   /** What it has to wait for beside its message; null: nothing. */
   pass: Pass | null = null
@@ -43,12 +46,14 @@ export class Got implements AwaitingMessage {
     redelivered: boolean,
     messageCount: number,
     entry: Entry,
+    deliveryCount: number,
     told: () => void,
   ) {
     this.id = id
     this.deliveryTag = deliveryTag
     this.redelivered = redelivered
     this.messageCount = messageCount
+    this.deliveryCount = deliveryCount
     this.message = entry.message
     this.told = told
   }
@@ -96,7 +101,8 @@ export class Outbox {
     return item !== undefined && item.type === 'got' && item.isLost ? item.id : -1
   }
 
-  returned(message: Message): void {
+  returned(published: Message): void {
+    const message = shown(published, 0)
     if (message.refers) this.bodies?.retain(message)
     this.items.push({ type: 'returned', lsn: 0, message })
   }
@@ -147,6 +153,12 @@ export class Outbox {
   }
 }
 
-function gotReply({ deliveryTag, redelivered, message, messageCount }: Got): Reply {
-  return { type: 'basic.get-ok', deliveryTag, redelivered, message: message as Message, messageCount }
+function gotReply({ deliveryTag, redelivered, message, messageCount, deliveryCount }: Got): Reply {
+  return {
+    type: 'basic.get-ok',
+    deliveryTag,
+    redelivered,
+    message: shown(message as Message, deliveryCount),
+    messageCount,
+  }
 }

@@ -3,6 +3,7 @@ import type { Store } from '../store/store.ts'
 import type { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
 import type { Tick } from './tick.ts'
+import type { TimedChannel } from './time-watch.ts'
 import type { Topology } from './topology.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
@@ -21,4 +22,6 @@ export interface BrokerParts<Session extends PublishingSession = PublishingSessi
   /** The session has published: look whether it must wait. */
   published(session: Session): void
   sessionEnded(session: Session): void
+  /** Looks from time to time whether the channel's consumers hold messages for too long. */
+  watchTime(channel: TimedChannel): void
 }

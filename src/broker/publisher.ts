@@ -10,8 +10,10 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { answerTo } from './control.ts'
 import type { Exchange } from './exchange.ts'
-import { idempotencyKeyOf } from './message-check.ts'
+import { copyKeysOf, exchangeDelayMs, idempotencyKeyOf } from './message-check.ts'
+import type { PlannedLoads } from './planned-loads.ts'
 import type { Queue } from './queue.ts'
+import { undelayed } from './rewrite.ts'
 import { RouteSet } from './route-set.ts'
 import type { VirtualHost } from './virtual-host.ts'
 import type { Death } from './x-death.ts'
@@ -24,8 +26,11 @@ export class Publisher {
   private lastVersion = -1
   private lastExchange: Exchange | null = null
   private lastKey = ''
-  /** How many queues took the last message. */
+  /** How many queues took the last message, or would have if they had room. */
   routed = 0
+  /** Whether some queue had no room for the last message. */
+  refused = false
+  private readonly full: Queue[] = []
 
   constructor(store: Store, clock: Clock) {
     this.store = store
@@ -34,10 +39,23 @@ export class Publisher {
 
   /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. */
   publish(host: VirtualHost, exchange: Exchange, message: Message): number {
+    this.refused = false
     if (exchange === host.control) return this.answer(host, message)
+    if (exchange.delayQueue !== null && message.mayAsk) {
+      const hiddenMs = exchangeDelayMs(message)
+      if (hiddenMs > 0) return this.keepBack(exchange.delayQueue, message, hiddenMs)
+    }
     this.route(host, exchange, message)
-    const key = message.mayAsk ? idempotencyKeyOf(message) : null
-    return key === null ? this.enqueue(message) : this.enqueueOnce(message, key)
+    return this.routes.mayRefuse ? this.enqueueWhereRoom(host, exchange, message) : this.take(message)
+  }
+
+  /** Whether some queue would have no room for a message behind so many others, which `planned` knows. */
+  wouldRefuse(host: VirtualHost, exchange: Exchange, message: Message, planned: PlannedLoads): boolean {
+    if (exchange === host.control || exchange.delayQueue !== null) return false
+    const { routes } = this
+    this.route(host, exchange, message)
+    if (!routes.mayRefuse) return false
+    return routes.queues.slice(0, routes.length).some((queue) => planned.overflows(queue, message.bodyBytes))
   }
 
   /** As `publish`, for a message that a queue got rid of. An exchange that is not there takes nothing. */
@@ -56,15 +74,23 @@ export class Publisher {
     let kept = 0
     for (let at = 0; at < routes.length; at++) {
       const queue = routes.queues[at] as Queue
-      if (!death.wentRound(queue.name)) routes.queues[kept++] = queue
+      // What a full queue refuses is gone: nobody waits for an answer.
+      if (!death.wentRound(queue.name) && !queue.isFull(message.bodyBytes)) routes.queues[kept++] = queue
     }
     if (kept < routes.length) this.keepRoutes(kept)
     this.enqueue(message)
   }
 
-  /** A message that was hidden in a queue takes its place at the end; `entry` has it, and is settled by the caller. */
-  appear(queue: Queue, entry: Entry): void {
+  /**
+   * A message that was hidden takes its place at the end of its queue, or goes where the exchange leads that kept it back.
+   * `entry` has it, and is settled by the caller.
+   */
+  appear(host: VirtualHost, queue: Queue, entry: Entry): void {
     const { publishes } = this.store
+    if (queue.delaysFor !== null) {
+      this.release(host, queue.delaysFor, entry.message as Message)
+      return
+    }
     if (!entry.logged) {
       queue.admit(entry)
       return
@@ -72,6 +98,56 @@ export class Publisher {
     publishes.begin(entry.message as Message, 1)
     publishes.addRoute(queue.id, queue.admit(entry))
     publishes.end()
+  }
+
+  private keepBack(queue: Queue, message: Message, hiddenMs: number): number {
+    const { store } = this
+    this.routed = 1
+    if (!message.persistent || !store.persists || !queue.durable) {
+      queue.hide(message, false, hiddenMs)
+      return 0
+    }
+    store.publishes.begin(message, 1)
+    store.publishes.addRoute(queue.id, queue.hide(message, true, hiddenMs))
+    store.publishes.end()
+    return store.openLsn
+  }
+
+  private release(host: VirtualHost, name: string, delayed: Message): void {
+    const exchange = host.exchanges.get(name)
+    if (exchange === undefined) return
+    const message = undelayed(delayed)
+    this.route(host, exchange, message)
+    if (this.routes.mayRefuse) this.enqueueWhereRoom(host, exchange, message)
+    else this.enqueue(message)
+  }
+
+  /** Leaves out queues that have no room, and tells them so. */
+  private enqueueWhereRoom(host: VirtualHost, exchange: Exchange, message: Message): number {
+    const { routes, full } = this
+    const { bodyBytes } = message
+    // What makes room may publish dead letters, so routes are looked for again.
+    for (const queue of routes.queues.slice(0, routes.length)) queue.makeRoom(bodyBytes)
+    this.lastExchange = null
+    this.route(host, exchange, message)
+    const routed = routes.length
+    let kept = 0
+    for (let at = 0; at < routed; at++) {
+      const queue = routes.queues[at] as Queue
+      if (queue.isFull(bodyBytes)) full.push(queue)
+      else routes.queues[kept++] = queue
+    }
+    this.keepRoutes(kept)
+    const lsn = this.take(message)
+    this.routed = routed
+    this.refused = full.length > 0
+    for (const queue of full.splice(0)) queue.refused(message)
+    return lsn
+  }
+
+  private take(message: Message): number {
+    const key = message.mayAsk ? idempotencyKeyOf(message) : null
+    return key === null ? this.enqueue(message) : this.enqueueOnce(message, key)
   }
 
   /**
@@ -145,16 +221,18 @@ export class Publisher {
       exchange === this.lastExchange &&
       message.routingKey === this.lastKey &&
       host === this.lastHost &&
-      host.topologyVersion === this.lastVersion
+      host.topologyVersion === this.lastVersion &&
+      !message.mayCopy
     ) {
       return
     }
     // Routing may fail on headers that cannot be read: then what is remembered is no longer what the routes hold.
     this.lastExchange = null
-    host.route(exchange, message, this.routes)
+    const copies = message.mayCopy ? copyKeysOf(message) : undefined
+    host.route(exchange, message, copies, this.routes)
     this.lastHost = host
     this.lastVersion = host.topologyVersion
-    this.lastExchange = exchange.routesByKey ? exchange : null
+    this.lastExchange = copies === undefined && exchange.routesByKey ? exchange : null
     this.lastKey = message.routingKey
   }
 }

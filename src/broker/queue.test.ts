@@ -118,6 +118,8 @@ describe('a queue', () => {
         settled: 3,
         settledBytes: 3,
         expired: 0,
+        dropped: 0,
+        refused: 0,
         deadLettered: 0,
       },
     })

@@ -9,31 +9,28 @@ import { type QueueCounters, zeroCounters } from '../model/command.ts'
 import type { DeliverAfter, Durability } from '../model/durability.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { Entry } from '../store/entry.ts'
 import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
-import { queueTraits } from './arguments.ts'
+import { type QueueTraits, queueTraits } from './arguments.ts'
+import { ConsumerTurns, type Subscriber } from './consumer-turns.ts'
 import { DeadLetters } from './dead-letters.ts'
+import type { DeliveryCounts } from './delivery-counts.ts'
 import { Departures } from './departures.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
+import { Lease } from './lease.ts'
+import { LengthLimit } from './length-limit.ts'
 import { delayMs, expirationMs, keyHashOf } from './message-check.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 import type { Death } from './x-death.ts'
-
-/** A consumer, as its queue sees it. */
-export interface Subscriber {
-  readonly noAck: boolean
-  readonly exclusive: boolean
-  /** Whether it can take a message now. */
-  readonly hasCredit: boolean
-  take(entry: Entry, redelivered: boolean): void
-  /** The queue is going, and the consumer with it. */
-  ended(): void
-}
 
 /** What queues need of the broker they belong to. */
 export interface QueueParts {
   readonly tick: Tick
   readonly expiry: Expiry
+  /** Ends queues that nobody uses. */
+  readonly leases: Expiry
+  readonly clock: Clock
   /** What is promised of persistent messages in durable queues. */
   readonly durability: Durability
   readonly deliverAfter: DeliverAfter
@@ -41,8 +38,10 @@ export interface QueueParts {
   readonly bodies: BodyStore | null
   /** Gives a message that a queue got rid of to its dead-letter exchange. */
   readonly publishDead: (death: Death) => void
-  /** Puts the message of an entry that was hidden at the end of its queue. */
+  /** Puts the message of an entry that was hidden where it is to go. */
   readonly publishDue: (queue: Queue, entry: Entry) => void
+  readonly deleteQueue: (queue: Queue) => void
+  readonly deliveryCounts: DeliveryCounts
 }
 
 /** Whoever alone may use an exclusive queue. */
@@ -62,13 +61,25 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** The session that alone may use it; null if it is not exclusive. */
   owner: QueueOwner | null = null
   readonly index: QueueIndex
-  readonly consumers: Subscriber[] = []
+  readonly consumers: ConsumerTurns
   readonly counters: QueueCounters = { ...zeroCounters }
   unackedCount = 0
   wakesAtMs: number = Number.POSITIVE_INFINITY
   deleted = false
+  /** It keeps what that exchange delays; null: it is a queue like any other. */
+  readonly delaysFor: string | null
   /** Where to messages go that expire or are rejected; null: nowhere. */
-  private readonly deadLetters: DeadLetters | null
+  private deadLetters: DeadLetters | null = null
+  /** Whether receivers are told how often a message came back. */
+  readonly countsDeliveries: boolean
+  /** How often a message may come back; infinity: any number of times. */
+  private deliveryLimit = Number.POSITIVE_INFINITY
+  /** How long a consumer may hold a message, in ms; null: as long as the broker says. */
+  consumerTimeoutMs: number | null = null
+  /** Null: any number may wait. */
+  private limit: LengthLimit | null = null
+  /** Null: it stays, used or not. */
+  private lease: Lease | null = null
   routeMark = 0
   /** In the tick's list of queues to dispatch. */
   marked = false
@@ -78,12 +89,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** What is due and must be read; null: nothing was ever hidden. */
   private appearing: Departures<null> | null = null
   private readonly bodies: BodyStore | null
-  private readonly messageTtlMs: number
+  private readonly parts: QueueParts
+  private messageTtlMs = Number.POSITIVE_INFINITY
   private readonly isKeyed: boolean
-  private nextConsumer = 0
 
   constructor(
-    { tick, expiry, durability, deliverAfter, publishDead, publishDue, bodies }: QueueParts,
+    parts: QueueParts,
     id: number,
     name: string,
     durable: boolean,
@@ -91,8 +102,10 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     table: FieldTable,
     index: QueueIndex,
   ) {
-    this.tick = tick
-    this.expiry = expiry
+    const { durability, deliverAfter } = parts
+    this.parts = parts
+    this.tick = parts.tick
+    this.expiry = parts.expiry
     this.id = id
     this.name = name
     this.durable = durable
@@ -102,25 +115,97 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.arguments = table
     this.index = index
     index.owner = this
-    const { maxPriority, messageTtlMs, keyConcurrency, deadLetterExchange, deadLetterRoutingKey } = queueTraits(table)
-    this.deadLetters =
-      deadLetterExchange === null
-        ? null
-        : new DeadLetters(tick, publishDead, this, deadLetterExchange, deadLetterRoutingKey)
-    this.publishDue = publishDue
-    this.bodies = bodies
-    this.messageTtlMs = messageTtlMs
+    this.publishDue = parts.publishDue
+    this.bodies = parts.bodies
+    const traits = queueTraits(table, null)
+    const { maxPriority, keyConcurrency } = traits
+    this.consumers = new ConsumerTurns(traits.singleActive)
+    this.delaysFor = traits.delaysFor
+    this.countsDeliveries = traits.countsDeliveries
     index.usePriorities(maxPriority)
     this.isKeyed = keyConcurrency > 0
     if (this.isKeyed) index.useKeys(keyConcurrency)
     if (this.deliverAfter === 'sync') index.deliverAfterSync()
+    this.configure(traits)
     // What recovery brought may have expired meanwhile, or be due.
     const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
-    if (hasTimed || index.delayedCount > 0) tick.markQueue(this)
+    if (hasTimed || index.delayedCount > 0) this.tick.markQueue(this)
   }
 
   get readyCount(): number {
     return this.index.readyCount
+  }
+
+  /** Whether new messages may be refused for want of room. */
+  get mayRefuse(): boolean {
+    return this.limit !== null && this.limit.refuses
+  }
+
+  /** Sets what may change while the queue exists. */
+  private configure(traits: QueueTraits): void {
+    const { deadLetterExchange, deadLetterRoutingKey, maxLength, maxBytes, overflow, expiresMs } = traits
+    const { tick, parts } = this
+    this.messageTtlMs = traits.messageTtlMs
+    this.deliveryLimit = traits.deliveryLimit
+    this.consumerTimeoutMs = traits.consumerTimeoutMs
+    this.deadLetters =
+      deadLetterExchange === null
+        ? null
+        : new DeadLetters(tick, parts.publishDead, this, deadLetterExchange, deadLetterRoutingKey)
+    const isLimited = maxLength < Number.POSITIVE_INFINITY || maxBytes < Number.POSITIVE_INFINITY
+    this.limit = isLimited ? new LengthLimit(maxLength, maxBytes, overflow) : null
+    this.lease?.end()
+    this.lease =
+      expiresMs < Number.POSITIVE_INFINITY
+        ? new Lease(parts.clock, parts.leases, expiresMs, () => this.deleteUnused())
+        : null
+    if (this.limit !== null && this.index.readyCount > 0) tick.markQueue(this)
+  }
+
+  /** Somebody looks at the queue, or takes from it: it is in use, and what is too much in it is gone. */
+  used(): void {
+    this.lease?.renew()
+    this.trim()
+  }
+
+  /** Somebody wants to know what is in it. */
+  trim(): void {
+    // Consumers are given what they can take before anything is dropped: see `dispatch`.
+    if (this.limit !== null && this.consumers.count === 0) this.dropExcess(this.limit)
+  }
+
+  /** It was deleted: nothing more comes in or out. */
+  ended(): void {
+    this.deleted = true
+    this.lease?.end()
+  }
+
+  private deleteUnused(): void {
+    if (this.consumers.count > 0) this.lease?.renew()
+    else if (!this.deleted) this.parts.deleteQueue(this)
+  }
+
+  /** Whether it refuses so many more messages with so many bytes, as things are. */
+  refuses(messages: number, bytes: number): boolean {
+    const { limit, index } = this
+    if (limit === null || !limit.refuses) return false
+    return limit.isExceeded(index.readyCount + messages, index.readyBytes + bytes)
+  }
+
+  isFull(bodyBytes: number): boolean {
+    return this.refuses(1, bodyBytes)
+  }
+
+  /** Where there is no room for one more message, consumers are given what they can take. */
+  makeRoom(bodyBytes: number): void {
+    const { index } = this
+    if (this.consumers.count > 0 && index.readyCount > 0 && this.isFull(bodyBytes)) this.dispatch(index.readyCount)
+  }
+
+  /** A message was refused: its dead-letter exchange may get it. */
+  refused(message: Message): void {
+    this.counters.refused++
+    if (this.limit?.overflow === 'reject-publish-dlx') this.deadLetters?.sendRefused(message)
   }
 
   /** Takes a message in and returns its entry. */
@@ -149,34 +234,38 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     let more = this.takeDue()
     let left = budget
     let isWanted = false
+    let isHandingOut = false
     while (index.readyCount > 0) {
       // What has expired is handed to nobody, even if it cannot be removed yet; behind the first there may be more.
       if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break
       if (index.readyCount === 0) break
-      const consumer = this.takeTurn()
+      const consumer = this.consumers.take()
       if (consumer === null) break
       isWanted = true
       if (left-- === 0) {
         // Its turn comes when the hand-out goes on.
-        this.nextConsumer--
+        this.consumers.giveBack()
         more = true
+        isHandingOut = true
         break
       }
       const entry = index.takeReady()
       if (entry === null) {
         // Its message is being read: `loaded` looks again. Nobody gets a later one first.
-        this.nextConsumer--
+        this.consumers.giveBack()
+        isHandingOut = true
         break
       }
       const { message } = entry
       if (message !== null && message.refers && this.isDamaged(entry)) {
         // Nobody gets it before the broker is opened anew; those behind it are not to wait.
-        this.nextConsumer--
+        this.consumers.giveBack()
         index.setAside(entry)
       } else this.handOver(entry, consumer)
     }
-    // What may wait no time at all had its chance.
+    // What may wait no time at all had its chance, and so had what is too much.
     if (index.mayExpire) this.watchExpiry()
+    if (this.limit !== null && !isHandingOut) this.dropExcess(this.limit)
     index.settleNewcomers()
     if (index.delayedCount > 0 && this.watchDue()) more = true
     if (isWanted) index.readAhead()
@@ -185,11 +274,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   /** From the index: messages that were waited for are there, or durable. */
   loaded(): void {
-    if (this.consumers.length > 0) this.creditReturned()
+    if (this.consumers.count > 0) this.creditReturned()
   }
 
   /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
+    this.used()
     if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
     for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
       if (!this.isDamaged(entry)) {
@@ -219,8 +309,27 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       this.index.settle(entry)
       return
     }
+    if (this.countsDeliveries) {
+      if (entry.deliveryCount > this.deliveryLimit) {
+        this.giveUp(entry)
+        return
+      }
+      this.parts.deliveryCounts.remember(this.id, entry, this.tick.nowMs)
+      this.tick.schedule()
+    }
     this.index.requeue(entry)
     if (!this.marked) this.tick.markQueue(this)
+  }
+
+  /** How often the entry was handed out, as its receiver is told; 0: it is not told. */
+  countOf(entry: Entry): number {
+    return this.countsDeliveries ? entry.deliveryCount : 0
+  }
+
+  private giveUp(entry: Entry): void {
+    this.counters.dropped++
+    if (this.deadLetters === null) this.index.settle(entry)
+    else this.deadLetters.add(entry, 'delivery_limit')
   }
 
   /** An entry that a consumer held is done with. */
@@ -251,33 +360,27 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     return count
   }
 
+  /** Somebody is the only consumer, or wants to be and is not, or cannot be. */
+  refusesConsumer(exclusive: boolean): boolean {
+    const { consumers } = this
+    return consumers.hasExclusive || (exclusive && (consumers.count > 0 || consumers.isSingle))
+  }
+
   addConsumer(consumer: Subscriber): void {
-    this.consumers.push(consumer)
+    this.consumers.add(consumer)
     if (this.index.readyCount > 0) this.tick.markQueue(this)
   }
 
   removeConsumer(consumer: Subscriber): void {
-    const at = this.consumers.lastIndexOf(consumer)
-    if (at < 0) return
-    this.consumers.splice(at, 1)
-    if (this.nextConsumer > at) this.nextConsumer--
+    if (!this.consumers.remove(consumer)) return
+    // Another may be the active one now.
+    if (this.index.readyCount > 0) this.tick.markQueue(this)
+    if (this.consumers.count === 0) this.lease?.renew()
   }
 
   /** A consumer can take more: look again at the end of the turn. */
   creditReturned(): void {
     if (!this.marked && this.index.readyCount > 0) this.tick.markQueue(this)
-  }
-
-  /** Round robin over the consumers with credit; null if there is none. */
-  private takeTurn(): Subscriber | null {
-    const { consumers } = this
-    const { length } = consumers
-    for (let tried = 0; tried < length; tried++) {
-      if (this.nextConsumer >= length) this.nextConsumer = 0
-      const consumer = consumers[this.nextConsumer++] as Subscriber
-      if (consumer.hasCredit) return consumer
-    }
-    return null
   }
 
   /** When the message expires here, in ms since 1970; 0 = never. */
@@ -299,6 +402,29 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       if (deadLetters === null) index.settle(entry)
       else deadLetters.add(entry, 'expired')
     }
+  }
+
+  /** Removes the first entries until the rest is not too much. Those whose message must be read first mark the queue later. */
+  private dropExcess(limit: LengthLimit): void {
+    const { index, deadLetters, counters } = this
+    // What refuses new messages keeps those it has.
+    if (limit.refuses) return
+    while (limit.isExceeded(index.readyCount, index.readyBytes) && index.readyCount > 0) {
+      if (deadLetters?.isFull === true) return
+      const entry = index.take()
+      if (entry === undefined) return
+      counters.dropped++
+      if (deadLetters === null) index.settle(entry)
+      else deadLetters.add(entry, 'maxlen')
+    }
+  }
+
+  /** Takes in what an exchange delays, hidden for so long. */
+  hide(message: Message, logged: boolean, hiddenMs: number): Entry {
+    const { nowMs } = this.tick
+    const entry = this.index.pushDelayed(message, logged, Math.ceil(nowMs + hiddenMs), 0, 0, nowMs)
+    if (!this.marked) this.tick.markQueue(this)
+    return entry
   }
 
   /** As `accept`, for a message whose headers may name a key or a delay; see Message.mayAsk. */
@@ -360,6 +486,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   private countDelivery(entry: Entry): boolean {
     const { counters } = this
+    if (this.countsDeliveries && entry.deliveryCount <= 1) {
+      this.parts.deliveryCounts.recall(this.id, entry, this.tick.nowMs)
+    }
     if (entry.deliveryCount++ > 0) {
       counters.redelivered++
       return true

@@ -4,9 +4,12 @@
  */
 import { assert } from '../lib/assert.ts'
 import type { DeliverAfter } from '../model/durability.ts'
+import { emptyTable } from '../model/field-table.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
 import { bindingIdentity, makeBinding } from './binding.ts'
+import { DeliveryCounts } from './delivery-counts.ts'
 import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
 import type { Expiry } from './expiry.ts'
 import type { Publisher } from './publisher.ts'
@@ -14,23 +17,31 @@ import { Queue, type QueueParts } from './queue.ts'
 import type { Tick } from './tick.ts'
 import { VirtualHost } from './virtual-host.ts'
 
+/** What the state is made of and with. */
+export interface StateParts {
+  readonly store: Store
+  readonly clock: Clock
+  readonly tick: Tick
+  readonly expiry: Expiry
+  /** Runs on the monotonic clock. */
+  readonly leases: Expiry
+  readonly publisher: Publisher
+  readonly deliverAfter: DeliverAfter
+  /** Removes a queue that nobody uses. */
+  readonly deleteQueue: (host: VirtualHost, queue: Queue) => void
+}
+
 export class State {
   readonly virtualHosts: Map<string, VirtualHost> = new Map([['/', new VirtualHost('/')]])
   readonly queuesById: Map<number, Queue> = new Map()
   nextQueueId = 1
-  private readonly store: Store
-  private readonly tick: Tick
-  private readonly expiry: Expiry
-  private readonly publisher: Publisher
-  private readonly deliverAfter: DeliverAfter
-  private readonly parts = new Map<VirtualHost, QueueParts>()
+  private readonly parts: StateParts
+  private readonly queueParts = new Map<VirtualHost, QueueParts>()
+  private readonly deliveryCounts: DeliveryCounts
 
-  constructor(store: Store, tick: Tick, expiry: Expiry, publisher: Publisher, deliverAfter: DeliverAfter) {
-    this.store = store
-    this.tick = tick
-    this.expiry = expiry
-    this.publisher = publisher
-    this.deliverAfter = deliverAfter
+  constructor(parts: StateParts) {
+    this.parts = parts
+    this.deliveryCounts = new DeliveryCounts(parts.store.notes)
   }
 
   apply(record: TopologyRecord): void {
@@ -55,9 +66,15 @@ export class State {
         return this.removeExchange(host, record.name)
       case 'queue-declared': {
         const { name, queueId, durable, autoDelete } = record
-        const index = this.store.queueIndex(queueId, durable)
+        const index = this.parts.store.queueIndex(queueId, durable)
         const queue = new Queue(this.partsOf(host), queueId, name, durable, autoDelete, record.arguments, index)
         host.queues.set(name, queue)
+        if (queue.delaysFor !== null) {
+          const exchange = host.exchanges.get(queue.delaysFor)
+          assert(exchange !== undefined, 'an exchange exists before the queue that keeps what it delays')
+          exchange.delayQueue = queue
+        }
+        if (queue.mayRefuse) host.refusingQueues++
         this.queuesById.set(queueId, queue)
         if (queueId >= this.nextQueueId) this.nextQueueId = queueId + 1
         return
@@ -123,29 +140,53 @@ export class State {
   private removeQueue(host: VirtualHost, name: string): void {
     const queue = host.queues.get(name)
     assert(queue !== undefined, 'a queue that is deleted exists')
-    queue.deleted = true
     unbindAllTo(host, queue)
-    queue.index.drop()
-    this.store.dropIndex(queue.id)
     host.queues.delete(name)
+    if (queue.mayRefuse) host.refusingQueues--
     this.queuesById.delete(queue.id)
+    this.dropQueue(queue)
+  }
+
+  /** A queue for one consumer that is answered directly: under a name that only the default exchange knows. */
+  addReplyQueue(host: VirtualHost, name: string): Queue {
+    const id = this.nextQueueId++
+    const index = this.parts.store.queueIndex(id, false)
+    const queue = new Queue(this.partsOf(host), id, name, false, false, emptyTable, index)
+    host.replyQueues.set(name, queue)
+    host.topologyVersion++
+    return queue
+  }
+
+  removeReplyQueue(host: VirtualHost, queue: Queue): void {
+    host.replyQueues.delete(queue.name)
+    host.topologyVersion++
+    this.dropQueue(queue)
+  }
+
+  private dropQueue(queue: Queue): void {
+    queue.ended()
+    queue.index.drop()
+    this.parts.store.dropIndex(queue.id)
   }
 
   private partsOf(host: VirtualHost): QueueParts {
-    const known = this.parts.get(host)
+    const known = this.queueParts.get(host)
     if (known !== undefined) return known
-    const { tick, expiry, publisher } = this
-    const { durability, persists } = this.store
+    const { store, clock, tick, expiry, leases, publisher, deliverAfter, deleteQueue } = this.parts
     const parts: QueueParts = {
       tick,
       expiry,
-      durability,
-      deliverAfter: persists ? this.deliverAfter : 'accept',
-      bodies: this.store.bodies,
+      leases,
+      clock,
+      durability: store.durability,
+      deliverAfter: store.persists ? deliverAfter : 'accept',
+      bodies: store.bodies,
+      deliveryCounts: this.deliveryCounts,
       publishDead: (death) => publisher.publishDead(host, death),
-      publishDue: (queue, entry) => publisher.appear(queue, entry),
+      publishDue: (queue, entry) => publisher.appear(host, queue, entry),
+      deleteQueue: (queue) => deleteQueue(host, queue),
     }
-    this.parts.set(host, parts)
+    this.queueParts.set(host, parts)
     return parts
   }
 }

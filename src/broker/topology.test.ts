@@ -55,16 +55,20 @@ describe('queue.declare', () => {
     [{}, { autoDelete: true }, "auto_delete' for queue 'q' in vhost '/': received 'true' but current is 'false'"],
     [{ durable: true }, { autoDelete: true }, "durable' for queue"],
     [
-      { arguments: { 'x-own': 2000 } },
-      { arguments: { 'x-own': 1000 } },
-      "x-own' for queue 'q' in vhost '/': received the value '1000' of type 'signedint' but current is the value '2000' of type 'signedint'",
+      { arguments: { 'x-max-length': 2000 } },
+      { arguments: { 'x-max-length': 1000 } },
+      "x-max-length' for queue 'q' in vhost '/': received the value '1000' of type 'long' but current is the value '2000' of type 'long'",
     ],
     [
-      { arguments: { 'x-own': 'a' } },
+      { arguments: { 'x-dead-letter-exchange': 'a' } },
       {},
-      "x-own' for queue 'q' in vhost '/': received none but current is the value 'a' of type 'longstr'",
+      "x-dead-letter-exchange' for queue 'q' in vhost '/': received none but current is the value 'a' of type 'longstr'",
     ],
-    [{}, { arguments: { 'x-own': true } }, "received the value 'true' of type 'bool' but current is none"],
+    [
+      {},
+      { arguments: { 'x-single-active-consumer': true } },
+      "received the value 'true' of type 'bool' but current is none",
+    ],
   ])('refuses other properties than %j when given %j', async (first, second, text) => {
     const channel = await open()
     channel.declareQueue('q', first)
@@ -73,37 +77,72 @@ describe('queue.declare', () => {
     expect(refusal).toContain(text)
   })
 
-  test('takes integers of another width, arguments without x- and an explicit classic type as the same', async () => {
+  test('takes integers of another width, arguments that mean nothing and an explicit classic type as the same', async () => {
     const channel = await open()
-    channel.declareQueue('q', { arguments: { 'x-own': 60_000, comment: 'a' } })
+    channel.declareQueue('q', { arguments: { 'x-expires': 60_000, comment: 'a', 'x-own': 1 } })
     channel.ask({
       ...(declareQueue('q') as object),
-      arguments: new Map([['x-own', { tag: 'I', value: 60_000 }]]),
+      arguments: new Map([['x-expires', { tag: 'I', value: 60_000 }]]),
     } as never)
-    channel.declareQueue('q', { arguments: { 'x-own': 60_000, 'x-queue-type': 'classic' } })
+    channel.declareQueue('q', { arguments: { 'x-expires': 60_000, 'x-queue-type': 'classic' } })
   })
 
   test.each([
-    'x-expires',
-    'x-max-length',
-    'x-max-length-bytes',
-    'x-overflow',
-    'x-single-active-consumer',
-    'x-delivery-limit',
-  ])('refuses %s with the reason, rather than forget it', async (name) => {
+    ['x-expires', 0, '{value_zero,0}'],
+    ['x-expires', 'soon', '"expected integer, got longstr"'],
+    ['x-message-ttl', -1, '{value_negative,-1}'],
+    ['x-message-ttl', 315_360_000_001, '{value_too_large,315360000001}'],
+    ['x-max-length', -1, '{value_negative,-1}'],
+    ['x-max-length-bytes', true, '"expected integer, got bool"'],
+    ['x-max-priority', 256, '{value_too_large,256}'],
+    ['x-overflow', 'drop-tail', 'invalid_overflow'],
+    ['x-overflow', 1, '"expected longstr, got long"'],
+    ['x-single-active-consumer', 1, '"expected boolean, got long"'],
+    ['x-consumer-timeout', -1, '{value_negative,-1}'],
+    ['x-queue-type', 1, '"expected longstr, got long"'],
+    ['x-queue-type', 'odd', `"unsupported queue type 'odd'"`],
+    ['x-queue-type', 'stream', "there are no streams in Leveret: take 'classic' or 'quorum'"],
+    ['x-leveret-delays-for', 'x', 'only the broker gives it'],
+  ])('refuses %s = %j', async (name, value, reason) => {
     const channel = await open()
-    expect(channel.refusal(declareQueue('q', { arguments: { [name]: 1 } }))).toBe(
-      `PRECONDITION_FAILED - invalid arg '${name}' for queue 'q' in vhost '/': not supported by Leveret yet`,
+    expect(channel.refusal(declareQueue('q', { arguments: { [name]: value } }))).toBe(
+      `PRECONDITION_FAILED - invalid arg '${name}' for queue 'q' in vhost '/': ${reason}`,
     )
     expect(channel.sibling().has('q')).toBe(false)
   })
 
-  test('knows one type of queue, and keeps arguments that it does not know', async () => {
+  test.each([
+    ['quorum', 'x-max-priority', 5],
+    ['classic', 'x-delivery-limit', 5],
+  ])('refuses for the type %s what only the other has: %s', async (type, name, value) => {
     const channel = await open()
-    channel.declareQueue('q', { arguments: { 'x-queue-type': 'classic', 'x-own': 1 } })
-    expect(channel.refusal(declareQueue('s', { arguments: { 'x-queue-type': 'stream' } }))).toBe(
-      "PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 's' in vhost '/': " +
-        "only 'classic' is supported, got the value 'stream' of type 'longstr'",
+    const table = { 'x-queue-type': type, [name]: value }
+    expect(channel.refusal(declareQueue('q', { durable: true, arguments: table }))).toBe(
+      `PRECONDITION_FAILED - invalid arg '${name}' for queue 'q' in vhost '/' of queue type rabbit_${type}_queue`,
+    )
+  })
+
+  test.each([
+    [{}, "invalid property 'non-durable'"],
+    [{ durable: true, exclusive: true }, "invalid property 'exclusive-owner'"],
+    [{ durable: true, autoDelete: true }, "invalid property 'auto-delete'"],
+  ])('refuses the type quorum for a queue that is %j', async (options, reason) => {
+    const channel = await open()
+    expect(channel.refusal(declareQueue('q', { ...options, arguments: { 'x-queue-type': 'quorum' } }))).toBe(
+      `PRECONDITION_FAILED - ${reason} for queue 'q' in vhost '/'`,
+    )
+  })
+
+  test('makes no name for the type quorum, and none of one type is the same as one of the other', async () => {
+    const channel = await open()
+    const quorum = { durable: true, arguments: { 'x-queue-type': 'quorum' } }
+    channel.declareQueue('q', quorum)
+    expect(channel.sibling().refusal(declareQueue('q', { durable: true }))).toBe(
+      "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': " +
+        "received the value 'classic' of type 'longstr' but current is the value 'quorum' of type 'longstr'",
+    )
+    expect(channel.refusal(declareQueue('', quorum))).toBe(
+      'PRECONDITION_FAILED - Cannot declare a server-named queue for type quorum',
     )
   })
 
@@ -363,19 +402,29 @@ describe('exchange.declare', () => {
       'PRECONDITION_FAILED - the exchange name has 256 bytes, at most 255 fit',
     ],
     [
-      declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'y' } }),
-      "PRECONDITION_FAILED - invalid arg 'alternate-exchange' for exchange 'x' in vhost '/': not supported by Leveret yet",
+      declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 5 } }),
+      "PRECONDITION_FAILED - invalid type 'long' for arg 'alternate-exchange' in exchange 'x' in vhost '/'",
+    ],
+    [
+      declareExchange('x', 'x-delayed-message'),
+      "PRECONDITION_FAILED - invalid arg 'x-delayed-type' for exchange 'x' in vhost '/': must be an existing exchange type",
+    ],
+    [
+      declareExchange('x', 'x-consistent-hash', { arguments: { 'hash-property': 'type' } }),
+      'PRECONDITION_FAILED - Unsupported property type, it must be one of correlation_id, message_id, timestamp',
     ],
   ])('refuses %j', async (command, text) => {
     const channel = await open()
     expect(channel.refusal(command)).toBe(text)
   })
 
-  test('refuses an alternate exchange for one that exists too, rather than forget it', async () => {
+  test('refuses another alternate exchange for one that exists', async () => {
     const channel = await open()
-    channel.declareExchange('x', 'direct')
-    expect(channel.refusal(declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'y' } }))).toContain(
-      "invalid arg 'alternate-exchange'",
+    channel.declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'one' } })
+    channel.declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'one', 'x-own': 2 } })
+    expect(channel.refusal(declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'two' } }))).toBe(
+      "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': " +
+        "received the value 'two' of type 'longstr' but current is the value 'one' of type 'longstr'",
     )
   })
 })

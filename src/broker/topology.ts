@@ -9,17 +9,30 @@
 import type { BindCommand, ExchangeDeclare, QueueDeclare } from '../model/command.ts'
 import { controlExchange, controlPrefix } from '../model/control-exchange.ts'
 import { BrokerError } from '../model/errors.ts'
+import type { Field } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
+import { directReplyTo } from '../model/properties.ts'
 import type { Random } from '../platform/random.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
-import { checkExchangeArguments, checkQueueArguments, checkSame, checkSameArguments } from './arguments.ts'
+import {
+  checkQueueArguments,
+  checkSame,
+  checkSameArgument,
+  checkSameArguments,
+  delaysForArgument,
+  isQuorum,
+} from './arguments.ts'
 import { bindingIdentity } from './binding.ts'
-import { type Exchange, exchangeKinds } from './exchange.ts'
+import { checkWeight } from './consistent-hash.ts'
+import { delayedKind, type Exchange, isExchangeKind } from './exchange.ts'
+import { checkExchangeArguments } from './exchange-arguments.ts'
 import { checkHeaderCriteria } from './header-match.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import type { State } from './state.ts'
 import type { VirtualHost } from './virtual-host.ts'
+
+const delayQueuePrefix = 'amq.delayed.'
 
 export class Topology {
   private readonly random: Random
@@ -43,7 +56,7 @@ export class Topology {
       if (existing === undefined) throw noExchange(host, name)
       return false
     }
-    if (!exchangeKinds.includes(kind)) {
+    if (!isExchangeKind(kind)) {
       throw new BrokerError('PRECONDITION_FAILED', `unknown exchange type '${kind}'`)
     }
     if (existing !== undefined) {
@@ -51,7 +64,9 @@ export class Topology {
       checkSame(where, 'durable', command.durable, existing.durable)
       checkSame(where, 'auto_delete', command.autoDelete, existing.autoDelete)
       checkSame(where, 'internal', command.internal, existing.internal)
-      checkExchangeArguments(name, host.name, command.arguments)
+      for (const argument of ['alternate-exchange', 'x-delayed-type']) {
+        checkSameArgument(where, argument, command.arguments, existing.arguments)
+      }
       return existing.durable
     }
     checkName('exchange name', name)
@@ -59,7 +74,7 @@ export class Topology {
     if (reserved !== undefined) {
       throw new BrokerError('ACCESS_REFUSED', `exchange name '${name}' contains reserved prefix '${reserved}*'`)
     }
-    checkExchangeArguments(name, host.name, command.arguments)
+    checkExchangeArguments(name, host.name, kind, command.arguments)
     const { durable, autoDelete, internal } = command
     this.record(
       {
@@ -74,7 +89,18 @@ export class Topology {
       },
       durable,
     )
+    if (kind === delayedKind) this.makeDelayQueue(host, name, durable)
     return this.changed
+  }
+
+  /** What the exchange delays waits in a queue of its own, which goes with it. */
+  private makeDelayQueue(host: VirtualHost, exchange: string, durable: boolean): void {
+    const table = new Map<string, Field>([[delaysForArgument, { tag: 'S', value: exchange }]])
+    const queueId = this.state.nextQueueId++
+    const name = `${delayQueuePrefix}${exchange}`
+    const virtualHost = host.name
+    const record = { type: 'queue-declared', virtualHost, name, queueId, durable, autoDelete: false } as const
+    this.record({ ...record, arguments: table }, durable)
   }
 
   deleteExchange(host: VirtualHost, name: string, ifUnused: boolean): boolean {
@@ -101,6 +127,7 @@ export class Topology {
     if (command.passive) {
       if (existing === undefined) throw noQueue(host, command.queue)
       checkOwner(host, existing, session)
+      existing.used()
       return existing
     }
     if (command.queue.startsWith('amq.')) {
@@ -108,11 +135,13 @@ export class Topology {
     }
     if (existing !== undefined) {
       this.checkSameQueue(host, existing, session, command)
+      existing.used()
       return existing
     }
     const name = command.queue === '' ? `amq.gen-${this.randomName()}` : command.queue
     checkName('queue name', name)
     checkQueueArguments(name, host.name, command.arguments)
+    if (isQuorum(command.arguments)) checkQuorum(host, name, command)
     if (this.state.queuesById.size >= limits.queuesMax) {
       throw new BrokerError(
         'PRECONDITION_FAILED',
@@ -162,7 +191,8 @@ export class Topology {
         : findExchange(host, command.destination)
     if (source.name === '' || destination.name === '') throw onDefaultExchange()
     if (source === host.control || destination === host.control) throw onControlExchange()
-    if (source.kind === 'headers') checkHeaderCriteria(command.arguments)
+    if (source.routerKind === 'headers') checkHeaderCriteria(command.arguments)
+    if (source.routerKind === 'x-consistent-hash') checkWeight(command.routingKey)
     const kind = destination.kindOfThing
     const durable = source.durable && destination.durable
     const identity = bindingIdentity(kind, destination.name, command.routingKey, command.arguments)
@@ -192,6 +222,15 @@ export class Topology {
     return this.changed
   }
 
+  /** A queue for whoever wants to be answered directly, on one channel. */
+  makeReplyQueue(host: VirtualHost): Queue {
+    return this.state.addReplyQueue(host, `${directReplyTo}.${this.randomName()}`)
+  }
+
+  removeReplyQueue(host: VirtualHost, queue: Queue): void {
+    this.state.removeReplyQueue(host, queue)
+  }
+
   /** 22 characters of 128 random bits, fit for a name. */
   randomName(): string {
     const bytes = Buffer.alloc(16)
@@ -216,6 +255,10 @@ export class Topology {
 
   private removeExchange(host: VirtualHost, exchange: Exchange): void {
     const sources = sourcesOf(host, exchange)
+    if (exchange.delayQueue !== null) {
+      const { name, id, durable } = exchange.delayQueue
+      this.record({ type: 'queue-deleted', virtualHost: host.name, name, queueId: id }, durable)
+    }
     this.record({ type: 'exchange-deleted', virtualHost: host.name, name: exchange.name }, exchange.durable)
     for (const source of sources) this.removeIfUnused(host, source)
   }
@@ -239,6 +282,9 @@ export function findExchange(host: VirtualHost, name: string): Exchange {
 export function findQueue(host: VirtualHost, session: QueueOwner, name: string): Queue {
   const queue = host.queues.get(name)
   if (queue === undefined) throw noQueue(host, name)
+  if (queue.delaysFor !== null) {
+    throw new BrokerError('ACCESS_REFUSED', `the queue '${name}' in vhost '${host.name}' belongs to an exchange`)
+  }
   checkOwner(host, queue, session)
   return queue
 }
@@ -249,6 +295,20 @@ function sourcesOf(host: VirtualHost, destination: Queue | Exchange): Set<Exchan
 
 function checkOwner(host: VirtualHost, queue: Queue, session: QueueOwner): void {
   if (queue.owner !== null && queue.owner !== session) throw locked(host, queue.name)
+}
+
+/** What is replicated elsewhere is durable here, and nobody's own. */
+function checkQuorum(host: VirtualHost, name: string, command: QueueDeclare): void {
+  if (command.queue === '') {
+    throw new BrokerError('PRECONDITION_FAILED', 'Cannot declare a server-named queue for type quorum')
+  }
+  const { durable, exclusive, autoDelete } = command
+  const property = durable ? (exclusive ? 'exclusive-owner' : autoDelete ? 'auto-delete' : null) : 'non-durable'
+  if (property === null) return
+  throw new BrokerError(
+    'PRECONDITION_FAILED',
+    `invalid property '${property}' for queue '${name}' in vhost '${host.name}'`,
+  )
 }
 
 function checkName(what: string, name: string): void {
@@ -282,7 +342,7 @@ function locked(host: VirtualHost, name: string): BrokerError {
   )
 }
 
-function noQueue(host: VirtualHost, name: string): BrokerError {
+export function noQueue(host: VirtualHost, name: string): BrokerError {
   return new BrokerError('NOT_FOUND', `no queue '${name}' in vhost '${host.name}'`)
 }
 

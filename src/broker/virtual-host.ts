@@ -2,11 +2,12 @@
 import { controlExchange } from '../model/control-exchange.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
+import { type Binding, Exchange } from './exchange.ts'
 import type { Queue } from './queue.ts'
 import type { RouteSet } from './route-set.ts'
+import { NameRouter, type RouterKind } from './routers.ts'
 
-const predeclared: readonly (readonly [string, ExchangeKind])[] = [
+const predeclared: readonly (readonly [string, RouterKind])[] = [
   ['amq.direct', 'direct'],
   ['amq.fanout', 'fanout'],
   ['amq.topic', 'topic'],
@@ -14,36 +15,37 @@ const predeclared: readonly (readonly [string, ExchangeKind])[] = [
   ['amq.match', 'headers'],
 ]
 
+/** Where RabbitMQ's tracing publishes; nobody else may. */
+const traceExchange = 'amq.rabbitmq.trace'
+
 export class VirtualHost {
   readonly name: string
   readonly exchanges: Map<string, Exchange> = new Map()
   readonly queues: Map<string, Queue> = new Map()
+  /** Queues of those who are answered directly, by the name that answers are sent to. Nobody else sees them. */
+  readonly replyQueues: Map<string, Queue> = new Map()
   /** It knows every queue by its name. */
-  readonly default: Exchange = new Exchange('', 'direct', true, false, false, emptyTable)
+  readonly default: Exchange = Exchange.predeclared('', 'direct', new NameRouter(this.queues, this.replyQueues))
   /** Where the broker itself is asked: what is published to it is answered, not routed. */
-  readonly control: Exchange = new Exchange(controlExchange, 'direct', true, false, false, emptyTable)
+  readonly control: Exchange = Exchange.predeclared(controlExchange, 'direct')
   /** Bindings by their destination. */
   readonly bindingsTo: Map<Queue | Exchange, Set<Binding>> = new Map()
   /** Grows with every change of queues, exchanges and bindings, so that remembered routes are known to be stale. */
   topologyVersion = 0
+  /** Queues that may refuse messages. */
+  refusingQueues = 0
 
   constructor(name: string) {
     this.name = name
     this.exchanges.set('', this.default)
-    for (const [exchange, kind] of predeclared) {
-      this.exchanges.set(exchange, new Exchange(exchange, kind, true, false, false, emptyTable))
-    }
+    for (const [exchange, kind] of predeclared) this.exchanges.set(exchange, Exchange.predeclared(exchange, kind))
+    this.exchanges.set(traceExchange, new Exchange(traceExchange, 'topic', true, false, true, emptyTable))
     this.exchanges.set(controlExchange, this.control)
   }
 
-  /** Fills `into` with the queues the message goes to. The default exchange knows every queue by its name. */
-  route(exchange: Exchange, message: Message, into: RouteSet): void {
-    into.begin()
-    if (exchange.name === '') {
-      const queue = this.queues.get(message.routingKey)
-      if (queue !== undefined) into.add(queue)
-      return
-    }
+  /** Fills `into` with the queues the message goes to, by its own key and those of `copies`. */
+  route(exchange: Exchange, message: Message, copies: readonly string[] | undefined, into: RouteSet): void {
+    into.begin(this.exchanges, copies)
     exchange.route(message, into)
   }
 }

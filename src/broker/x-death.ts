@@ -10,10 +10,11 @@
  */
 import { BrokerError } from '../model/errors.ts'
 import type { Field, FieldTable } from '../model/field-table.ts'
-import { Message } from '../model/message.ts'
-import { encodeProperties, type Properties } from '../model/properties.ts'
+import type { Message } from '../model/message.ts'
+import { encodeProperties, markDied, type Properties } from '../model/properties.ts'
+import { copyKeysOf } from './message-check.ts'
 
-export type DeathReason = 'rejected' | 'expired'
+export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
 
 export class Death {
   /** What is published instead. */
@@ -35,11 +36,13 @@ export class Death {
       return
     }
     const { expiration, headers, ...others } = properties
-    const earlier = eventsOf(headers)
+    // What publishers write there is theirs: only what the broker wrote is history.
+    const earlier = dead.died ? eventsOf(headers) : []
     const isSame = (event: FieldTable): boolean =>
       textOf(event, 'queue') === queue && textOf(event, 'reason') === reason
     const known = earlier.find(isSame)
-    const event = known === undefined ? newEvent(dead, queue, reason, nowMs, expiration) : again(known)
+    const event =
+      known === undefined ? newEvent(dead, queue, reason, nowMs, expiration, shownCopies(dead, headers)) : again(known)
     this.events = [event, ...earlier.filter((other) => other !== known)]
     const table = new Map(headers)
     // It has been hidden already, where it was sent to.
@@ -51,10 +54,10 @@ export class Death {
       ['exchange', dead.exchange],
     ]
     for (const [name, value] of facts) {
-      if (!table.has(`x-first-death-${name}`)) table.set(`x-first-death-${name}`, text(value))
+      if (earlier.length === 0) table.set(`x-first-death-${name}`, text(value))
       table.set(`x-last-death-${name}`, text(value))
     }
-    this.message = dead.copy(exchange, routingKey, encodeProperties({ ...others, headers: table }))
+    this.message = dead.copy(exchange, routingKey, markDied(encodeProperties({ ...others, headers: table })))
   }
 
   /** Whether it has been in that queue, and nobody rejected it since: then it would go round for ever. */
@@ -73,6 +76,7 @@ function newEvent(
   reason: DeathReason,
   nowMs: number,
   expiration: string | undefined,
+  copies: readonly string[],
 ): FieldTable {
   const event = new Map<string, Field>()
   if (expiration !== undefined) event.set('original-expiration', text(expiration))
@@ -81,8 +85,16 @@ function newEvent(
   event.set('queue', text(queue))
   event.set('time', { tag: 'T', value: Math.floor(nowMs / 1_000) })
   event.set('exchange', text(dead.exchange))
-  event.set('routing-keys', { tag: 'A', value: [text(dead.routingKey)] })
+  event.set('routing-keys', { tag: 'A', value: [dead.routingKey, ...copies].map(text) })
   return event
+}
+
+/** The further keys of the message that receivers may know of: not those of BCC. */
+function shownCopies(dead: Message, headers: FieldTable | undefined): readonly string[] {
+  const field = headers?.get('CC')
+  // A message that got another key when it died was published by that one alone.
+  if (field?.tag !== 'A' || copyKeysOf(dead).length === 0) return []
+  return (field.value as readonly Field[]).filter(({ tag }) => tag === 'S').map(({ value }) => value as string)
 }
 
 function again(event: FieldTable): FieldTable {
@@ -90,7 +102,6 @@ function again(event: FieldTable): FieldTable {
   return new Map(event).set('count', { tag: 'l', value: typeof count === 'number' ? count + 1 : 1 })
 }
 
-/** Clients can write anything there: what is no event is left out. */
 function eventsOf(headers: FieldTable | undefined): FieldTable[] {
   const field = headers?.get('x-death')
   if (field?.tag !== 'A') return []

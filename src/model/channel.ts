@@ -74,8 +74,18 @@ export interface Channel {
   close(): void
 }
 
+/** What went wrong if it was not a command: the `id` that `failed` is told instead of one. */
+export const failedOn = {
+  publish: 0,
+  settlement: -1,
+  /** Nothing that was asked for: too much time went by, or rights were taken away. */
+  nothing: -2,
+} as const
+
 /** One object per channel, called outside the calls above; no closure per message. */
 export interface ChannelEvents {
+  /** What the other side calls the channel; texts for people name it. */
+  readonly number?: number
   replied(id: number, reply: Reply): void
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void
   /** `accepted` false is a nack. With `multiple` it covers every number up to `sequence` that is still open. */
@@ -84,8 +94,8 @@ export interface ChannelEvents {
   /** The broker ended a consumer, because its queue is gone. */
   cancelled(consumerTag: string): void
   /**
-   * Something was wrong with the command `id` (0: with a publish or an acknowledgement). The channel is closed, or with
-   * error.scope 'connection' the session has to be.
+   * Something was wrong with the command `id`, or with what `failedOn` names. The channel is closed, or with error.scope
+   * 'connection' the session has to be.
    */
   failed(id: number, error: BrokerError): void
   /** The end of a turn in which something was said: write it out. */

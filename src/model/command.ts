@@ -113,6 +113,10 @@ export interface QueueCounters {
   settledBytes: number
   /** Messages that waited longer than they may. */
   expired: number
+  /** Messages removed from the head because the queue was too long. */
+  dropped: number
+  /** Messages not taken because the queue was too long. */
+  refused: number
   /** Messages given to the dead-letter exchange, whether it had a queue for them or not. */
   deadLettered: number
 }
@@ -126,6 +130,8 @@ export const zeroCounters: Readonly<QueueCounters> = {
   settled: 0,
   settledBytes: 0,
   expired: 0,
+  dropped: 0,
+  refused: 0,
   deadLettered: 0,
 }
 

@@ -44,6 +44,31 @@ export interface Field {
 
 export type FieldTable = ReadonlyMap<string, Field>
 
+const typeNames: Readonly<Record<FieldTag, string>> = {
+  t: 'bool',
+  b: 'byte',
+  B: 'unsignedbyte',
+  s: 'short',
+  u: 'unsignedshort',
+  I: 'signedint',
+  i: 'unsignedint',
+  l: 'long',
+  f: 'float',
+  d: 'double',
+  D: 'decimal',
+  S: 'longstr',
+  A: 'array',
+  T: 'timestamp',
+  F: 'table',
+  V: 'void',
+  x: 'binary',
+}
+
+/** What RabbitMQ calls the type of a field where it says that it is the wrong one. */
+export function typeName({ tag }: Field): string {
+  return typeNames[tag]
+}
+
 export const emptyTable: FieldTable = new Map<string, Field>()
 
 /** What people write as a header or an argument; see `toField` for the tag each gets. */

@@ -58,7 +58,12 @@ export const limits = {
   /** One transaction is one frame of the log and waits in memory until it commits. */
   transactionBytesMax: 268_435_456,
   consumersPerChannelMax: 65_535,
+  /** How long a remote consumer may hold a message, as in RabbitMQ, and how often that is looked at. */
+  consumerTimeoutMs: 1_800_000,
+  consumerCheckMs: 60_000,
   queuesMax: 1_000_000,
+  /** The weight of one binding of a consistent hash exchange, in buckets, each of which is a reference. */
+  hashBucketsMax: 10_000,
   /** Larger bodies are kept in files of their own, and in pieces of so many bytes. */
   bodyInlineBytesMax: 1_048_576,
   bodyChunkBytes: 262_144,

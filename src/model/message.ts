@@ -10,7 +10,7 @@
  */
 import { copyRange } from '../lib/copy-range.ts'
 import type { Slab } from '../lib/slab.ts'
-import { decodeProperties, type Properties, scanProperties } from './properties.ts'
+import { decodeProperties, type Properties, priorityShift, scanProperties, traits } from './properties.ts'
 
 /** A part of a log in which messages lie; the log may drop it once nothing live points to it. */
 export interface Residence {
@@ -20,8 +20,6 @@ export interface Residence {
   references: number
 }
 
-/** A bit of the traits that scanProperties leaves free. */
-const referring = 32
 export const referenceBytes = 12
 
 export class Message {
@@ -55,7 +53,7 @@ export class Message {
   ) {
     this.exchange = exchange
     this.routingKey = routingKey
-    this.traits = scanProperties(source, propertiesStart, propertiesEnd) | (refers ? referring : 0)
+    this.traits = scanProperties(source, propertiesStart, propertiesEnd) | (refers ? traits.refers : 0)
     this.source = source
     this.propertiesStart = propertiesStart
     this.propertiesEnd = propertiesEnd
@@ -98,7 +96,7 @@ export class Message {
 
   /** Whether the body is elsewhere: then `body` is the reference to it. */
   get refers(): boolean {
-    return (this.traits & referring) !== 0
+    return (this.traits & traits.refers) !== 0
   }
 
   /** The id of the body that is elsewhere. */
@@ -107,37 +105,52 @@ export class Message {
   }
 
   get persistent(): boolean {
-    return (this.traits & 1) !== 0
+    return (this.traits & traits.persistent) !== 0
   }
 
   /** Whether it carries an expiration. */
   get expires(): boolean {
-    return (this.traits & 2) !== 0
+    return (this.traits & traits.expires) !== 0
   }
 
   /** Whether it says which user sent it. */
   get namesUser(): boolean {
-    return (this.traits & 4) !== 0
+    return (this.traits & traits.namesUser) !== 0
   }
 
   /** Whether its headers may hold CC or BCC; a guess that decoding them settles. */
   get mayCopy(): boolean {
-    return (this.traits & 8) !== 0
+    return (this.traits & traits.mayCopy) !== 0
+  }
+
+  /** Whether its headers may have BCC, which no receiver is shown; a guess that decoding them settles. */
+  get mayHide(): boolean {
+    return (this.traits & traits.mayHide) !== 0
+  }
+
+  /** Whether its reply-to may be `amq.rabbitmq.reply-to`; a guess that decoding it settles. */
+  get mayReplyDirectly(): boolean {
+    return (this.traits & traits.mayReplyDirectly) !== 0
+  }
+
+  /** Whether the broker wrote the x-death among its headers; what a publisher writes there means nothing. */
+  get died(): boolean {
+    return (this.traits & traits.died) !== 0
   }
 
   /** Whether its headers may name a key, an idempotency key or a delay; a guess that decoding them settles. */
   get mayAsk(): boolean {
-    return (this.traits & 16) !== 0
+    return (this.traits & traits.mayAsk) !== 0
   }
 
   /** 0 if it has none. */
   get priority(): number {
-    return this.traits >>> 8
+    return this.traits >>> priorityShift
   }
 
   /** Of the body, wherever it is. */
   get bodyBytes(): number {
-    return (this.traits & referring) === 0 ? this.bodyEnd - this.bodyStart : this.referredBytes()
+    return (this.traits & traits.refers) === 0 ? this.bodyEnd - this.bodyStart : this.referredBytes()
   }
 
   /** Apart from the getter, which is small enough to be inlined for every message. */

@@ -11,7 +11,9 @@ export interface Namespace {
   readonly bytesMax: number
 }
 
-export const namespaces: { readonly idempotency: Namespace } = {
+export const namespaces: { readonly idempotency: Namespace; readonly deliveries: Namespace } = {
   /** Publishes that were taken: the key is queue and idempotency key, the value the message id. */
   idempotency: { id: 1, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /** How often messages came back: the key is queue id and sequence, the value the count. */
+  deliveries: { id: 2, windowMs: 604_800_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
 }

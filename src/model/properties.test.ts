@@ -3,7 +3,18 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { BrokerError } from './errors.ts'
 import { toTable } from './field-table.ts'
-import { decodeProperties, emptyProperties, encodeProperties, type Properties, scanProperties } from './properties.ts'
+import {
+  decodeProperties,
+  emptyProperties,
+  encodeProperties,
+  hideMark,
+  isMarked,
+  markDied,
+  type Properties,
+  priorityShift,
+  scanProperties,
+  traits,
+} from './properties.ts'
 
 const text = fc.string({ unit: 'grapheme', maxLength: 30 })
 const properties: fc.Arbitrary<Properties> = fc.record(
@@ -43,11 +54,11 @@ test('any properties come back, and the scan knows what the broker must know of 
       const padded = Buffer.concat([Buffer.from('abc'), bytes, Buffer.from([0xce, 1, 2])])
       expect(decodeProperties(padded, 3, 3 + bytes.length)).toEqual(value)
       const isNamed = value.userId === undefined ? 0 : 4
-      const traits = (value.deliveryMode === 2 ? 1 : 0) | (value.expiration === undefined ? 0 : 2) | isNamed
+      const expected = (value.deliveryMode === 2 ? 1 : 0) | (value.expiration === undefined ? 0 : 2) | isNamed
       const scanned = scanProperties(padded, 3, 3 + bytes.length)
       // Whether headers may ask for something is a guess.
-      expect(scanned & 7).toBe(traits)
-      expect(scanned >>> 8).toBe(value.priority ?? 0)
+      expect(scanned & 7).toBe(expected)
+      expect(scanned >>> priorityShift).toBe(value.priority ?? 0)
     }),
     { numRuns: 500 },
   )
@@ -97,15 +108,20 @@ test('every single property is skipped at its size', () => {
     appId: 'a',
     clusterId: '',
   }
-  const traits: { readonly [key: string]: number } = { deliveryMode: 1, expiration: 2, userId: 4, priority: 9 << 8 }
+  const found: { readonly [key: string]: number } = {
+    deliveryMode: 1,
+    expiration: 2,
+    userId: 4,
+    priority: 9 << priorityShift,
+  }
   for (const key of Object.keys(all) as (keyof Properties)[]) {
     const bytes = encodeProperties({ [key]: all[key] })
-    expect(scanProperties(bytes, 0, bytes.length), key).toBe(traits[key] ?? 0)
+    expect(scanProperties(bytes, 0, bytes.length), key).toBe(found[key] ?? 0)
     expect(decodeProperties(bytes)).toEqual({ [key]: all[key] })
   }
   const bytes = encodeProperties(all)
   expect(bytes.readUInt16BE(0)).toBe(0xfffc)
-  expect(scanProperties(bytes, 0, bytes.length)).toBe(7 | (9 << 8))
+  expect(scanProperties(bytes, 0, bytes.length)).toBe(7 | (9 << priorityShift))
 })
 
 describe('refused', () => {
@@ -122,4 +138,39 @@ describe('refused', () => {
 test('no properties are two octets', () => {
   expect(encodeProperties({})).toEqual(emptyProperties)
   expect(decodeProperties(emptyProperties)).toEqual({})
+})
+
+describe('the scan guesses from the headers', () => {
+  test.each([
+    [{ CC: ['a'] }, traits.mayCopy],
+    [{ BCC: ['a'] }, traits.mayCopy | traits.mayHide],
+    [{ a: 1, BCC: ['b'], CC: ['c'] }, traits.mayCopy | traits.mayHide],
+    [{ ACCOUNT: 1, ABCC: 1 }, 0],
+    [{ 'x-delay': 5 }, traits.mayAsk],
+    [{ 'x-leveret-delay': 5 }, traits.mayAsk],
+    [{ 'x-leveret-key': 'k' }, traits.mayAsk],
+    [{ 'x-leveret-idempotency-key': 'k' }, traits.mayAsk],
+    [{ 'x-leveret-attempt': 1, 'x-death': [], 'x-other': 1 }, 0],
+  ])('what %j asks for', (headers, expected) => {
+    const bytes = encodeProperties({ headers: toTable(headers) })
+    expect(scanProperties(bytes, 0, bytes.length)).toBe(expected)
+  })
+
+  test.each([
+    ['amq.rabbitmq.reply-to', traits.mayReplyDirectly],
+    ['amq.rabbitmq.reply-to.abc', 0],
+    ['answers', 0],
+  ])('whether %s means a direct answer', (replyTo, expected) => {
+    const bytes = encodeProperties({ replyTo })
+    expect(scanProperties(bytes, 0, bytes.length)).toBe(expected)
+  })
+})
+
+test("the broker's own mark is a trait, is none of the properties, and can be taken away", () => {
+  const bytes = markDied(encodeProperties({ type: 't' }))
+  expect(isMarked(bytes, 0)).toBe(true)
+  expect(scanProperties(bytes, 0, bytes.length)).toBe(traits.died)
+  expect(decodeProperties(bytes)).toEqual({ type: 't' })
+  hideMark(bytes, 0)
+  expect(bytes).toEqual(encodeProperties({ type: 't' }))
 })

@@ -60,66 +60,124 @@ const HEADERS = 0x2000
 const DELIVERY_MODE = 0x1000
 const PRIORITY = 0x0800
 const CORRELATION_ID = 0x0400
+const REPLY_TO = 0x0200
 const EXPIRATION = 0x0100
 const TIMESTAMP = 0x0040
 const USER_ID = 0x0010
 const CLUSTER_ID = 0x0004
+/** No property of AMQP's: the broker's own mark that it wrote the x-death among the headers. Never on the wire. */
+const DIED = 0x0002
 /** All properties behind priority. */
 const AFTER_PRIORITY = 0x07fc
 
 /** Property bytes that say nothing: no flag is set. */
 export const emptyProperties: Buffer = Buffer.from([0, 0])
 
+/** What the broker must know of every message, as bits; the priority stands above them. */
+export const traits = {
+  /** It asks for persistence. */
+  persistent: 1,
+  /** It has an expiration. */
+  expires: 2,
+  /** It names a user. */
+  namesUser: 4,
+  /** Its headers may ask for copies to other keys: CC or BCC. A guess. */
+  mayCopy: 8,
+  /** Its headers may ask for more: x-leveret-key, -delay, -idempotency-key, or x-delay. A guess. */
+  mayAsk: 16,
+  /** Its body is elsewhere; see message.ts. */
+  refers: 32,
+  /** The broker wrote the x-death among its headers. */
+  died: 64,
+  /** Its headers may have BCC, which no receiver is shown. A guess. */
+  mayHide: 128,
+  /** Its reply-to may be amq.rabbitmq.reply-to. A guess. */
+  mayReplyDirectly: 256,
+} as const
+
+export const priorityShift = 12
+
+/** `amq.rabbitmq.reply-to`: a message that names it is answered without a queue. */
+export const directReplyTo = 'amq.rabbitmq.reply-to'
+
 /**
- * Checks that `buffer[start, end)` is a whole property list and says what the broker must know of every message: bit 0,
- * it asks for persistence; bit 1, it has an expiration; bit 2, it names a user; bit 3, its headers may ask for copies to
- * other keys (CC, BCC); bit 4, its headers may ask for more (x-leveret-key, -delay, -idempotency-key); from bit 8 on, its
- * priority. It runs for each publish, so it skips what it need not read.
+ * Checks that `buffer[start, end)` is a whole property list and returns its traits. It runs for each publish, so it skips
+ * what it need not read.
  */
 export function scanProperties(buffer: Buffer, start: number, end: number): number {
   if (end - start < 2) throw malformed()
   const flags = ((buffer[start] as number) << 8) | (buffer[start + 1] as number)
   if ((flags & 1) !== 0) throw malformed()
   let at = start + 2
-  let persistent = false
-  let mayCopy = false
-  let mayAsk = false
-  let priority = 0
+  let found = flags & DIED ? traits.died : 0
   if (flags & CONTENT_TYPE) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & CONTENT_ENCODING) at += 1 + (at < end ? (buffer[at] as number) : 0)
   if (flags & HEADERS) {
     if (at + 4 > end) throw malformed()
     const headersEnd = at + 4 + buffer.readUInt32BE(at)
     if (headersEnd > end) throw malformed()
-    for (at += 4; at < headersEnd; at++) {
-      const octet = buffer[at]
-      if (octet === 0x43 && buffer[at + 1] === 0x43) mayCopy = true
-      // 'x-l', and where x-leveret- ends a 'd', an 'i' or a 'k'
-      else if (octet === 0x78 && buffer[at + 1] === 0x2d && buffer[at + 2] === 0x6c) {
-        const initial = buffer[at + 10]
-        if (initial === 0x64 || initial === 0x69 || initial === 0x6b) mayAsk = true
-      }
-    }
+    found |= scanHeaders(buffer, at + 4, headersEnd)
+    at = headersEnd
   }
   if (flags & DELIVERY_MODE) {
-    persistent = at < end && buffer[at] === 2
+    if (at < end && buffer[at] === 2) found |= traits.persistent
     at += 1
   }
   if (flags & PRIORITY) {
-    priority = at < end ? (buffer[at] as number) : 0
+    if (at < end) found |= (buffer[at] as number) << priorityShift
     at += 1
   }
   if (flags & AFTER_PRIORITY) {
     for (let bit = CORRELATION_ID; bit >= CLUSTER_ID; bit >>>= 1) {
       if ((flags & bit) === 0) continue
       if (bit === TIMESTAMP) at += 8
-      else if (at < end) at += 1 + (buffer[at] as number)
-      else throw malformed()
+      else if (at < end) {
+        const size = buffer[at] as number
+        if (bit === REPLY_TO && size === directReplyTo.length) found |= traits.mayReplyDirectly
+        at += 1 + size
+      } else throw malformed()
     }
   }
   if (at !== end) throw malformed()
-  const traits = (persistent ? 1 : 0) | (flags & EXPIRATION ? 2 : 0) | (flags & USER_ID ? 4 : 0)
-  return traits | (mayCopy ? 8 : 0) | (mayAsk ? 16 : 0) | (priority << 8)
+  if (flags & EXPIRATION) found |= traits.expires
+  return flags & USER_ID ? found | traits.namesUser : found
+}
+
+/** Looks for names that matter, wherever they stand: a value that looks like one costs a decoding, no more. */
+function scanHeaders(buffer: Buffer, start: number, end: number): number {
+  let found = 0
+  for (let at = start; at < end; at++) {
+    const octet = buffer[at]
+    // C C, behind its length; or behind a B and that length.
+    if (octet === 0x43 && buffer[at + 1] === 0x43) {
+      if (buffer[at - 1] === 2) found |= traits.mayCopy
+      else if (buffer[at - 1] === 0x42 && buffer[at - 2] === 3) found |= traits.mayCopy | traits.mayHide
+    } else if (octet === 0x78 && buffer[at + 1] === 0x2d) {
+      // x-l, and where x-leveret- ends a d, an i or a k; or x-de, as in x-delay
+      const initial = buffer[at + 2]
+      if (initial === 0x6c) {
+        const own = buffer[at + 10]
+        if (own === 0x64 || own === 0x69 || own === 0x6b) found |= traits.mayAsk
+      } else if (initial === 0x64 && buffer[at + 3] === 0x65 && buffer[at + 4] === 0x6c) found |= traits.mayAsk
+    }
+  }
+  return found
+}
+
+/** Takes the broker's own mark from property bytes that leave it. */
+export function hideMark(buffer: Buffer, start: number): void {
+  buffer[start + 1] = (buffer[start + 1] as number) & ~DIED
+}
+
+/** Whether the property bytes carry the broker's own mark, which nobody else may set. */
+export function isMarked(buffer: Buffer, start: number): boolean {
+  return ((buffer[start + 1] as number) & DIED) !== 0
+}
+
+/** Marks property bytes: the x-death among the headers is the broker's own. */
+export function markDied(properties: Buffer): Buffer {
+  properties[1] = (properties[1] as number) | DIED
+  return properties
 }
 
 function malformed(): BrokerError {

@@ -1,6 +1,7 @@
 // What a client says on a channel reaches the driver, and what the driver says reaches the client.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ServedFake } from '../../test/support/served-fake.ts'
+import { failedOn } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, toTable } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
@@ -375,16 +376,18 @@ describe('channels', () => {
     expect(await served.say(client)).toEqual(['1 channel.open-ok'])
   })
 
-  test('an error without a command names publish, or the kind of settlement', async () => {
-    const client = await served.opened(2)
+  test('an error without a command names publish, the kind of settlement, or nothing', async () => {
+    const client = await served.opened(3)
     await served.say(client.send(1, 'basic.nack', { deliveryTag: 5, multiple: false, requeue: false }))
-    const [one, two] = served.driver.session.channels
-    one?.events.failed(0, new BrokerError('PRECONDITION_FAILED', 'unknown delivery tag 5'))
-    two?.events.failed(0, new BrokerError('NOT_FOUND', "no exchange 'x' in vhost '/'"))
-    two?.events.flush()
+    const [one, two, three] = served.driver.session.channels
+    one?.events.failed(failedOn.settlement, new BrokerError('PRECONDITION_FAILED', 'unknown delivery tag 5'))
+    two?.events.failed(failedOn.publish, new BrokerError('NOT_FOUND', "no exchange 'x' in vhost '/'"))
+    three?.events.failed(failedOn.nothing, new BrokerError('PRECONDITION_FAILED', 'timed out'))
+    three?.events.flush()
     expect(await served.say(client)).toEqual([
       '1 channel.close 406 PRECONDITION_FAILED - unknown delivery tag 5 (60,120)',
       "2 channel.close 404 NOT_FOUND - no exchange 'x' in vhost '/' (60,40)",
+      '3 channel.close 406 PRECONDITION_FAILED - timed out (0,0)',
     ])
   })
 

@@ -30,7 +30,7 @@ import {
 import type { PublishDecoder } from '../amqp/publish-decoder.ts'
 import { assert } from '../lib/assert.ts'
 import type { BodyStore } from '../model/bodies.ts'
-import type { Channel, ChannelEvents } from '../model/channel.ts'
+import { type Channel, type ChannelEvents, failedOn } from '../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../model/command.ts'
 import { BrokerError, replyCodes } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
@@ -512,7 +512,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (this.outgoing !== null && error.scope === 'channel') {
       return this.putOff(() => this.failed(id, error))
     }
-    const method = this.methodIdOf(id, error)
+    const method = this.methodIdOf(id)
     const { closeRequested } = this
     this.detach()
     if (error.scope === 'connection') return this.host.fail(error, method)
@@ -520,11 +520,11 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (closeRequested) this.frames.method(this.number, 'channel.close-ok', {})
   }
 
-  /** The broker names no method for what has no answer; settlements fail in one way only. */
-  private methodIdOf(id: number, error: BrokerError): number {
+  private methodIdOf(id: number): number {
+    if (id === failedOn.publish) return basicPublish
+    if (id === failedOn.settlement) return this.settlementId
     const pending = this.pending.get(id)
-    if (pending !== undefined) return methodId(pending.name)
-    return error.text.startsWith('unknown delivery tag') ? this.settlementId : basicPublish
+    return pending === undefined ? 0 : methodId(pending.name)
   }
 
   flush(): void {

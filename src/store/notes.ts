@@ -61,6 +61,11 @@ export class Notes {
     return note === undefined || note.expiresAt <= nowMs ? null : note.value
   }
 
+  /** Whether anything is noted there. */
+  has({ id }: Namespace): boolean {
+    return (this.spaces.get(id)?.notes.size ?? 0) > 0
+  }
+
   /** Notes a value for the window of the namespace; `logged`: it survives a restart. */
   put({ id, windowMs }: Namespace, key: string, value: string, nowMs: number, logged: boolean): void {
     const note = { namespace: id, key, value, expiresAt: Math.ceil(nowMs + windowMs), logged }

@@ -119,6 +119,7 @@ export interface ConsumeOptions {
   readonly tag?: string
   readonly noAck?: boolean
   readonly exclusive?: boolean
+  readonly arguments?: Readonly<Record<string, PlainValue>>
 }
 
 export function makeMessage(exchange: string, routingKey: string, body: string, options: PublishOptions = {}): Message {
@@ -484,7 +485,7 @@ export function consume(queue: string, options: ConsumeOptions = {}): Command {
     consumerTag: options.tag ?? '',
     noAck: options.noAck ?? false,
     exclusive: options.exclusive ?? false,
-    arguments: emptyTable,
+    arguments: table(options.arguments),
   }
 }
 

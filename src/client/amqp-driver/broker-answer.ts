@@ -61,6 +61,8 @@ function countersOf(value: unknown): QueueCounters {
     settled: countOf(counters, 'settled'),
     settledBytes: countOf(counters, 'settledBytes'),
     expired: countOf(counters, 'expired'),
+    dropped: countOf(counters, 'dropped'),
+    refused: countOf(counters, 'refused'),
     deadLettered: countOf(counters, 'deadLettered'),
   }
 }

@@ -170,6 +170,8 @@ describe('asked of a Leveret', () => {
           settled: 0,
           settledBytes: 0,
           expired: 0,
+          dropped: 0,
+          refused: 0,
           deadLettered: 0,
         },
       },
@@ -305,6 +307,8 @@ describe('asked of one that does not answer as it should', () => {
       settled: 0,
       settledBytes: 0,
       expired: 0,
+      dropped: 0,
+      refused: 0,
       deadLettered: 0,
     },
   }

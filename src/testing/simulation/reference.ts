@@ -3,7 +3,9 @@
  * every call just before the broker is, predicts what will be said, and writes down each fact that must survive together
  * with the number of the frame it is in.
  */
+
 import { assert } from '../../lib/assert.ts'
+import { failedOn } from '../../model/channel.ts'
 import type { BindCommand, Command, ExchangeDeclare, QueueDeclare } from '../../model/command.ts'
 import type { ReplyCode } from '../../model/errors.ts'
 import { emptyTable } from '../../model/field-table.ts'
@@ -176,7 +178,7 @@ export class Reference {
   publish(channel: ModelChannel, publication: Publication, isMandatory: boolean): number {
     if (channel.isFailed) return 0
     const sequence = channel.isConfirming ? ++channel.publishSequence : 0
-    this.attempt(channel, 0, () => {
+    this.attempt(channel, failedOn.publish, () => {
       this.checkPublish(publication)
       if (channel.transaction !== null) {
         channel.transaction.publishes.push({ publication, isMandatory })
@@ -191,7 +193,7 @@ export class Reference {
 
   settle(channel: ModelChannel, deliveryTag: number, multiple: boolean, requeue: boolean): void {
     if (channel.isFailed) return
-    this.attempt(channel, 0, () => {
+    this.attempt(channel, failedOn.settlement, () => {
       const { transaction, unacked } = channel
       if (deliveryTag !== 0 || !multiple) {
         if (!unacked.has(deliveryTag) || transaction?.settledTags.has(deliveryTag))
