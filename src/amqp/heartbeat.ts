@@ -9,12 +9,14 @@ export class Heartbeat {
   private intervalMs = 0
   private sentMs = 0
   private receivedMs = 0
+  private lookedMs = 0
 
   /** Starts over with the interval the client chose; 0 turns heartbeats off. */
   start(intervalSeconds: number, nowMs: number): void {
     this.intervalMs = intervalSeconds * 1000
     this.sentMs = nowMs
     this.receivedMs = nowMs
+    this.lookedMs = nowMs
   }
 
   noteReceived(nowMs: number): void {
@@ -26,8 +28,13 @@ export class Heartbeat {
     this.receivedMs += lateMs
   }
 
-  noteSent(nowMs: number): void {
-    this.sentMs = nowMs
+  /**
+   * The timer looks. What was sent since its last look counts as sent right then, for it may have been: some clients drop
+   * a connection that is silent for one interval, and taken for later it would leave such a gap.
+   */
+  look(nowMs: number, hasSent: boolean): void {
+    if (hasSent) this.sentMs = this.lookedMs
+    this.lookedMs = nowMs
   }
 
   isPeerLost(nowMs: number): boolean {

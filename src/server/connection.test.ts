@@ -245,6 +245,23 @@ describe('heartbeats', () => {
     expect(client.names()).toEqual([])
   })
 
+  test('leave no gap of a whole interval, which some clients take for a lost connection', async () => {
+    const client = await withHeartbeat(1)
+    client.names()
+    let silentMs = 0
+    let longestMs = 0
+    for (let passedMs = 0; passedMs < 10_000; passedMs += 100) {
+      client.frame(8, 0, Buffer.alloc(0)).flush()
+      // Something else that is sent must not put the next heartbeat off for too long.
+      if (passedMs === 5_100) client.send(1, 'channel.open', {}).flush()
+      await served.clock.advance(100)
+      silentMs = client.names().length > 0 ? 0 : silentMs + 100
+      longestMs = Math.max(longestMs, silentMs)
+    }
+    expect(client.isClosed).toBe(false)
+    expect(longestMs).toBeLessThan(700)
+  })
+
   test('not heard for two intervals: the socket is dropped without a word', async () => {
     const client = await withHeartbeat(2)
     await served.clock.advance(3_400)

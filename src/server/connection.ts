@@ -415,7 +415,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.deadlineMs += lateMs
     if (this.hasReceived || this.gate.isPaused) pulse.noteReceived(nowMs)
     else pulse.excuse(lateMs)
-    if (output.hasSent) pulse.noteSent(nowMs)
+    pulse.look(nowMs, output.hasSent)
     this.hasReceived = false
     output.hasSent = false
     if (nowMs >= this.deadlineMs || pulse.isPeerLost(nowMs)) return this.connection.destroy()

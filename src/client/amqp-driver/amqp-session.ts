@@ -366,7 +366,7 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
     if (this.hasReceived || this.paused.size > 0) pulse.noteReceived(nowMs)
     // A process that stood still must not take its own silence for the broker's.
     else pulse.excuse(Math.max(0, nowMs - plannedMs - tickMs))
-    if (output.hasSent) pulse.noteSent(nowMs)
+    pulse.look(nowMs, output.hasSent)
     this.hasReceived = false
     output.hasSent = false
     if (pulse.isPeerLost(nowMs)) {
