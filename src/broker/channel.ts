@@ -66,6 +66,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private silent = false
   /** Whether the command being run changed something that its answer must wait for. */
   private mustBeDurable = false
+  private isExecuting = false
+  /** Tags of consumers that the command being run ended: its answer goes before what is said of them, as with RabbitMQ. */
+  private readonly endedMeanwhile: string[] = []
   private lastExchange: Exchange | null = null
   private lastExchangeVersion = -1
 
@@ -91,17 +94,19 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   execute(id: number, command: Command): void {
     if (this.closed) return
     this.mustBeDurable = false
+    this.isExecuting = true
     try {
-      if (command.type === 'basic.get') {
-        this.get(id, command.queue, command.noAck)
-        this.said()
-        return
+      if (command.type === 'basic.get') this.get(id, command.queue, command.noAck)
+      else {
+        const reply = this.run(command)
+        this.outbox.reply(id, reply, this.mustBeDurable ? this.parts.store.barrier() : 0)
       }
-      const reply = this.run(command)
-      this.outbox.reply(id, reply, this.mustBeDurable ? this.parts.store.barrier() : 0)
+      while (this.endedMeanwhile.length > 0) this.outbox.cancelled(this.endedMeanwhile.shift() as string)
       this.said()
     } catch (error) {
       this.fail(id, error)
+    } finally {
+      this.isExecuting = false
     }
   }
 
@@ -209,7 +214,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   /** From a queue that is going: this consumer ends. */
   consumerEnded(consumer: Consumer): void {
-    if (this.consumers.ended(consumer)) {
+    if (!this.consumers.ended(consumer)) return
+    if (this.isExecuting) this.endedMeanwhile.push(consumer.tag)
+    else {
       this.outbox.cancelled(consumer.tag)
       this.said()
     }

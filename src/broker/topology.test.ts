@@ -277,15 +277,16 @@ describe('queue.delete', () => {
     expect(channel.refusal({ type: 'queue.delete', queue: 'q', ifUnused: true, ifEmpty: true })).toContain('not empty')
   })
 
-  test('ends the consumers of every channel, and tells them before it answers', async () => {
+  test('ends the consumers of every channel, and on its own is answered before they are told', async () => {
     const channel = await open()
     const other = channel.sibling()
     channel.declareQueue('q')
     channel.consume('q', { tag: 'mine' })
+    channel.consume('q', { tag: 'mine too' })
     other.consume('q', { tag: 'theirs' })
     channel.takeLines()
     channel.deleteQueue('q')
-    expect(channel.takeLines()).toEqual(['cancel mine', '3 queue.delete-ok 0'])
+    expect(channel.takeLines()).toEqual(['4 queue.delete-ok 0', 'cancel mine', 'cancel mine too'])
     expect(other.takeLines()).toEqual(['1 basic.consume-ok theirs', 'cancel theirs'])
     channel.declareQueue('q')
     channel.consume('q', { tag: 'mine' })
