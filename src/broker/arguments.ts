@@ -4,6 +4,7 @@
  */
 import { BrokerError } from '../model/errors.ts'
 import { type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
+import { limits } from '../model/limits.ts'
 import { type Overflow, overflows } from './length-limit.ts'
 
 /** What the arguments of a queue make of it. */
@@ -175,7 +176,12 @@ function isTruth(field: Field): string | null {
 }
 
 function isDeadLetterKey(field: Field, table: FieldTable): string | null {
-  return isText(field) ?? (table.has('x-dead-letter-exchange') ? null : 'routing_key_but_no_dlx_defined')
+  const reason = isText(field)
+  if (reason !== null) return reason
+  // A routing key has to fit into a short string, or nobody could be told of it.
+  const size = Buffer.byteLength(field.value as string)
+  if (size > limits.nameBytesMax) return `it has ${size} bytes, at most ${limits.nameBytesMax} fit`
+  return table.has('x-dead-letter-exchange') ? null : 'routing_key_but_no_dlx_defined'
 }
 
 function isOverflow(field: Field): string | null {

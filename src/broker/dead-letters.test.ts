@@ -1,7 +1,8 @@
 // What a queue gets rid of: who gets it, what the message then says of itself, and that a crash never doubles or loses it.
 import { describe, expect, test } from 'vitest'
 import type { Field, FieldTable } from '../model/field-table.ts'
-import type { Message } from '../model/message.ts'
+import { Message } from '../model/message.ts'
+import { hideMark, isMarked } from '../model/properties.ts'
 import { type Core, type CoreChannel, declareQueue, openCore } from '../testing/core-harness.ts'
 import { SimFolder } from '../testing/sim-folder.ts'
 
@@ -154,6 +155,42 @@ describe('a message that is rejected', () => {
     channel.reject(reply.deliveryTag, false)
     expect(channel.drain('dead')).toEqual(['a'])
   })
+
+  // Re-encoding such text makes three octets of one, and a timestamp beyond 2^53 another number: neither may cost anybody but
+  // the sender anything, least of all the process.
+  test('keeps, octet by octet, properties that are no text or no number that JavaScript has', async () => {
+    const [, channel] = await open()
+    const noText = Buffer.alloc(255, 0xff)
+    // content-type, timestamp and cluster-id.
+    const properties = Buffer.concat([
+      Buffer.from([0x80, 0x44, 255]),
+      noText,
+      Buffer.alloc(8, 0xff),
+      Buffer.from([255]),
+      noText,
+    ])
+    channel.port.publish(Message.of('', 'q', properties, Buffer.from('a')), false)
+    reject(channel, 'q')
+    const message = take(channel, 'dead')
+    expect(deathsOf(message)).toHaveLength(1)
+    const bytes = message.propertyBytes
+    expect(isMarked(bytes, 0)).toBe(true)
+    hideMark(bytes, 0)
+    expect(bytes.readUInt16BE(0)).toBe(0x8044 | 0x2000)
+    expect(bytes.subarray(2, 258)).toEqual(properties.subarray(2, 258))
+    expect(bytes.subarray(-264)).toEqual(properties.subarray(258))
+  })
+
+  test('goes without a history if the name of a header cannot be written again', async () => {
+    const [, channel] = await open()
+    const key = Buffer.concat([Buffer.from([255]), Buffer.alloc(255, 0xff), Buffer.from('V')])
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(key.length)
+    const properties = Buffer.concat([Buffer.from([0x20, 0]), length, key])
+    channel.port.publish(Message.of('', 'q', properties, Buffer.from('a')), false)
+    reject(channel, 'q')
+    expect(take(channel, 'dead').propertyBytes).toEqual(properties)
+  })
 })
 
 describe('a message that expires', () => {
@@ -218,6 +255,10 @@ describe('the arguments of a queue', () => {
     [
       { 'x-dead-letter-routing-key': 'k' },
       `'x-dead-letter-routing-key' for queue 'd' in vhost '/': routing_key_but_no_dlx_defined`,
+    ],
+    [
+      { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'ü'.repeat(128) },
+      `'x-dead-letter-routing-key' for queue 'd' in vhost '/': it has 256 bytes, at most 255 fit`,
     ],
   ])('are refused if they are %j', async (table, text) => {
     const [, channel] = await open()

@@ -119,7 +119,7 @@ export class Publisher {
     const message = undelayed(delayed)
     this.route(host, exchange, message)
     if (this.routes.mayRefuse) this.enqueueWhereRoom(host, exchange, message)
-    else this.enqueue(message)
+    else this.take(message)
   }
 
   /** Leaves out queues that have no room, and tells them so. */

@@ -4,19 +4,18 @@
 import { BrokerError } from '../model/errors.ts'
 import type { FieldTag } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { directReplyTo, encodeProperties, markDied, type Properties } from '../model/properties.ts'
+import { directReplyTo, type PropertyChanges, rewriteProperties } from '../model/properties.ts'
 import { exchangeDelay } from './message-check.ts'
 
 /** The message as it leaves the exchange that kept it back: the delay is negated, so that no other keeps it back again. */
 export function undelayed(message: Message): Message {
-  const properties = message.decodeProperties()
-  const headers = new Map(properties.headers)
+  const headers = new Map(message.decodeProperties().headers)
   const field = headers.get(exchangeDelay)
   if (typeof field?.value !== 'number') return message
   // What has no sign gets one.
   const tag = signedTags.get(field.tag) ?? field.tag
   headers.set(exchangeDelay, { tag, value: -field.value })
-  return rewritten(message, { ...properties, headers })
+  return rewritten(message, { headers })
 }
 
 const signedTags: ReadonlyMap<FieldTag, FieldTag> = new Map([
@@ -28,25 +27,19 @@ const signedTags: ReadonlyMap<FieldTag, FieldTag> = new Map([
 
 /** What a receiver is to see of a message that was handed out so often, this time included; 0: it is not told. */
 export function shown(message: Message, deliveryCount: number): Message {
-  const visible = message.mayHide ? withoutHidden(message) : message
-  return deliveryCount > 1 ? withDeliveryCount(visible, deliveryCount - 1) : visible
-}
-
-/** The keys in BCC are for the broker alone. */
-function withoutHidden(message: Message): Message {
-  const properties = message.decodeProperties()
-  if (properties.headers?.has('BCC') !== true) return message
-  const headers = new Map(properties.headers)
-  headers.delete('BCC')
-  return rewritten(message, { ...properties, headers })
-}
-
-/** It came back so often. */
-function withDeliveryCount(message: Message, count: number): Message {
-  const properties = message.decodeProperties()
-  const headers = new Map(properties.headers)
-  headers.set('x-delivery-count', { tag: 'l', value: count })
-  return rewritten(message, { ...properties, headers })
+  if (!message.mayHide && deliveryCount <= 1) return message
+  try {
+    const headers = new Map(message.decodeProperties().headers)
+    // The keys in BCC are for the broker alone.
+    const isHiding = headers.delete('BCC')
+    if (deliveryCount > 1) headers.set('x-delivery-count', { tag: 'l', value: deliveryCount - 1 })
+    else if (!isHiding) return message
+    return rewritten(message, { headers })
+  } catch (error) {
+    // Headers that nobody can read are passed on as they are.
+    if (error instanceof BrokerError) return message
+    throw error
+  }
 }
 
 /**
@@ -54,15 +47,13 @@ function withDeliveryCount(message: Message, count: number): Message {
  * `replyTo` is null: nobody waits for answers there.
  */
 export function withReplyTo(message: Message, replyTo: string | null): Message {
-  const properties = message.decodeProperties()
-  if (properties.replyTo !== directReplyTo) return message
+  if (message.decodeProperties().replyTo !== directReplyTo) return message
   if (replyTo === null) {
     throw new BrokerError('PRECONDITION_FAILED', 'fast reply consumer does not exist')
   }
-  return rewritten(message, { ...properties, replyTo })
+  return rewritten(message, { replyTo })
 }
 
-function rewritten(message: Message, properties: Properties): Message {
-  const encoded = encodeProperties(properties)
-  return message.copy(message.exchange, message.routingKey, message.died ? markDied(encoded) : encoded)
+function rewritten(message: Message, changes: PropertyChanges): Message {
+  return message.copy(message.exchange, message.routingKey, rewriteProperties(message.propertyBytes, changes))
 }

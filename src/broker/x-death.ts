@@ -11,7 +11,7 @@
 import { BrokerError } from '../model/errors.ts'
 import type { Field, FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { encodeProperties, markDied, type Properties } from '../model/properties.ts'
+import { markDied, rewriteProperties } from '../model/properties.ts'
 import { copyKeysOf } from './message-check.ts'
 
 export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
@@ -25,39 +25,20 @@ export class Death {
   /** `key` null: it keeps its own. */
   constructor(dead: Message, queue: string, reason: DeathReason, nowMs: number, exchange: string, key: string | null) {
     const routingKey = key ?? dead.routingKey
-    let properties: Properties
+    let events: readonly FieldTable[] = []
+    let properties = dead.propertyBytes
     try {
-      properties = dead.decodeProperties()
+      const { expiration, headers } = dead.decodeProperties()
+      const told = history(dead, headers, queue, reason, nowMs, expiration)
+      const changed = withHistory(headers, told, dead, queue, reason)
+      properties = markDied(rewriteProperties(properties, { headers: changed, expiration: null }))
+      events = told
     } catch (error) {
+      // Headers that nobody can read, or write again, cannot be added to; that is no reason to lose the message.
       if (!(error instanceof BrokerError)) throw error
-      // Headers that nobody can read cannot be added to; that is no reason to lose the message.
-      this.events = []
-      this.message = dead.copy(exchange, routingKey, dead.propertyBytes)
-      return
     }
-    const { expiration, headers, ...others } = properties
-    // What publishers write there is theirs: only what the broker wrote is history.
-    const earlier = dead.died ? eventsOf(headers) : []
-    const isSame = (event: FieldTable): boolean =>
-      textOf(event, 'queue') === queue && textOf(event, 'reason') === reason
-    const known = earlier.find(isSame)
-    const event =
-      known === undefined ? newEvent(dead, queue, reason, nowMs, expiration, shownCopies(dead, headers)) : again(known)
-    this.events = [event, ...earlier.filter((other) => other !== known)]
-    const table = new Map(headers)
-    // It has been hidden already, where it was sent to.
-    table.delete('x-leveret-delay')
-    table.set('x-death', { tag: 'A', value: this.events.map((value): Field => ({ tag: 'F', value })) })
-    const facts: readonly (readonly [string, string])[] = [
-      ['queue', queue],
-      ['reason', reason],
-      ['exchange', dead.exchange],
-    ]
-    for (const [name, value] of facts) {
-      if (earlier.length === 0) table.set(`x-first-death-${name}`, text(value))
-      table.set(`x-last-death-${name}`, text(value))
-    }
-    this.message = dead.copy(exchange, routingKey, markDied(encodeProperties({ ...others, headers: table })))
+    this.events = events
+    this.message = dead.copy(exchange, routingKey, properties)
   }
 
   /** Whether it has been in that queue, and nobody rejected it since: then it would go round for ever. */
@@ -68,6 +49,47 @@ export class Death {
     }
     return false
   }
+}
+
+/** The events there were and this one, the latest first. */
+function history(
+  dead: Message,
+  headers: FieldTable | undefined,
+  queue: string,
+  reason: DeathReason,
+  nowMs: number,
+  expiration: string | undefined,
+): readonly FieldTable[] {
+  const earlier = earlierEvents(dead, headers)
+  const isSame = (event: FieldTable): boolean => textOf(event, 'queue') === queue && textOf(event, 'reason') === reason
+  const known = earlier.find(isSame)
+  const event =
+    known === undefined ? newEvent(dead, queue, reason, nowMs, expiration, shownCopies(dead, headers)) : again(known)
+  return [event, ...earlier.filter((other) => other !== known)]
+}
+
+/** The headers it had, and what those events say. */
+function withHistory(
+  headers: FieldTable | undefined,
+  events: readonly FieldTable[],
+  dead: Message,
+  queue: string,
+  reason: DeathReason,
+): FieldTable {
+  const table = new Map(headers)
+  // It has been hidden already, where it was sent to.
+  table.delete('x-leveret-delay')
+  table.set('x-death', { tag: 'A', value: events.map((value): Field => ({ tag: 'F', value })) })
+  const facts: readonly (readonly [string, string])[] = [
+    ['queue', queue],
+    ['reason', reason],
+    ['exchange', dead.exchange],
+  ]
+  for (const [name, value] of facts) {
+    if (!dead.died) table.set(`x-first-death-${name}`, text(value))
+    table.set(`x-last-death-${name}`, text(value))
+  }
+  return table
 }
 
 function newEvent(
@@ -102,7 +124,9 @@ function again(event: FieldTable): FieldTable {
   return new Map(event).set('count', { tag: 'l', value: typeof count === 'number' ? count + 1 : 1 })
 }
 
-function eventsOf(headers: FieldTable | undefined): FieldTable[] {
+/** What publishers write there is theirs: only what the broker wrote is history. */
+function earlierEvents(dead: Message, headers: FieldTable | undefined): FieldTable[] {
+  if (!dead.died) return []
   const field = headers?.get('x-death')
   if (field?.tag !== 'A') return []
   return (field.value as readonly Field[]).filter(({ tag }) => tag === 'F').map(({ value }) => value as FieldTable)

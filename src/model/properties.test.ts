@@ -12,6 +12,7 @@ import {
   markDied,
   type Properties,
   priorityShift,
+  rewriteProperties,
   scanProperties,
   traits,
 } from './properties.ts'
@@ -173,4 +174,21 @@ test("the broker's own mark is a trait, is none of the properties, and can be ta
   expect(decodeProperties(bytes)).toEqual({ type: 't' })
   hideMark(bytes, 0)
   expect(bytes).toEqual(encodeProperties({ type: 't' }))
+})
+
+test('properties that are to be others are, and the rest stays octet by octet', () => {
+  fc.assert(
+    fc.property(properties, (value) => {
+      const { expiration: _gone, ...others } = value
+      const changes = { headers: toTable({ own: 1 }), replyTo: 'there', expiration: null }
+      const { headers, replyTo } = changes
+      const bytes = rewriteProperties(encodeProperties(value), changes)
+      expect(decodeProperties(bytes)).toEqual({ ...others, headers, replyTo })
+      expect(scanProperties(bytes, 0, bytes.length) & traits.expires).toBe(0)
+      expect(isRefused(() => rewriteProperties(Buffer.from([0x80, 0, 5, 1]), changes))).toBe(true)
+    }),
+    { numRuns: 200 },
+  )
+  const odd = Buffer.from([0x80, 0x40, 2, 0xff, 0xfe, ...Array.from({ length: 8 }, () => 0xff)])
+  expect(rewriteProperties(odd, {})).toEqual(odd)
 })

@@ -204,6 +204,53 @@ export function decodeProperties(buffer: Buffer, start = 0, end: number = buffer
   return properties as Properties
 }
 
+/** What is to be another in property bytes; null: it is to go. */
+export interface PropertyChanges {
+  readonly headers?: FieldTable
+  readonly replyTo?: string
+  readonly expiration?: null
+}
+
+/**
+ * The same properties but for those changes. The others are copied octet by octet: text that is no UTF-8, or a timestamp
+ * beyond 2^53, would not survive decoding. Throws SYNTAX_ERROR for bytes that are no property list, and for a header whose
+ * name does not fit.
+ */
+export function rewriteProperties(source: Buffer, changes: PropertyChanges): Buffer {
+  const reader = new ByteReader(source)
+  const writer = new ByteWriter(source.length + 256)
+  try {
+    let flags = reader.u16be()
+    writer.u16be(0)
+    for (const [key, name, bit, kind] of fields) {
+      const start = reader.at
+      if ((flags & bit) !== 0) skip(reader, kind)
+      if (!(key in changes)) {
+        writer.bytes(source.subarray(start, reader.at))
+        continue
+      }
+      const value = changes[key as keyof PropertyChanges]
+      if (value == null) flags &= ~bit
+      else {
+        flags |= bit
+        if (typeof value === 'string') shortString(writer, name, value)
+        else writeTable(writer, value)
+      }
+    }
+    writer.buffer.writeUInt16BE(flags, 0)
+  } catch (error) {
+    if (error instanceof ByteReaderError) throw malformed()
+    throw error
+  }
+  return writer.toBuffer()
+}
+
+function skip(reader: ByteReader, kind: 'text' | 'table' | 'octet' | 'time'): void {
+  if (kind === 'text') reader.bytes(reader.u8())
+  else if (kind === 'table') reader.bytes(reader.u32be())
+  else reader.bytes(kind === 'octet' ? 1 : 8)
+}
+
 /** Throws SYNTAX_ERROR for a short string beyond 255 bytes. */
 export function encodeProperties(properties: Properties): Buffer {
   const writer = new ByteWriter(64)
