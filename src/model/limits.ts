@@ -22,6 +22,8 @@ export const limits = {
   handshakeMs: 10_000,
   /** Nested tables and arrays in one field table; one frame could nest 21,845 and end the stack. */
   tableDepthMax: 32,
+  /** What a peer that has not logged in may have us hold, beside the frame that is coming. */
+  strangerBytesMax: 65_536,
   connectionsMax: 10_000,
   /** Bytes that wait for a consumer's socket before we stop handing it messages. */
   connectionPendingBytesMax: 1_048_576,

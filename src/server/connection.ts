@@ -47,6 +47,8 @@ type State = 'header' | 'handshake' | 'running' | 'ending' | 'closing' | 'droppe
 
 // RabbitMQ's: time for a peer to read why, and for a guesser to wait.
 const dropMs = 3_000
+// Each costs us an error with its stack, and some fit in 8 octets. A client that is being closed makes none.
+const mistakesMax = 100
 // How long a peer may take to answer connection.close, unless its heartbeat is shorter.
 const closeMs = 30_000
 
@@ -75,6 +77,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private channelsMax = 0
   private heartbeatSeconds = 0
   private hasReceived = false
+  /** What was wrong since the connection began to close. */
+  private mistakes = 0
   private deadlineMs: number
   private alarm: string | null = null
   private toldBlocked = false
@@ -147,10 +151,19 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
         return
       } catch (error) {
         this.inputFailed(error)
-        if (this.reader.broken) return
+        if (this.reader.broken || this.isBeyondHope()) return
         at = this.reader.next
       }
     }
+  }
+
+  /** Whether nothing that may follow counts, or so much of it is wrong that it is not worth looking for what does. */
+  private isBeyondHope(): boolean {
+    if (this.state === 'dropped' || this.state === 'closed') return true
+    if (this.state !== 'closing' || ++this.mistakes < mistakesMax) return false
+    this.gate.closeForGood()
+    this.dropLater()
+    return true
   }
 
   // Frames.
@@ -210,6 +223,9 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private hold(type: number, buffer: Buffer, start: number, end: number, last: boolean): void {
     this.held.add(type, this.number, buffer, start, end, last)
     this.gate.pause(pauseReasons.held)
+    const isTooMuch = this.handshake.isAuthenticating && this.held.bytes > limits.strangerBytesMax
+    // Whoever has that much to say before he knows that he may come in is not let in.
+    if (isTooMuch) throw new BrokerError('RESOURCE_ERROR', 'too much before the login')
   }
 
   private openChannel(number: number): void {

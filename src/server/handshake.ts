@@ -67,6 +67,11 @@ export class Handshake {
     this.host.send('connection.start', args)
   }
 
+  /** Whether it is not known yet who the client is. */
+  get isAuthenticating(): boolean {
+    return this.state === 'authenticating'
+  }
+
   /** Whether the driver is being asked. */
   get isWaiting(): boolean {
     return this.state === 'authenticating' || this.state === 'opening'

@@ -5,9 +5,12 @@
  * whether it may open the virtual host, or the name of a queue that the broker makes and the client then only refers to.
  */
 import { type FrameSink, frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
+import { Deque } from '../lib/deque.ts'
 
 /** Above this the socket is not read until the answer has come. */
 const heldBytesMax = 131_072
+/** About what the objects of a frame take beside its payload: most frames that are held are small. */
+export const heldFrameBytes = 192
 
 interface HeldFrame {
   readonly type: number
@@ -17,30 +20,45 @@ interface HeldFrame {
 }
 
 export class HeldFrames {
-  private frames: HeldFrame[] = []
-  private bytes = 0
+  /** What is held takes about so much memory. */
+  bytes = 0
+  private readonly frames: Deque<HeldFrame> = new Deque(1)
+  private isReplaying = false
+  private mustWaitAgain = false
 
   get isTooMuch(): boolean {
     return this.bytes > heldBytesMax
   }
 
+  /** While frames are handed over only the one whose turn it is can come: it stays the first. */
   add(type: number, channel: number, buffer: Buffer, start: number, end: number, last: boolean): void {
+    if (this.isReplaying) {
+      this.mustWaitAgain = true
+      return
+    }
     this.frames.push({ type, channel, payload: Buffer.from(buffer.subarray(start, end)), last })
-    this.bytes += end - start
+    this.bytes += end - start + heldFrameBytes
   }
 
-  /** Hands all of them over, also behind one that is refused; those that must wait again are held again. */
+  /**
+   * Hands them over, also behind one that is refused, up to the first that must wait again: whoever makes each wait for the
+   * next pays once for each, and not once for all that are behind.
+   */
   replay(sink: FrameSink, refused: (error: unknown) => void): void {
-    const frames = this.frames
-    this.frames = []
-    this.bytes = 0
-    for (const frame of frames) {
+    if (this.isReplaying) return
+    this.isReplaying = true
+    this.mustWaitAgain = false
+    for (let frame = this.frames.peek(); frame !== undefined; frame = this.frames.peek()) {
       try {
         give(sink, frame)
       } catch (error) {
         refused(error)
       }
+      if (this.mustWaitAgain) break
+      this.frames.shift()
+      this.bytes -= frame.payload.length + heldFrameBytes
     }
+    this.isReplaying = false
   }
 }
 

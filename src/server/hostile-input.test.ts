@@ -1,12 +1,14 @@
 // Octets that no honest client sends: whatever comes, the server goes on, nothing of it is our mistake, and the neighbours
 // notice nothing.
 import * as fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ServedFake } from '../../test/support/served-fake.ts'
 import { capableClient, WireClient } from '../../test/support/wire-client.ts'
 import { methodFrame } from '../amqp/content-heads.ts'
 import { type MethodName, methods } from '../amqp/methods.ts'
 import { emptyTable } from '../model/field-table.ts'
+import { limits } from '../model/limits.ts'
+import { heldFrameBytes } from './held-frames.ts'
 
 const names = Object.keys(methods) as MethodName[]
 
@@ -97,4 +99,42 @@ test('plain noise, at every state of a connection', async () => {
     expect(served.server.connectionCount).toBe(0)
   })
   await fc.assert(property, { numRuns: 200 })
+})
+
+describe('frames that hold nothing', () => {
+  const empty = Buffer.from([1, 0, 1, 0, 0, 0, 0, 0xce])
+  const many = (count: number): Buffer => Buffer.concat(Array.from({ length: count }, () => empty))
+
+  test.each([
+    ['as much as is allowed', 0, ['0 connection.tune']],
+    ['one more', 1, []],
+  ])('are held while it is not known who sent them, counted with the memory they take: %s', async (_, more, heard) => {
+    const served = await ServedFake.start()
+    const client = await served.connect()
+    await served.say(client.header_())
+    client.startOk(capableClient).raw(many(Math.floor(limits.strangerBytesMax / heldFrameBytes) + more))
+    expect(await served.say(client)).toEqual(heard)
+    await served.clock.advance(3_500)
+    expect([client.isClosed, served.errors]).toEqual([true, []])
+  })
+
+  // Each mistake costs an error with its stack: a chunk of 64 KiB could hold the process for a tenth of a second.
+  test.each([
+    [98, 0],
+    [99, 3_500],
+  ])('%i of them behind connection.close: then a close-ok ends it within %i ms', async (mistakes, afterMs) => {
+    const served = await ServedFake.start()
+    const client = await served.opened()
+    const unknown = client.frame.bind(client, 1, 0, Buffer.from([0, 99, 0, 99]))
+    unknown()
+    for (let count = 0; count < mistakes; count++) unknown()
+    expect(await served.say(client)).toEqual([
+      '0 connection.close 503 COMMAND_INVALID - unknown method: class 99, method 99 (99,99)',
+    ])
+    await served.say(client.send(0, 'connection.close-ok', {}))
+    await served.settle()
+    expect(client.isClosed).toBe(afterMs === 0)
+    await served.clock.advance(afterMs)
+    expect([client.isClosed, served.errors]).toEqual([true, []])
+  })
 })
