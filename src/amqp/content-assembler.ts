@@ -20,8 +20,8 @@ const contentHeaderBytes = 12
 const classBasic = 60
 /** RabbitMQ's hard ceiling; nobody may even announce more. */
 const bodyBytesCeiling = 512 * 1024 * 1024
-// The first buffer of content that comes in pieces; it grows fourfold up to the announced size.
-const collectBytes = 131_072
+// Content that comes in pieces has a buffer of four times what has come, and so much at least; at most the announced size.
+const collectBytes = 4_096
 
 type State = 'idle' | 'header' | 'body' | 'collect' | 'discard' | 'store' | 'storing'
 
@@ -126,7 +126,7 @@ export class ContentAssembler {
     } else if (this.bodyIsNext(buffer, start, end)) {
       this.state = 'body'
     } else {
-      this.collect(buffer)
+      this.collect(buffer, 0)
     }
     return null
   }
@@ -145,7 +145,7 @@ export class ContentAssembler {
       this.reset()
       throw new BrokerError('FRAME_ERROR', 'content body frame exceeds remaining content size')
     }
-    if (this.state === 'body') this.collect(buffer)
+    if (this.state === 'body') this.collect(buffer, bytes)
     if (this.state === 'collect') this.append(buffer, start, end)
     else if (this.state === 'store') this.sink?.write(buffer, start, end)
     this.received += bytes
@@ -175,9 +175,9 @@ export class ContentAssembler {
   }
 
   /** From here on the content has a buffer of its own; the property bytes are its beginning. */
-  private collect(buffer: Buffer): void {
+  private collect(buffer: Buffer, bytes: number): void {
     const properties = this.propertiesEnd - this.propertiesStart
-    this.source = Buffer.allocUnsafeSlow(properties + Math.min(this.bodyBytes, collectBytes))
+    this.source = Buffer.allocUnsafeSlow(properties + Math.min(this.bodyBytes, Math.max(4 * bytes, collectBytes)))
     copyRange(buffer, this.propertiesStart, this.propertiesEnd, this.source, 0)
     this.propertiesStart = 0
     this.propertiesEnd = properties
@@ -201,7 +201,7 @@ export class ContentAssembler {
     const at = this.propertiesEnd + this.received
     const needed = at + end - start
     if (needed > this.source.length) {
-      const capacity = Math.min(this.propertiesEnd + this.bodyBytes, Math.max(needed, this.source.length * 4))
+      const capacity = Math.min(this.propertiesEnd + this.bodyBytes, Math.max(needed * 4, this.source.length))
       const grown = Buffer.allocUnsafeSlow(capacity)
       this.source.copy(grown, 0, 0, at)
       this.source = grown

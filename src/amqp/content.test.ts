@@ -5,6 +5,7 @@ import { ByteReader } from '../lib/byte-reader.ts'
 import type { BrokerError } from '../model/errors.ts'
 import { Message } from '../model/message.ts'
 import { emptyProperties, encodeProperties } from '../model/properties.ts'
+import { AllocationMeter } from '../testing/fuzz/allocation-meter.ts'
 import { ContentAssembler } from './content-assembler.ts'
 import { DeliveryHead, methodFrame, PublishHead } from './content-heads.ts'
 import { FrameReader, type FrameSink } from './frame-reader.ts'
@@ -240,6 +241,26 @@ describe('where a message lives', () => {
     for (let at = 0; at < body.length; at += 4) body.writeUInt32BE(at, at)
     const receiver = new Receiver(1e7)
     pushInPieces(new FrameReader(receiver, 131_072), publish(body, 131_072), [65_536])
+    expect(receiver.messages[0]?.body.equals(body)).toBe(true)
+    expect(receiver.messages[0]?.source.length).toBe(body.length + 2)
+  })
+
+  // Announcing costs 8 octets, on each of thousands of channels.
+  test('a buffer has four times what has come of a body, or 4 KiB, however much was announced', () => {
+    const body = Buffer.alloc(10 * 1024 * 1024, 7)
+    const bytes = publish(body, 8_192)
+    const receiver = new Receiver(16_777_216)
+    const reader = new FrameReader(receiver, 131_072)
+    const meter = new AllocationMeter()
+    meter.start()
+    try {
+      for (let at = 0; at < bytes.length; at += 5_000) {
+        reader.push(bytes.subarray(at, at + 5_000))
+        expect(meter.largestBytes).toBeLessThanOrEqual(Math.max(4_096 + 2, 4 * (at + 5_000)))
+      }
+    } finally {
+      meter.stop()
+    }
     expect(receiver.messages[0]?.body.equals(body)).toBe(true)
     expect(receiver.messages[0]?.source.length).toBe(body.length + 2)
   })
