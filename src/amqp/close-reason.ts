@@ -28,11 +28,13 @@ export function closeError({ replyCode, replyText }: Arguments<'connection.close
 const codesByNumber = new Map<number, ReplyCode>()
 for (const code of Object.keys(replyCodes) as ReplyCode[]) codesByNumber.set(replyCodes[code].number, code)
 
+const more = '...'
+
 function shortText(text: string): string {
   const bytes = Buffer.from(text)
   if (bytes.length <= limits.nameBytesMax) return text
   // Never in the middle of a character: its later octets are 10xxxxxx.
-  let end: number = limits.nameBytesMax
+  let end = limits.nameBytesMax - more.length
   while (((bytes[end] as number) & 0xc0) === 0x80) end--
-  return bytes.toString('utf8', 0, end)
+  return bytes.toString('utf8', 0, end) + more
 }

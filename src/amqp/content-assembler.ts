@@ -16,7 +16,7 @@ import { Message } from '../model/message.ts'
 import { isMarked, scanProperties } from '../model/properties.ts'
 import { frameBody } from './frame-reader.ts'
 
-const contentHeaderBytes = 12
+export const contentHeaderBytes = 12
 const classBasic = 60
 /** RabbitMQ's hard ceiling; nobody may even announce more. */
 const bodyBytesCeiling = 512 * 1024 * 1024

@@ -401,12 +401,12 @@ describe('names', () => {
     )
   })
 
-  test('a publish cut anywhere is a SYNTAX_ERROR', () => {
+  test('a publish cut anywhere is a FRAME_ERROR', () => {
     const args = { exchange: 'exchange', routingKey: 'key', mandatory: true, immediate: false }
     const bytes = methodFrame(1, 'basic.publish', args)
     for (let end = 11; end < bytes.length - 1; end++) {
       const decoder = new PublishDecoder(new ShortStringCache())
-      expect(() => decoder.decode(bytes, 11, end), `${end}`).toThrow('SYNTAX_ERROR')
+      expect(() => decoder.decode(bytes, 11, end), `${end}`).toThrow('FRAME_ERROR - cannot decode <<')
     }
   })
 

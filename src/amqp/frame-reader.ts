@@ -16,6 +16,7 @@
 import { assert } from '../lib/assert.ts'
 import { copyRange } from '../lib/copy-range.ts'
 import { BrokerError } from '../model/errors.ts'
+import { frameText } from './octet-text.ts'
 
 export const frameMethod = 1
 export const frameHeader = 2
@@ -91,14 +92,15 @@ export class FrameReader {
       if (type === frameMethod) sink.method(channel, chunk, from, end)
       else if (type === frameBody) sink.body(channel, chunk, from, end, true)
       else if (type === frameHeader) sink.header(channel, chunk, from, end)
-      else this.other(type, channel, size)
+      else this.other(type, channel, chunk, from, end)
     }
     return at
   }
 
-  private other(type: number, channel: number, size: number): void {
-    if (type !== frameHeartbeat || size > 0) throw this.fatal(type, 'unknown_frame')
-    if (channel !== 0) throw new BrokerError('UNEXPECTED_FRAME', `type ${frameHeartbeat}, all octets = <<>>`)
+  private other(type: number, channel: number, buffer: Buffer, start: number, end: number): void {
+    const text = frameText(type, buffer, start, end)
+    if (type !== frameHeartbeat || start < end) throw this.fatal(`${text}: unknown_frame`)
+    if (channel !== 0) throw new BrokerError('UNEXPECTED_FRAME', text)
     this.sink.heartbeat()
   }
 
@@ -155,7 +157,7 @@ export class FrameReader {
     if (joined[size] !== frameEnd) throw this.badEnd(this.type, joined, 0, size)
     if (this.type === frameMethod) this.sink.method(this.channel, joined, 0, size)
     else if (this.type === frameHeader) this.sink.header(this.channel, joined, 0, size)
-    else this.other(this.type, this.channel, size)
+    else this.other(this.type, this.channel, joined, 0, size)
     return end
   }
 
@@ -177,22 +179,17 @@ export class FrameReader {
   }
 
   private tooLarge(type: number, size: number): BrokerError {
-    return this.fatal(type, `{frame_too_large,${size},${this.payloadBytesMax - frameOverheadBytes}}`)
+    const reason = `{frame_too_large,${size},${this.payloadBytesMax - frameOverheadBytes}}`
+    // Nobody waits for its octets.
+    return this.fatal(`type ${type}, all octets = <<>>: ${reason}`)
   }
 
   private badEnd(type: number, buffer: Buffer, start: number, end: number): BrokerError {
-    this.broken = true
-    const shown = Math.min(16, end - start)
-    const which = shown < end - start ? 'first 16' : 'all'
-    const octets = `<<${buffer.subarray(start, start + shown).join(',')}>>`
-    return new BrokerError(
-      'FRAME_ERROR',
-      `type ${type}, ${which} octets = ${octets}: {invalid_frame_end_marker,${buffer[end]}}`,
-    )
+    return this.fatal(`${frameText(type, buffer, start, end)}: {invalid_frame_end_marker,${buffer[end]}}`)
   }
 
-  private fatal(type: number, reason: string): BrokerError {
+  private fatal(text: string): BrokerError {
     this.broken = true
-    return new BrokerError('FRAME_ERROR', `type ${type}, all octets = <<>>: ${reason}`)
+    return new BrokerError('FRAME_ERROR', text)
   }
 }

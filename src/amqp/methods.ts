@@ -15,6 +15,8 @@ import type { ByteWriter } from '../lib/byte-writer.ts'
 import { BrokerError } from '../model/errors.ts'
 import { type FieldTable, readTable, writeTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
+import { frameMethod } from './frame-reader.ts'
+import { frameText, octetList } from './octet-text.ts'
 import { readShortString } from './short-strings.ts'
 
 /** What each field type is in JavaScript. Reserved fields are read over, written as zero and named nowhere. */
@@ -349,9 +351,9 @@ function layoutOf(name: MethodName): Layout {
   return layoutsByName.get(name) as Layout
 }
 
-/** Reads a method frame's payload. Throws COMMAND_INVALID for a method nobody knows, SYNTAX_ERROR for wrong arguments. */
+/** Reads a method frame's payload. Throws COMMAND_INVALID for a method nobody knows, FRAME_ERROR for wrong arguments. */
 export function decodeMethod(buffer: Buffer, start: number, end: number): Method {
-  if (end - start < 4) throw new BrokerError('SYNTAX_ERROR', 'a method frame of fewer than 4 octets')
+  if (end - start < 4) throw unknownFrame(frameMethod, buffer, start, end)
   const id = buffer.readUInt32BE(start)
   const layout = layoutsById.get(id)
   if (layout === undefined) {
@@ -364,8 +366,18 @@ export function decodeMethod(buffer: Buffer, start: number, end: number): Method
     return { name: layout.name, args } as Method
   } catch (error) {
     if (!(error instanceof ByteReaderError)) throw error
-    throw new BrokerError('SYNTAX_ERROR', `the arguments of ${layout.name} cannot be decoded: ${error.message}`)
+    throw undecodable(buffer, start + 4, end)
   }
+}
+
+/** RabbitMQ's words for arguments that are not those of their method. */
+export function undecodable(buffer: Buffer, start: number, end: number): BrokerError {
+  return new BrokerError('FRAME_ERROR', `cannot decode ${octetList(buffer.subarray(start, end))}`)
+}
+
+/** RabbitMQ's words for a frame that is too short to be one of its type. */
+export function unknownFrame(type: number, buffer: Buffer, start: number, end: number): BrokerError {
+  return new BrokerError('FRAME_ERROR', `${frameText(type, buffer, start, end)}: unknown_frame`)
 }
 
 function readFields(reader: ByteReader, layout: Layout): Record<string, unknown> {

@@ -6,7 +6,7 @@
  * A publisher mostly sends to where it sent last. So the octets of both names are compared with those of the last publish
  * on the connection, and the same octets give the same strings without decoding them.
  */
-import { BrokerError } from '../model/errors.ts'
+import { undecodable } from './methods.ts'
 import type { ShortStringCache } from './short-strings.ts'
 
 const mandatoryBit = 1
@@ -31,7 +31,7 @@ export class PublishDecoder {
     const namesStart = start + 2
     const keyAt = namesStart < end ? namesStart + 1 + (buffer[namesStart] as number) : end
     const bitsAt = keyAt < end ? keyAt + 1 + (buffer[keyAt] as number) : end
-    if (bitsAt + 1 !== end) throw new BrokerError('SYNTAX_ERROR', 'the arguments of basic.publish cannot be decoded')
+    if (bitsAt + 1 !== end) throw undecodable(buffer, start, end)
     const bits = buffer[bitsAt] as number
     this.mandatory = (bits & mandatoryBit) !== 0
     this.immediate = (bits & immediateBit) !== 0

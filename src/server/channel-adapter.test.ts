@@ -168,6 +168,17 @@ describe('the queue declared last', () => {
     expect((served.driver.session.channels[0] as { isClosed: boolean }).isClosed).toBe(true)
   })
 
+  test('a name loses its line ends where it is declared, bound and deleted, and nowhere else', async () => {
+    const client = await served.opened()
+    const queue = 'a\r\nb'
+    client.send(1, 'queue.declare', { ...declare, queue }).send(1, 'queue.bind', { ...bindQ, destination: queue })
+    client.send(1, 'queue.delete', { queue, ifUnused: false, ifEmpty: false, noWait: false })
+    client.send(1, 'queue.purge', { queue, noWait: false }).send(1, 'basic.get', { queue, noAck: true })
+    await served.say(client.send(1, 'basic.consume', { ...consume, queue }))
+    const bind = { type: 'queue.bind', destination: 'ab', exchange: 'x', routingKey: '', arguments: emptyTable }
+    expect(last()).toEqual(['ab', bind, 'ab', queue, queue, queue])
+  })
+
   test('waits for a name that the broker makes, and what follows waits too', async () => {
     const client = await served.opened()
     served.driver.answers = null
@@ -374,6 +385,14 @@ describe('channels', () => {
     expect(served.driver.channel.log).toEqual(['queue.declare'])
     client.send(1, 'channel.close-ok', {}).send(1, 'channel.open', {})
     expect(await served.say(client)).toEqual(['1 channel.open-ok'])
+  })
+
+  test('a channel.open before close-ok closes the connection', async () => {
+    const client = await served.opened()
+    await served.say(client.send(1, 'queue.purge', { queue: '', noWait: false }))
+    expect(await served.say(client.send(1, 'channel.open', {}))).toEqual([
+      "0 connection.close 504 CHANNEL_ERROR - second 'channel.open' seen (20,10)",
+    ])
   })
 
   test('an error without a command names publish, the kind of settlement, or nothing', async () => {

@@ -13,7 +13,7 @@
  */
 import { closeArguments } from '../amqp/close-reason.ts'
 import { commandOf, isNoWait, replyMethodOf } from '../amqp/commands.ts'
-import { ContentAssembler, type LargeBodies } from '../amqp/content-assembler.ts'
+import { ContentAssembler, contentHeaderBytes, type LargeBodies } from '../amqp/content-assembler.ts'
 import { DeliveryHead, methodHead } from '../amqp/content-heads.ts'
 import { frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
 import type { ContentHead, FrameWriter } from '../amqp/frame-writer.ts'
@@ -26,6 +26,8 @@ import {
   type Method,
   type MethodName,
   methodId,
+  undecodable,
+  unknownFrame,
 } from '../amqp/methods.ts'
 import type { PublishDecoder } from '../amqp/publish-decoder.ts'
 import { assert } from '../lib/assert.ts'
@@ -158,7 +160,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   method(buffer: Buffer, start: number, end: number): void {
     if (this.state !== 'open') return this.methodOutOfTurn(buffer, start, end)
     if (this.assembler.isOpen) throw this.assembler.interrupted()
-    if (end - start < 4) throw new BrokerError('SYNTAX_ERROR', 'a method frame of fewer than 4 octets')
+    if (end - start < 4) throw this.unknownFrame(frameMethod, buffer, start, end)
     const id =
       ((buffer[start] as number) << 24) |
       ((buffer[start + 1] as number) << 16) |
@@ -178,13 +180,24 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   }
 
   header(buffer: Buffer, start: number, end: number): void {
-    if (this.state === 'open') this.content(this.assembler.header(buffer, start, end))
-    else if (this.state === 'held') this.hold(frameHeader, buffer, start, end)
+    if (this.state === 'open') {
+      if (!this.assembler.isOpen) this.methodId = 0
+      if (end - start < contentHeaderBytes) throw this.unknownFrame(frameHeader, buffer, start, end)
+      this.content(this.assembler.header(buffer, start, end))
+    } else if (this.state === 'held') this.hold(frameHeader, buffer, start, end)
   }
 
   body(buffer: Buffer, start: number, end: number, last: boolean): void {
-    if (this.state === 'open') this.content(this.assembler.body(buffer, start, end, last))
-    else if (this.state === 'held') this.hold(frameBody, buffer, start, end, last)
+    if (this.state === 'open') {
+      // It belongs to no method.
+      if (!this.assembler.isOpen) this.methodId = 0
+      this.content(this.assembler.body(buffer, start, end, last))
+    } else if (this.state === 'held') this.hold(frameBody, buffer, start, end, last)
+  }
+
+  private unknownFrame(type: number, buffer: Buffer, start: number, end: number): BrokerError {
+    this.methodId = 0
+    return unknownFrame(type, buffer, start, end)
   }
 
   private publish(buffer: Buffer, start: number, end: number): void {
@@ -224,7 +237,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
 
   /** basic.ack and basic.nack: delivery tag u64be, bits (1 = multiple, 2 = requeue); basic.reject: bit 1 = requeue. */
   private settle(id: number, buffer: Buffer, start: number, end: number): void {
-    if (end - start !== 9) throw new BrokerError('SYNTAX_ERROR', 'the arguments of a settlement cannot be decoded')
+    if (end - start !== 9) throw undecodable(buffer, start, end)
     const tag = buffer.readUInt32BE(start) * 4294967296 + buffer.readUInt32BE(start + 4)
     const bits = buffer[start + 8] as number
     this.settlementId = id
@@ -239,19 +252,18 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
         this.closeRequested = true
         return this.end(null)
       case 'channel.open':
-        throw new BrokerError('CHANNEL_ERROR', "second 'channel.open' seen")
+        throw secondOpen()
       case 'channel.flow':
         if (!method.args.active) throw new BrokerError('NOT_IMPLEMENTED', 'active=false')
         return this.inTurn(() => this.frames.method(this.number, 'channel.flow-ok', { active: true }))
       case 'access.request':
         return this.inTurn(() => this.frames.method(this.number, 'access.request-ok', { ticket: 1 }))
-      case 'channel.flow-ok':
       case 'basic.cancel-ok':
         return
       default:
     }
     const command = commandOf(method)
-    if (command === null) throw new BrokerError('COMMAND_INVALID', `unexpected method ${method.name}`)
+    if (command === null) throw new BrokerError('COMMAND_INVALID', 'unimplemented method')
     refuseUnimplemented(command)
     if (this.lastQueue.mustWaitFor(command)) return this.hold(frameMethod, buffer, start, end)
     this.execute(method.name, isNoWait(method), this.lastQueue.completed(command))
@@ -275,6 +287,10 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (this.state === 'committing') {
       this.methodId = methodId(name)
       throw new BrokerError('CHANNEL_ERROR', "unexpected command while processing 'tx.commit'")
+    }
+    if (name === 'channel.open') {
+      this.methodId = methodId(name)
+      throw secondOpen()
     }
     if (name === 'channel.close') {
       if (this.state === 'closed') this.frames.method(this.number, 'channel.close-ok', {})
@@ -530,6 +546,10 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   flush(): void {
     this.host.flush()
   }
+}
+
+function secondOpen(): BrokerError {
+  return new BrokerError('CHANNEL_ERROR', "second 'channel.open' seen")
 }
 
 /** RabbitMQ refuses these before it looks at anything else, and closes the connection. */

@@ -15,6 +15,7 @@ import { FrameReader, type FrameSink, frameBody, frameHeader, frameMethod } from
 import type { BufferPool, FrameWriter } from '../amqp/frame-writer.ts'
 import { Heartbeat } from '../amqp/heartbeat.ts'
 import { type Arguments, decodeMethod, type Method, type MethodName } from '../amqp/methods.ts'
+import { frameText } from '../amqp/octet-text.ts'
 import { PublishDecoder } from '../amqp/publish-decoder.ts'
 import type { ShortStringCache } from '../amqp/short-strings.ts'
 import type { BodyStore } from '../model/bodies.ts'
@@ -202,10 +203,13 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private methodElsewhere(number: number, buffer: Buffer, start: number, end: number): void {
     if (this.state === 'ending' || (this.state === 'closing' && number !== 0)) return
     if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(frameMethod, buffer, start, end, true)
-    this.methodId = end - start < 4 ? 0 : buffer.readUInt32BE(start)
+    this.methodId = 0
+    if (number !== 0 && this.state !== 'running') {
+      throw new BrokerError('UNEXPECTED_FRAME', frameText(frameMethod, buffer, start, end))
+    }
+    if (end - start >= 4) this.methodId = buffer.readUInt32BE(start)
     const method = decodeMethod(buffer, start, end)
     if (number === 0) return this.methodOnZero(method)
-    if (this.state !== 'running') throw new BrokerError('UNEXPECTED_FRAME', 'a channel before the connection is open')
     if (method.name !== 'channel.open') throw new BrokerError('CHANNEL_ERROR', "expected 'channel.open'")
     this.openChannel(number)
   }
@@ -214,8 +218,10 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     if (this.state === 'closing' || this.state === 'ending') return
     if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(type, buffer, start, end, last)
     this.methodId = 0
-    const onZero = `type ${type}, all octets = <<>>`
-    const text = this.number === 0 ? onZero : 'expected method frame, got non method frame instead'
+    const isExpected = this.number !== 0 && this.state === 'running'
+    const text = isExpected
+      ? 'expected method frame, got non method frame instead'
+      : frameText(type, buffer, start, end)
     throw new BrokerError('UNEXPECTED_FRAME', text)
   }
 
@@ -231,6 +237,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private openChannel(number: number): void {
     if (this.channels.size >= this.channelsMax) {
       const { channelsMax, channels } = this
+      // RabbitMQ names no method here.
+      this.methodId = 0
       const text = `number of channels opened (${channels.size}) has reached the negotiated channel_max (${channelsMax})`
       throw new BrokerError('NOT_ALLOWED', text)
     }
@@ -449,16 +457,17 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
       return this.closeWith(new BrokerError('INTERNAL_ERROR', 'the server has failed; its log says how'), 0)
     }
     const adapter = this.current
-    if (adapter !== null && error.scope === 'channel') adapter.refuse(error)
-    else this.closeWith(error, adapter === null ? this.methodId : adapter.methodId)
     if (this.reader.broken) {
+      this.closeWith(error, 0)
       this.gate.closeForGood()
       this.expireIn(dropMs)
-    }
+    } else if (adapter !== null && error.scope === 'channel') adapter.refuse(error)
+    else this.closeWith(error, adapter === null ? this.methodId : adapter.methodId)
   }
 
   private closeWith(error: BrokerError, methodId: number): void {
-    if (this.state === 'running') this.sayClose(error, methodId)
+    if (this.state === 'running' || (this.state === 'handshake' && this.handshake.isTuned))
+      this.sayClose(error, methodId)
     // Whoever has not logged in learns nothing from his mistakes.
     else if (this.state === 'handshake') this.dropLater()
   }

@@ -144,6 +144,30 @@ describe('the handshake', () => {
     expect(client.isClosed).toBe(true)
   })
 
+  test.each<[string, (client: WireClient) => WireClient, string]>([
+    [
+      'a method out of turn',
+      (client) => client.tuneOk(),
+      '504 CHANNEL_ERROR - unexpected method in connection state opening (10,31)',
+    ],
+    [
+      'a channel',
+      (client) => client.send(1, 'channel.open', {}),
+      '505 UNEXPECTED_FRAME - type 1, all octets = <<0,20,0,10,0>> (0,0)',
+    ],
+    [
+      'content',
+      (client) => client.frame(3, 1, Buffer.from('A')),
+      '505 UNEXPECTED_FRAME - type 3, all octets = <<"A">> (0,0)',
+    ],
+  ])('%s between tune-ok and open is told', async (_name, mistake, answer) => {
+    const client = await served.connect()
+    await served.say(client.header_())
+    await served.say(client.startOk())
+    await served.say(client.tuneOk())
+    expect(await served.say(mistake(client))).toEqual([`0 connection.close ${answer}`])
+  })
+
   test('AMQPLAIN', async () => {
     const client = await served.connect()
     await served.say(client.header_())

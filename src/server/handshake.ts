@@ -77,10 +77,16 @@ export class Handshake {
     return this.state === 'authenticating' || this.state === 'opening'
   }
 
+  /** Whether the client is known and tuned, so that it is told what it did wrong. */
+  get isTuned(): boolean {
+    return this.state === 'open' || this.state === 'opening'
+  }
+
   method(method: Method): void {
     if (method.name === 'connection.start-ok' && this.state === 'start-ok') this.startOk(method.args)
     else if (method.name === 'connection.tune-ok' && this.state === 'tune-ok') this.tuneOk(method.args)
     else if (method.name === 'connection.open' && this.state === 'open') this.open(method.args)
+    else if (this.isTuned) throw new BrokerError('CHANNEL_ERROR', 'unexpected method in connection state opening')
     else this.host.dropLater()
   }
 

@@ -2,7 +2,7 @@
  * "The queue declared last on this channel": in most methods an empty queue name means it.
  *
  * A declare without a name has none until the broker has answered; a command that needs it has to wait so long.
- * Names lose their line ends on the way, as in RabbitMQ.
+ * Where names are declared, bound and deleted they lose their line ends on the way, as in RabbitMQ.
  */
 import type { Command } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
@@ -45,14 +45,15 @@ export class LastQueue {
         return { ...command, queue: oneLine(command.queue) }
       case 'queue.bind':
       case 'queue.unbind': {
-        const destination = this.expand(command.destination)
+        const destination = oneLine(this.expand(command.destination))
         // With neither queue nor key both are the queue's name: the way to bind a queue to a direct exchange.
         const isBare = command.destination === '' && command.routingKey === ''
         const routingKey = isBare ? destination : command.routingKey
         return { ...command, destination, exchange: oneLine(command.exchange), routingKey }
       }
-      case 'queue.purge':
       case 'queue.delete':
+        return { ...command, queue: oneLine(this.expand(command.queue)) }
+      case 'queue.purge':
       case 'basic.consume':
       case 'basic.get':
         return { ...command, queue: this.expand(command.queue) }
@@ -62,7 +63,7 @@ export class LastQueue {
   }
 
   private expand(queue: string): string {
-    if (queue !== '') return oneLine(queue)
+    if (queue !== '') return queue
     if (this.name === '') throw new BrokerError('NOT_FOUND', 'no previously declared queue')
     return this.name
   }
