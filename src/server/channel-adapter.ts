@@ -335,6 +335,12 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (ending === null) this.host.forget(this.number)
   }
 
+  /** At the end of a turn nothing else writes it out: a channel that is closed is not told to flush. */
+  private endedByAnswer(): void {
+    this.ended()
+    this.host.flush()
+  }
+
   private sendClose(error: BrokerError, method: number): void {
     this.frames.method(this.number, 'channel.close', closeArguments(error, method))
   }
@@ -368,7 +374,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     else if (!pending.noWait) this.answer(pending.name, reply)
     if (this.state === 'committing' && pending.name === 'tx.commit') this.state = 'open'
     // Not in the middle of the body that this answer may have begun.
-    if (this.state === 'ending' && this.pending.size === 0) this.inTurn(() => this.ended())
+    if (this.state === 'ending' && this.pending.size === 0) this.inTurn(() => this.endedByAnswer())
     else if (!this.lastQueue.isAwaited && !this.assembler.isStoring) this.release()
   }
 

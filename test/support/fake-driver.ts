@@ -26,10 +26,7 @@ export class FakeChannel implements Channel {
     this.log.push(command.type)
     const reply = this.answers?.(command) ?? null
     if (reply === null) return
-    setImmediate(() => {
-      this.events.replied(id, reply)
-      this.events.flush()
-    })
+    setImmediate(() => this.say(id, reply))
   }
 
   publish(message: Message, mandatory: boolean): number {
@@ -67,8 +64,13 @@ export class FakeChannel implements Channel {
 
   /** The reply to the last command. */
   reply(reply: Reply): void {
-    this.events.replied(this.commands.at(-1)?.id ?? 0, reply)
-    this.events.flush()
+    this.say(this.commands.at(-1)?.id ?? 0, reply)
+  }
+
+  private say(id: number, reply: Reply): void {
+    this.events.replied(id, reply)
+    // As the broker: a channel that was closed meanwhile hears nothing more.
+    if (!this.isClosed) this.events.flush()
   }
 }
 
