@@ -45,6 +45,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   prefetchCountGlobal = 0
   /** Deliveries to consumers that are not settled; what basic.get took does not count. */
   unackedByConsumers = 0
+  isPaused = false
   private readonly parts: BrokerParts
   private readonly session: ChannelOwner
   private readonly host: VirtualHost
@@ -59,7 +60,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private publishSequence = 0
   private nextDeliveryTag = 1
   private prefetchCount = 0
-  private paused = false
   /** Failed or closed: nothing is accepted any more. */
   closed = false
   /** Closed by its owner: nothing is said any more. */
@@ -83,7 +83,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   /** Whether deliveries wait: the receiver is full, or something must be said first. */
   get isHeld(): boolean {
-    return this.paused || !this.outbox.isEmpty
+    return this.isPaused || !this.outbox.isEmpty
   }
 
   /** Whether an answer or a confirm is still due. */
@@ -175,11 +175,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   }
 
   pauseDeliveries(): void {
-    this.paused = true
+    this.isPaused = true
   }
 
   resumeDeliveries(): void {
-    this.paused = false
+    this.isPaused = false
+    if (!this.outbox.isEmpty) this.said()
     this.lookForDeliveries()
   }
 
@@ -225,11 +226,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   /** End of turn: says what may be said; deliveries that were held by it can go on. */
   answer(): void {
     if (this.outbox.isEmpty) return
-    if (this.outbox.drain(this.events, this.parts.store.answerableLsn)) this.lookForDeliveries()
+    if (this.outbox.drain(this.events, this.parts.store.answerableLsn, this)) this.lookForDeliveries()
     else if (this.outbox.lostId !== -1) {
       this.giveUp(this.outbox.lostId)
       // The turn has come to this channel and will not again.
-      this.outbox.drain(this.events, this.parts.store.answerableLsn)
+      this.outbox.drain(this.events, this.parts.store.answerableLsn, this)
     } else this.parts.tick.waitForDisk(this)
   }
 

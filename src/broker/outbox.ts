@@ -73,6 +73,12 @@ export class Got implements AwaitingMessage {
   }
 }
 
+/** Whoever is told. */
+export interface Receiver {
+  /** It takes no more messages now. */
+  readonly isPaused: boolean
+}
+
 export class Outbox {
   private readonly items = new Deque<Item>()
   private readonly bodies: BodyStore | null
@@ -119,11 +125,14 @@ export class Outbox {
     for (let item = this.items.shift(); item !== undefined; item = this.items.shift()) this.release(item)
   }
 
-  /** Says what may be said now; true if nothing is left. */
-  drain(events: ChannelEvents, answerableLsn: number): boolean {
+  /**
+   * Says what may be said now; true if nothing is left. A message for basic.get is handed out like any other: not to a
+   * receiver that is full, or one could ask in one breath for more than there is memory.
+   */
+  drain(events: ChannelEvents, answerableLsn: number, receiver: Receiver): boolean {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
       if (item.lsn > answerableLsn) return false
-      if (item.type === 'got' && !item.isDue) return false
+      if (item.type === 'got' && (!item.isDue || receiver.isPaused)) return false
       this.items.shift()
       switch (item.type) {
         case 'got':

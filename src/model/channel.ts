@@ -67,7 +67,7 @@ export interface Channel {
   reject(deliveryTag: number, multiple: boolean, requeue: boolean): void
   /** Publishes and acknowledges as one unit, all or nothing, stored when `replied(id)` comes. In tx mode only over AMQP. */
   commit(id: number, acks: readonly number[], publishes: readonly Message[]): void
-  /** The receiver is full: hand it nothing more until `resumeDeliveries`. */
+  /** The receiver is full: hand it no message more, for basic.get neither, until `resumeDeliveries`. */
   pauseDeliveries(): void
   resumeDeliveries(): void
   /** Requeues what is unacknowledged, removes consumers, rolls a transaction back. No event comes after it. */

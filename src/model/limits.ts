@@ -25,6 +25,8 @@ export const limits = {
   /** What a peer that has not logged in may have us hold, beside the frame that is coming. */
   strangerBytesMax: 65_536,
   connectionsMax: 10_000,
+  /** Commands of one connection that wait for their answers before it is read no further. */
+  commandsWaitingMax: 4_096,
   /** Bytes that wait for a consumer's socket before we stop handing it messages. */
   connectionPendingBytesMax: 1_048_576,
   /** Bytes appended and not yet on disk before we stop reading publishers' sockets, and where we read on. */

@@ -63,6 +63,8 @@ export interface ChannelHost {
   holdBodies(isTooMuch: boolean): void
   /** Whether so much is to be said behind a large body that the socket must not be read; told in turns. */
   holdBehind(isTooMuch: boolean): void
+  /** So many commands more, or fewer, wait for their answers. */
+  commandsWaiting(more: number): void
 }
 
 interface Pending {
@@ -129,6 +131,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   detach(): void {
     this.state = 'closed'
     this.channel = null
+    this.host.commandsWaiting(-this.pending.size)
     this.pending.clear()
     this.assembler.reset()
     this.outgoing?.stop()
@@ -272,6 +275,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private execute(name: MethodName, noWait: boolean, command: Command): void {
     const id = this.nextId++
     this.pending.set(id, { name, noWait })
+    this.host.commandsWaiting(1)
     this.lastQueue.executing(id, command)
     if (command.type === 'tx.commit') this.state = 'committing'
     this.port.execute(id, command)
@@ -360,6 +364,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     const pending = this.pending.get(id)
     if (pending === undefined) return
     this.pending.delete(id)
+    this.host.commandsWaiting(-1)
     try {
       this.answered(id, pending, reply)
     } catch (error) {

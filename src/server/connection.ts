@@ -85,6 +85,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private toldBlocked = false
   /** Channels that have much to say behind a large body. */
   private behind = 0
+  /** Commands that were not answered yet. */
+  private commands = 0
   private session: Session | null = null
   private sessionEnd: Promise<void> | null = null
 
@@ -380,6 +382,12 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.behind += isTooMuch ? 1 : -1
     if (this.behind > 0) this.gate.pause(pauseReasons.behind)
     else this.gate.resume(pauseReasons.behind)
+  }
+
+  commandsWaiting(more: number): void {
+    this.commands += more
+    if (this.commands >= limits.commandsWaitingMax) this.gate.pause(pauseReasons.commands)
+    else if (this.commands <= limits.commandsWaitingMax / 2) this.gate.resume(pauseReasons.commands)
   }
 
   // The session's events; a separate object, because a session and a socket both can be `closed`.

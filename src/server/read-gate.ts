@@ -17,6 +17,8 @@ export const pauseReasons = {
   bodies: 16,
   /** The client asks for more than can be said while it reads a large body. */
   behind: 32,
+  /** The client asks faster than it is answered, or reads the answers. */
+  commands: 64,
 } as const
 
 export class ReadGate {

@@ -126,8 +126,10 @@ export class Reference {
   /** Who waits for an answer or a confirm; null if nobody does. */
   describeWaiting(): string | null {
     for (const session of this.sessions) {
-      for (const { name, expected, openPublishes, isFailed } of session.channels) {
+      for (const { name, expected, openPublishes, isFailed, isPaused } of session.channels) {
         const [next] = expected
+        // A message for basic.get waits until its receiver takes messages again, and all else behind it.
+        if (isPaused && next?.type === 'replied' && next.entry !== null) continue
         if (next !== undefined) return `channel ${name} waits for '${next.type}'`
         const [open] = openPublishes
         if (open !== undefined && !isFailed) return `channel ${name} waits for the confirm ${open.sequence}`

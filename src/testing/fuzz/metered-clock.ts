@@ -1,0 +1,40 @@
+/** A simulated clock that also looks at a real one: how long does the longest thing take that happens in one go? */
+import type { Clock } from '../../platform/clock.ts'
+import { SimClock } from '../sim-clock.ts'
+
+export class MeteredClock extends SimClock {
+  longestMs = 0
+  private othersMs = 0
+  private readonly real: Clock
+
+  constructor(real: Clock) {
+    super()
+    this.real = real
+  }
+
+  override setTimer(delayMs: number, callback: () => void): () => void {
+    return super.setTimer(delayMs, () => this.measure(callback))
+  }
+
+  override defer(callback: () => void): void {
+    super.defer(() => this.measure(callback))
+  }
+
+  override after(delayMs: number, callback: () => void): void {
+    super.after(delayMs, () => this.measure(callback))
+  }
+
+  /** What is not the code under test does not count. */
+  uncounted(work: () => void): void {
+    const begunMs = this.real.monotonicMs()
+    work()
+    this.othersMs += this.real.monotonicMs() - begunMs
+  }
+
+  private measure(callback: () => void): void {
+    const begunMs = this.real.monotonicMs()
+    this.othersMs = 0
+    callback()
+    this.longestMs = Math.max(this.longestMs, this.real.monotonicMs() - begunMs - this.othersMs)
+  }
+}
