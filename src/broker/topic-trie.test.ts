@@ -29,10 +29,10 @@ function matched(trie: TopicTrie<Binding>, key: string): string[] {
 
 /** Few words, so that patterns and keys meet; '' among them gives keys such as 'a..b' and '.'. */
 const patternArbitrary = fc
-  .array(fc.constantFrom('a', 'b', '', '*', '#', 'a*', '##'), { maxLength: 5 })
+  .array(fc.constantFrom('a', 'b', '', '*', '#', 'a*', '##'), { maxLength: 8 })
   .map((list) => list.join('.'))
 const keyArbitrary = fc
-  .array(fc.constantFrom('a', 'b', '', '*', '#', 'a*'), { maxLength: 5 })
+  .array(fc.constantFrom('a', 'b', '', '*', '#', 'a*'), { maxLength: 7 })
   .map((list) => list.join('.'))
 
 describe('a topic trie', () => {
@@ -111,4 +111,64 @@ describe('a topic trie', () => {
     expect(matched(trie, new Array<string>(40).fill('a').join('.'))).toHaveLength(1)
     expect(matched(trie, new Array<string>(40).fill('b').join('.'))).toHaveLength(0)
   })
+
+  // RabbitMQ's own limit is on the number of hashes in a pattern; it is the words behind the first one that cost.
+  test('visits no more than a few nodes for each word and binding, whatever the patterns and the key are', () => {
+    const worst = fc.array(fc.constantFrom('a', '*', '#'), { minLength: 60, maxLength: 126 })
+    const prefix = fc.array(fc.constantFrom('a', '*'), { maxLength: 30 })
+    const pattern = fc.oneof(
+      worst.map((list) => ['#', ...list].join('.').slice(0, 255)),
+      fc
+        .tuple(prefix, fc.array(fc.constantFrom('a', '*', '#'), { maxLength: 4 }))
+        .map(([a, b]) => [...a, '#', ...b].join('.')),
+    )
+    fc.assert(
+      fc.property(fc.array(pattern, { minLength: 100, maxLength: 200 }), (patterns) => {
+        const trie = new TopicTrie<Binding>()
+        for (const [number, each] of patterns.entries()) trie.add(binding(each, number))
+        const key = new Array<string>(128).fill('a')
+        matched(trie, key.join('.'))
+        expect(trie.nodesVisited).toBeLessThanOrEqual(key.length * (5 * patterns.length + 1))
+      }),
+      { numRuns: 20 },
+    )
+  })
+})
+
+/** As `matches`, in time that fits long patterns. */
+function matchesLong(pattern: readonly string[], key: readonly string[]): boolean {
+  let reached = new Set([0])
+  const withoutHash = (from: Set<number>): Set<number> => {
+    const all = new Set(from)
+    for (const at of all) if (pattern[at] === '#') all.add(at + 1)
+    return all
+  }
+  reached = withoutHash(reached)
+  for (const word of key) {
+    const next = new Set<number>()
+    for (const at of reached) {
+      if (pattern[at] === '#') next.add(at)
+      else if (pattern[at] === '*' || pattern[at] === word) next.add(at + 1)
+    }
+    reached = withoutHash(next)
+  }
+  return reached.has(pattern.length)
+}
+
+test('long patterns match what a reference for long patterns matches, up to 255 octets', () => {
+  const word = fc.constantFrom('a', 'a', 'b', '*', '#', '')
+  const pattern = fc.array(word, { minLength: 5, maxLength: 127 })
+  const key = fc.array(fc.constantFrom('a', 'a', 'b', ''), { maxLength: 127 })
+  fc.assert(
+    fc.property(pattern, fc.array(key, { minLength: 1, maxLength: 5 }), (words, keys) => {
+      const trie = new TopicTrie<Binding>()
+      trie.add(binding(words.join('.')))
+      const all = [...keys, words.map((each) => (each === '#' || each === '*' ? 'a' : each))]
+      for (const each of all) {
+        const asKey = each.length === 1 && each[0] === '' ? [] : each
+        expect(matched(trie, each.join('.')).length === 1, each.join('.')).toBe(matchesLong(words, asKey))
+      }
+    }),
+    { numRuns: 500 },
+  )
 })

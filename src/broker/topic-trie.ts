@@ -2,8 +2,15 @@
  * Topic patterns as a trie of words: `*` is exactly one word, `#` zero or more, both only as whole words.
  *
  * Matching walks all nodes that are alive after each word, each once, so its cost is bounded by words × nodes whatever
- * the patterns are; a recursive walk would be exponential for `#.#.#`.
+ * the patterns are; a recursive walk would be exponential for `#.#.#`. Still, `#` begins anew at each word: behind it every
+ * node of a long pattern can be alive at once, and a hundred such patterns cost a second for one key. So a pattern with many
+ * words behind its first `#`, which nobody needs, is not in the trie but matched by itself (topic-pattern.ts).
  */
+import { TopicPattern } from './topic-pattern.ts'
+
+/** With more words behind the first `#` a pattern is matched by itself. */
+const wordsBehindHashMax = 3
+
 /** What a pattern stands for; its routing key is the pattern. */
 export interface TopicBinding {
   readonly routingKey: string
@@ -29,14 +36,24 @@ export class TopicTrie<Binding extends TopicBinding> {
   private generation = 0
   private alive: Node<Binding>[] = []
   private next: Node<Binding>[] = []
+  /** By identity: patterns that are not in the trie. */
+  private readonly steep: Map<string, { readonly binding: Binding; readonly pattern: TopicPattern }> = new Map()
+  /** Nodes looked at since the beginning, for whoever wants to know what matching costs. */
+  nodesVisited = 0
 
   add(binding: Binding): void {
+    const words = splitPattern(binding.routingKey)
+    if (isSteep(words)) {
+      this.steep.set(binding.identity, { binding, pattern: new TopicPattern(words) })
+      return
+    }
     let node = this.root
-    for (const word of splitPattern(binding.routingKey)) node = this.child(node, word)
+    for (const word of words) node = this.child(node, word)
     node.bindings.push(binding)
   }
 
   remove(binding: Binding): void {
+    if (this.steep.delete(binding.identity)) return
     const path: { node: Node<Binding>; word: string }[] = []
     let node = this.root
     for (const word of splitPattern(binding.routingKey)) {
@@ -68,11 +85,15 @@ export class TopicTrie<Binding extends TopicBinding> {
       }
     }
     for (const node of this.alive) for (const binding of node.bindings) visit(binding)
+    if (this.steep.size === 0) return
+    const key = routingKey === '' ? [] : routingKey.split('.')
+    for (const { binding, pattern } of this.steep.values()) if (pattern.matches(key)) visit(binding)
   }
 
   private step(word: string): void {
     this.next.length = 0
     this.generation++
+    this.nodesVisited += this.alive.length
     for (const node of this.alive) {
       const literal = node.words.get(word)
       if (literal !== undefined) this.enter(this.next, literal)
@@ -112,6 +133,11 @@ export class TopicTrie<Binding extends TopicBinding> {
 
 function isEmpty(node: Node<unknown>): boolean {
   return node.bindings.length === 0 && node.words.size === 0 && node.star === null && node.hash === null
+}
+
+function isSteep(words: readonly string[]): boolean {
+  const hash = words.indexOf('#')
+  return hash >= 0 && words.length - hash - 1 > wordsBehindHashMax
 }
 
 /** The words of a pattern; the empty pattern has none, and `#.#` means the same as `#`. */
