@@ -3,7 +3,7 @@
  * mean nothing to us are kept and not compared, as RabbitMQ does.
  */
 import { BrokerError } from '../model/errors.ts'
-import { type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
+import { emptyTable, type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import { type Overflow, overflows } from './length-limit.ts'
 
@@ -95,10 +95,10 @@ function keyConcurrencyOf(field: Field | undefined): number {
   return integerOf(field) ?? 0
 }
 
+const integerTags = 'bBsuIil'
+
 function integerOf(field: Field | null | undefined): number | null {
-  if (field == null) return null
-  if (typeof field.value === 'bigint') return Number(field.value)
-  return typeof field.value === 'number' && Number.isInteger(field.value) && field.tag !== 'T' ? field.value : null
+  return field != null && integerTags.includes(field.tag) ? Number(field.value) : null
 }
 
 function textOf(field: Field | null | undefined): string | null {
@@ -108,6 +108,7 @@ function textOf(field: Field | null | undefined): string | null {
 /** Throws PRECONDITION_FAILED in RabbitMQ's words if arguments of a queue have a wrong type or value, or do not go together. */
 export function checkQueueArguments(name: string, virtualHost: string, table: FieldTable): void {
   const where = `queue '${name}' in vhost '${virtualHost}'`
+  checkDeadLetterExchange(table, where)
   checkQueueType(table, where)
   for (const [argument, check] of queueArguments) {
     const field = table.get(argument)
@@ -117,17 +118,25 @@ export function checkQueueArguments(name: string, virtualHost: string, table: Fi
   if (table.has(delaysForArgument)) throw invalid(delaysForArgument, where, 'only the broker gives it')
 }
 
+/** The only argument that RabbitMQ looks at for itself, before all others. */
+function checkDeadLetterExchange(table: FieldTable, where: string): void {
+  const field = table.get('x-dead-letter-exchange')
+  if (field === undefined || field.tag === 'S') return
+  const text = `invalid type '${typeName(field)}' for arg 'x-dead-letter-exchange' in ${where}`
+  throw new BrokerError('PRECONDITION_FAILED', text)
+}
+
 function checkQueueType(table: FieldTable, where: string): void {
   const field = table.get('x-queue-type')
   if (field === undefined) return
-  if (field.tag !== 'S') throw invalid('x-queue-type', where, wrongType('longstr', field))
+  if (field.tag !== 'S') throw invalid('x-queue-type', where, unacceptable(field))
   const type = field.value as string
   if (type === 'stream') {
     throw invalid('x-queue-type', where, "there are no streams in Leveret: take 'classic' or 'quorum'")
   }
   if (type !== 'classic' && type !== 'quorum')
     throw invalid('x-queue-type', where, `"unsupported queue type '${type}'"`)
-  for (const argument of type === 'quorum' ? classicOnly : quorumOnly) {
+  for (const argument of [...streamOnly, ...(type === 'quorum' ? classicOnly : quorumOnly)]) {
     if (!table.has(argument)) continue
     const text = `invalid arg '${argument}' for ${where} of queue type rabbit_${type}_queue`
     throw new BrokerError('PRECONDITION_FAILED', text)
@@ -136,6 +145,8 @@ function checkQueueType(table: FieldTable, where: string): void {
 
 const classicOnly: readonly string[] = ['x-max-priority', 'x-queue-mode', 'x-queue-version', 'x-queue-master-locator']
 const quorumOnly: readonly string[] = ['x-delivery-limit', 'x-quorum-initial-group-size', 'x-dead-letter-strategy']
+
+const streamOnly: readonly string[] = ['x-max-age', 'x-stream-max-segment-size-bytes', 'x-initial-cluster-size']
 
 /** Null if the field is fine; otherwise RabbitMQ's words for what is wrong. */
 type Check = (field: Field, table: FieldTable) => string | null
@@ -148,11 +159,14 @@ const queueArguments: readonly (readonly [string, Check])[] = [
   ['x-dead-letter-routing-key', isDeadLetterKey],
   ['x-max-length', inRange(0, Number.MAX_SAFE_INTEGER)],
   ['x-max-length-bytes', inRange(0, Number.MAX_SAFE_INTEGER)],
-  ['x-max-priority', inRange(0, 255)],
+  ['x-max-priority', isPriority],
   ['x-overflow', isOverflow],
-  ['x-queue-mode', isText],
+  // How RabbitMQ keeps its messages; each of them is fine with us.
+  ['x-queue-mode', isOneOf('queue mode', ['default', 'lazy'])],
+  ['x-queue-version', isOneOf('queue version', [1, 2])],
   ['x-single-active-consumer', isTruth],
   ['x-delivery-limit', inRange(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)],
+  ['x-queue-master-locator', isText],
   ['x-consumer-timeout', inRange(0, ttlMsMax)],
   ['x-leveret-keyed', isConcurrency],
 ]
@@ -167,12 +181,25 @@ function inRange(min: number, max: number): Check {
   }
 }
 
+function isPriority(field: Field): string | null {
+  const value = integerOf(field)
+  return value !== null && value > 255 ? `{max_value_exceeded,${value}}` : inRange(0, 255)(field, emptyTable)
+}
+
 function isText(field: Field): string | null {
-  return field.tag === 'S' ? null : wrongType('longstr', field)
+  return field.tag === 'S' ? null : unacceptable(field)
 }
 
 function isTruth(field: Field): string | null {
-  return field.tag === 't' ? null : wrongType('boolean', field)
+  return field.tag === 't' ? null : unacceptable(field)
+}
+
+function isOneOf(what: string, choices: readonly Field['value'][]): Check {
+  return (field) => {
+    if (choices.includes(field.value)) return null
+    const isKind = typeof field.value === typeof choices[0]
+    return isKind ? `"unsupported ${what} '${shown(field)}'"` : unacceptable(field)
+  }
 }
 
 function isDeadLetterKey(field: Field, table: FieldTable): string | null {
@@ -185,12 +212,16 @@ function isDeadLetterKey(field: Field, table: FieldTable): string | null {
 }
 
 function isOverflow(field: Field): string | null {
-  if (field.tag !== 'S') return wrongType('longstr', field)
+  if (field.tag !== 'S') return unacceptable(field)
   return overflows.includes(field.value as string) ? null : 'invalid_overflow'
 }
 
 function isConcurrency(field: Field, table: FieldTable): string | null {
   return field.tag === 't' ? null : inRange(0, keyConcurrencyMax)(field, table)
+}
+
+function unacceptable(field: Field): string {
+  return `{unacceptable_type,${typeName(field)}}`
 }
 
 function wrongType(expected: string, field: Field): string {
@@ -226,10 +257,12 @@ export function checkSameArgument(where: string, name: string, received: FieldTa
   const one = received.get(name)
   const two = current.get(name)
   if (one === undefined ? two === undefined : two !== undefined && sameField(one, two)) return
-  throw new BrokerError(
-    'PRECONDITION_FAILED',
-    `inequivalent arg '${name}' for ${where}: received ${describe(one)} but current is ${describe(two)}`,
-  )
+  // The types are only shown where one side has none.
+  const hasBoth = one !== undefined && two !== undefined
+  const difference = hasBoth
+    ? `received '${shown(one)}' but current is '${shown(two)}'`
+    : `received ${describe(one)} but current is ${describe(two)}`
+  throw new BrokerError('PRECONDITION_FAILED', `inequivalent arg '${name}' for ${where}: ${difference}`)
 }
 
 export function checkSame(where: string, property: string, received: unknown, current: unknown): void {
@@ -243,6 +276,9 @@ export function checkSame(where: string, property: string, received: unknown, cu
 /** `the value '2000' of type 'signedint'`, or none. */
 function describe(field: Field | undefined): string {
   if (field === undefined) return 'none'
-  const { value } = field
-  return `the value '${typeof value === 'object' ? '…' : String(value)}' of type '${typeName(field)}'`
+  return `the value '${shown(field)}' of type '${typeName(field)}'`
+}
+
+function shown({ value }: Field): string {
+  return typeof value === 'object' ? '…' : String(value)
 }

@@ -248,13 +248,18 @@ describe('a message that expires', () => {
 
 describe('the arguments of a queue', () => {
   test.each([
+    [{ 'x-dead-letter-exchange': 1 }, `invalid type 'long' for arg 'x-dead-letter-exchange' in queue 'd' in vhost '/'`],
     [
-      { 'x-dead-letter-exchange': 1 },
-      `'x-dead-letter-exchange' for queue 'd' in vhost '/': "expected longstr, got long"`,
+      { 'x-dead-letter-exchange': 1, 'x-max-priority': 1000 },
+      `invalid type 'long' for arg 'x-dead-letter-exchange' in queue 'd' in vhost '/'`,
+    ],
+    [
+      { 'x-dead-letter-exchange': 'x', 'x-dead-letter-routing-key': 1 },
+      `invalid arg 'x-dead-letter-routing-key' for queue 'd' in vhost '/': {unacceptable_type,long}`,
     ],
     [
       { 'x-dead-letter-routing-key': 'k' },
-      `'x-dead-letter-routing-key' for queue 'd' in vhost '/': routing_key_but_no_dlx_defined`,
+      `invalid arg 'x-dead-letter-routing-key' for queue 'd' in vhost '/': routing_key_but_no_dlx_defined`,
     ],
     [
       { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'ü'.repeat(128) },
@@ -262,7 +267,7 @@ describe('the arguments of a queue', () => {
     ],
   ])('are refused if they are %j', async (table, text) => {
     const [, channel] = await open()
-    expect(channel.refusal(declareQueue('d', { arguments: table }))).toBe(`PRECONDITION_FAILED - invalid arg ${text}`)
+    expect(channel.refusal(declareQueue('d', { arguments: table }))).toBe(`PRECONDITION_FAILED - ${text}`)
   })
 })
 

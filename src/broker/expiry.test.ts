@@ -126,7 +126,8 @@ describe('arguments of a queue', () => {
     ['x-message-ttl', -1, '{value_negative,-1}'],
     ['x-message-ttl', 'soon', '"expected integer, got longstr"'],
     ['x-message-ttl', 315_360_000_001, '{value_too_large,315360000001}'],
-    ['x-max-priority', 256, '{value_too_large,256}'],
+    ['x-message-ttl', 1.5, '"expected integer, got double"'],
+    ['x-max-priority', 256, '{max_value_exceeded,256}'],
     ['x-max-priority', true, '"expected integer, got bool"'],
   ])('refuse %s = %j in the words of RabbitMQ', async (name, value, reason) => {
     const [, channel] = await open()

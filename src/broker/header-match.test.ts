@@ -45,6 +45,17 @@ describe('a headers binding', () => {
     expect(one({ tag: 'S', value: '1' })).toBe(false)
   })
 
+  test('takes a time for a number and a text for its bytes', () => {
+    const matches = (wanted: Field, header: Field): boolean =>
+      headersMatch(new Map([['n', wanted]]), new Map([['n', header]]))
+    expect(matches({ tag: 'T', value: 1 }, { tag: 'l', value: 1 })).toBe(true)
+    expect(matches({ tag: 'b', value: 1 }, { tag: 'T', value: 1 })).toBe(true)
+    expect(matches({ tag: 'T', value: 1 }, { tag: 'd', value: 1 })).toBe(false)
+    expect(matches({ tag: 'S', value: 'é' }, { tag: 'x', value: Buffer.from('é') })).toBe(true)
+    expect(matches({ tag: 'x', value: Buffer.from('1') }, { tag: 'S', value: '1' })).toBe(true)
+    expect(matches({ tag: 'S', value: '1' }, { tag: 'l', value: 1 })).toBe(false)
+  })
+
   test('compares x-match itself to nothing, even with-x', () => {
     expect(headersMatch(toTable({ 'x-match': 'all-with-x' }), toTable({}))).toBe(true)
     expect(headersMatch(toTable({ 'x-match': 'any-with-x' }), toTable({ 'x-match': 'any-with-x' }))).toBe(false)
@@ -54,7 +65,10 @@ describe('a headers binding', () => {
     expect(() => checkHeaderCriteria(toTable({ 'x-match': 'some' }))).toThrow(
       'PRECONDITION_FAILED - Invalid x-match field value <<"some">>; expected all, any, all-with-x, or any-with-x',
     )
-    expect(() => checkHeaderCriteria(toTable({ 'x-match': 1 }))).toThrow('Invalid x-match field type')
+    expect(() => checkHeaderCriteria(toTable({ 'x-match': '' }))).toThrow('Invalid x-match field value <<>>; expected')
+    expect(() => checkHeaderCriteria(toTable({ 'x-match': 1 }))).toThrow(
+      'Invalid x-match field type long (value 1); expected longstr',
+    )
     for (const mode of ['all', 'any', 'all-with-x', 'any-with-x']) checkHeaderCriteria(toTable({ 'x-match': mode }))
     checkHeaderCriteria(toTable({ a: 1 }))
   })

@@ -5,7 +5,7 @@
  * A void argument asks only that the header exists. `all` without criteria matches everything, `any` nothing.
  */
 import { BrokerError } from '../model/errors.ts'
-import { type FieldTable, sameField } from '../model/field-table.ts'
+import { type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
 
 export function headersMatch(criteria: FieldTable, headers: FieldTable): boolean {
   const mode = matchMode(criteria)
@@ -14,7 +14,7 @@ export function headersMatch(criteria: FieldTable, headers: FieldTable): boolean
   for (const [name, wanted] of criteria) {
     if (name === 'x-match' || (!withX && name.startsWith('x-'))) continue
     const header = headers.get(name)
-    const matches = header !== undefined && (wanted.tag === 'V' || sameField(wanted, header))
+    const matches = header !== undefined && (wanted.tag === 'V' || sameValue(wanted, header))
     if (matches === any) return any
   }
   return !any
@@ -25,15 +25,28 @@ export function checkHeaderCriteria(criteria: FieldTable): void {
   const field = criteria.get('x-match')
   if (field === undefined) return
   if (field.tag !== 'S') {
-    throw new BrokerError('PRECONDITION_FAILED', `Invalid x-match field type ${field.tag}; expected longstr`)
+    const { value } = field
+    const shown = typeof value === 'object' ? '…' : String(value)
+    const text = `Invalid x-match field type ${typeName(field)} (value ${shown}); expected longstr`
+    throw new BrokerError('PRECONDITION_FAILED', text)
   }
   const mode = field.value as string
   if (!['all', 'any', 'all-with-x', 'any-with-x'].includes(mode)) {
     throw new BrokerError(
       'PRECONDITION_FAILED',
-      `Invalid x-match field value <<"${mode}">>; expected all, any, all-with-x, or any-with-x`,
+      `Invalid x-match field value ${mode === '' ? '<<>>' : `<<"${mode}">>`}; expected all, any, all-with-x, or any-with-x`,
     )
   }
+}
+
+/** RabbitMQ compares what it has decoded: a time is a number there, and text and byte arrays are the same. */
+function sameValue(wanted: Field, header: Field): boolean {
+  return sameField(decoded(wanted), decoded(header))
+}
+
+function decoded({ tag, value }: Field): Field {
+  if (tag === 'T') return { tag: 'l', value }
+  return tag === 'S' ? { tag: 'x', value: Buffer.from(value as string) } : { tag, value }
 }
 
 function matchMode(criteria: FieldTable): string {

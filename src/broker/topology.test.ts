@@ -57,7 +57,7 @@ describe('queue.declare', () => {
     [
       { arguments: { 'x-max-length': 2000 } },
       { arguments: { 'x-max-length': 1000 } },
-      "x-max-length' for queue 'q' in vhost '/': received the value '1000' of type 'long' but current is the value '2000' of type 'long'",
+      "x-max-length' for queue 'q' in vhost '/': received '1000' but current is '2000'",
     ],
     [
       { arguments: { 'x-dead-letter-exchange': 'a' } },
@@ -94,12 +94,16 @@ describe('queue.declare', () => {
     ['x-message-ttl', 315_360_000_001, '{value_too_large,315360000001}'],
     ['x-max-length', -1, '{value_negative,-1}'],
     ['x-max-length-bytes', true, '"expected integer, got bool"'],
-    ['x-max-priority', 256, '{value_too_large,256}'],
+    ['x-max-priority', 256, '{max_value_exceeded,256}'],
+    ['x-max-length', 1.5, '"expected integer, got double"'],
+    ['x-queue-mode', 'fast', `"unsupported queue mode 'fast'"`],
+    ['x-queue-mode', 5, '{unacceptable_type,long}'],
+    ['x-queue-version', 3, `"unsupported queue version '3'"`],
     ['x-overflow', 'drop-tail', 'invalid_overflow'],
-    ['x-overflow', 1, '"expected longstr, got long"'],
-    ['x-single-active-consumer', 1, '"expected boolean, got long"'],
+    ['x-overflow', 1, '{unacceptable_type,long}'],
+    ['x-single-active-consumer', 1, '{unacceptable_type,long}'],
     ['x-consumer-timeout', -1, '{value_negative,-1}'],
-    ['x-queue-type', 1, '"expected longstr, got long"'],
+    ['x-queue-type', 1, '{unacceptable_type,long}'],
     ['x-queue-type', 'odd', `"unsupported queue type 'odd'"`],
     ['x-queue-type', 'stream', "there are no streams in Leveret: take 'classic' or 'quorum'"],
     ['x-leveret-delays-for', 'x', 'only the broker gives it'],
@@ -171,6 +175,7 @@ describe('an exclusive queue', () => {
     const owner = await core.channel()
     const other = await core.channel()
     owner.declareQueue('q', { exclusive: true })
+    owner.bind('q', 'amq.topic', 'bound')
     return [owner, other, core]
   }
 
@@ -179,7 +184,7 @@ describe('an exclusive queue', () => {
     ['declared as shared', declareQueue('q')],
     ['declared passively', declareQueue('q', { passive: true })],
     ['bound', bindCommand('queue.bind', 'q', 'amq.fanout', '')],
-    ['unbound', bindCommand('queue.unbind', 'q', 'amq.fanout', '')],
+    ['unbound', bindCommand('queue.unbind', 'q', 'amq.topic', 'bound')],
     ['purged', { type: 'queue.purge' as const, queue: 'q' }],
     ['deleted', { type: 'queue.delete' as const, queue: 'q', ifUnused: false, ifEmpty: false }],
     ['read', { type: 'basic.get' as const, queue: 'q', noAck: true }],
@@ -198,6 +203,11 @@ describe('an exclusive queue', () => {
     const [owner, other] = await two()
     expect(other.refusal(command)).toBe(locked)
     expect(owner.has('q')).toBe(true)
+  })
+
+  test('can be unbound by anybody from what it is not bound to: nothing happens', async () => {
+    const [, other] = await two()
+    other.unbind('q', 'amq.topic', 'other')
   })
 
   test('can be published to by everybody and used on every channel of its connection', async () => {
@@ -394,6 +404,7 @@ describe('exchange.declare', () => {
 
   test.each([
     [declareExchange('x', 'x-odd'), "PRECONDITION_FAILED - unknown exchange type 'x-odd'"],
+    [declareExchange('', 'x-odd'), "PRECONDITION_FAILED - unknown exchange type 'x-odd'"],
     [declareExchange('', 'direct'), 'ACCESS_REFUSED - operation not permitted on the default exchange'],
     [declareExchange('', '', { passive: true }), 'ACCESS_REFUSED - operation not permitted on the default exchange'],
     [declareExchange('amq.own', 'direct'), "ACCESS_REFUSED - exchange name 'amq.own' contains reserved prefix 'amq.*'"],
@@ -425,7 +436,7 @@ describe('exchange.declare', () => {
     channel.declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'one', 'x-own': 2 } })
     expect(channel.refusal(declareExchange('x', 'direct', { arguments: { 'alternate-exchange': 'two' } }))).toBe(
       "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': " +
-        "received the value 'two' of type 'longstr' but current is the value 'one' of type 'longstr'",
+        "received 'two' but current is 'one'",
     )
   })
 })

@@ -50,14 +50,14 @@ export class Topology {
     this.changed = false
     const { exchange: name, kind } = command
     const where = `exchange '${name}' in vhost '${host.name}'`
+    if (!command.passive && !isExchangeKind(kind)) {
+      throw new BrokerError('PRECONDITION_FAILED', `unknown exchange type '${kind}'`)
+    }
     if (name === '') throw onDefaultExchange()
     const existing = host.exchanges.get(name)
     if (command.passive) {
       if (existing === undefined) throw noExchange(host, name)
       return false
-    }
-    if (!isExchangeKind(kind)) {
-      throw new BrokerError('PRECONDITION_FAILED', `unknown exchange type '${kind}'`)
     }
     if (existing !== undefined) {
       checkSame(where, 'type', kind, existing.kind)
@@ -210,13 +210,10 @@ export class Topology {
       throw onControlExchange()
     }
     const kind = command.type === 'queue.unbind' ? 'queue' : 'exchange'
-    if (kind === 'queue') {
-      const queue = host.queues.get(command.destination)
-      if (queue !== undefined) checkOwner(host, queue, session)
-    }
     const identity = bindingIdentity(kind, command.destination, command.routingKey, command.arguments)
     const binding = source?.bindings.get(identity)
     if (source === undefined || binding === undefined) return true
+    if (binding.queue !== null) checkOwner(host, binding.queue, session)
     this.record(bindingRecord(host, 'unbound', kind, command), binding.durable)
     this.removeIfUnused(host, source)
     return this.changed

@@ -586,10 +586,10 @@ export class Reference {
 
   private unbind(channel: ModelChannel, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): number {
     const toQueue = command.type === 'queue.unbind'
-    if (toQueue && this.queues.has(command.destination)) this.findQueue(channel, command.destination)
     const key = bindingKey(bindingOf(command, toQueue))
     const binding = this.bindings.get(key)
     if (binding === undefined) return 0
+    if (toQueue) this.findQueue(channel, command.destination)
     this.bindings.delete(key)
     if (binding.durable) this.record({ type: 'unbound', key })
     this.removeIfUnused(binding.source)
