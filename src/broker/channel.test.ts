@@ -225,7 +225,22 @@ describe('publishing', () => {
     [
       'with an expiration that is no time',
       makeMessage('', 'q', 'x', { properties: { expiration: 'soon' } }),
-      "PRECONDITION_FAILED - invalid expiration 'soon': a number of milliseconds from 0 to 315360000000 is wanted",
+      "PRECONDITION_FAILED - invalid expiration 'soon': no_integer",
+    ],
+    [
+      'with an expiration that is a time and more',
+      makeMessage('', 'q', 'x', { properties: { expiration: '5m' } }),
+      'PRECONDITION_FAILED - invalid expiration \'5m\': {leftover_string,"m"}',
+    ],
+    [
+      'with an expiration in the past',
+      makeMessage('', 'q', 'x', { properties: { expiration: '-5' } }),
+      "PRECONDITION_FAILED - invalid expiration '-5': {value_negative,-5}",
+    ],
+    [
+      'with an expiration in more than ten years',
+      makeMessage('', 'q', 'x', { properties: { expiration: '315360000001' } }),
+      "PRECONDITION_FAILED - invalid expiration '315360000001': {value_too_large,315360000001}",
     ],
     [
       'with copies that are no list',

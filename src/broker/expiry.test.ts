@@ -44,6 +44,16 @@ describe('a message that expires', () => {
     expect(channel.drain('q')).toEqual(['first', 'third'])
   })
 
+  test('goes when what was before it is got, and is not counted then', async () => {
+    const [core, channel] = await open()
+    channel.publish('', 'q', 'first')
+    expiring(channel, 'second', '10')
+    channel.publish('', 'q', 'third')
+    core.clock.advance(50)
+    expect(channel.get('q')).toMatchObject({ type: 'basic.get-ok', messageCount: 1 })
+    expect(channel.counts('q')?.ready).toBe(1)
+  })
+
   test('stays behind one that does not expire, and a consumer that gets both at once gets the first', async () => {
     const [core, channel] = await open()
     channel.publish('', 'q', 'first')

@@ -36,9 +36,18 @@ export function checkMessage(message: Message, user: string | null): void {
 /** How long the message says it may wait, in ms. Throws PRECONDITION_FAILED if it says nothing that makes sense. */
 export function expirationMs(message: Message): number {
   const text = message.decodeProperties().expiration ?? ''
-  const ms = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN
-  if (ms <= expirationMsMax) return ms
-  throw refused(`invalid expiration '${text}': a number of milliseconds from 0 to ${expirationMsMax} is wanted`)
+  const digits = /^[+-]?\d+/.exec(text)?.[0] ?? ''
+  const ms = Number(digits)
+  if (digits !== '' && digits.length === text.length && ms >= 0 && ms <= expirationMsMax) return ms
+  throw refused(`invalid expiration '${text}': ${expirationFault(text, digits)}`)
+}
+
+/** RabbitMQ's words, which are Erlang's. */
+function expirationFault(text: string, digits: string): string {
+  if (digits === '') return 'no_integer'
+  if (digits.length < text.length) return `{leftover_string,${JSON.stringify(text.slice(digits.length))}}`
+  const value = BigInt(digits.replace('+', ''))
+  return value < 0n ? `{value_negative,${value}}` : `{value_too_large,${value}}`
 }
 
 /** How long the message is to be hidden (header x-leveret-delay), in ms. Throws PRECONDITION_FAILED if that makes no sense. */

@@ -284,6 +284,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
       if (!this.isDamaged(entry)) {
         this.countDelivery(entry)
+        // What stands at the head now may have expired behind it, and is not to be counted.
+        if (this.index.mayExpire) this.dropExpired(this.tick.nowMs)
         return entry
       }
       this.index.setAside(entry)
