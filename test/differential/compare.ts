@@ -1,0 +1,129 @@
+// Holds two transcripts of one conversation against each other, and what differs against the list of allowed differences.
+
+/** A difference that is meant, wherever it occurs: RabbitMQ's line as it would be, were it ours. */
+export interface Rewrite {
+  readonly reason: string
+  readonly from: RegExp
+  readonly to: string
+}
+
+/** A difference that is meant in one conversation, line by line. */
+export interface Difference {
+  readonly reason: string
+  /** The name of the conversation. */
+  readonly conversation: string
+  readonly rabbitmq: readonly string[]
+  readonly leveret: readonly string[]
+}
+
+interface Hunk {
+  readonly rabbitmq: string[]
+  readonly leveret: string[]
+}
+
+export class Allowed {
+  private readonly rewrites: readonly Rewrite[]
+  private readonly differences: readonly Difference[]
+  private readonly used: Set<Rewrite | Difference> = new Set()
+
+  constructor(rewrites: readonly Rewrite[], differences: readonly Difference[]) {
+    this.rewrites = rewrites
+    this.differences = differences
+  }
+
+  /** What differs and should not, as text; empty if all is well. */
+  findings(conversation: string, rabbitmq: readonly string[], leveret: readonly string[]): string {
+    const hunks = hunksOf(rabbitmq, leveret)
+    const findings = hunks.filter((hunk) => !this.isAllowed(conversation, hunk))
+    return findings.length === 0 ? '' : unified(rabbitmq, leveret)
+  }
+
+  /** What is allowed and did not occur in any of these conversations. */
+  unused(conversations: ReadonlySet<string>): string[] {
+    const all: readonly (Rewrite | Difference)[] = [...this.rewrites, ...this.differences]
+    return all
+      .filter((one) => !this.used.has(one) && (!('conversation' in one) || conversations.has(one.conversation)))
+      .map((one) => ('conversation' in one ? `${one.conversation}: ${one.reason}` : `${one.from}: ${one.reason}`))
+  }
+
+  private isAllowed(conversation: string, hunk: Hunk): boolean {
+    const difference = this.differences.find((one) => one.conversation === conversation && same(one, hunk))
+    if (difference !== undefined) {
+      this.used.add(difference)
+      return true
+    }
+    const touched: Rewrite[] = []
+    const rewritten = hunk.rabbitmq.map((line) => this.rewrite(line, touched))
+    if (!same({ rabbitmq: rewritten, leveret: rewritten }, { rabbitmq: rewritten, leveret: hunk.leveret })) return false
+    for (const one of touched) this.used.add(one)
+    return true
+  }
+
+  private rewrite(line: string, touched: Rewrite[]): string {
+    let text = line
+    for (const one of this.rewrites) {
+      const next = text.replace(one.from, one.to)
+      if (next !== text) touched.push(one)
+      text = next
+    }
+    return text
+  }
+}
+
+function same(one: Readonly<Record<keyof Hunk, readonly string[]>>, two: Hunk): boolean {
+  return one.rabbitmq.join('\n') === two.rabbitmq.join('\n') && one.leveret.join('\n') === two.leveret.join('\n')
+}
+
+interface Step {
+  readonly mark: ' ' | '-' | '+'
+  readonly line: string
+}
+
+function hunksOf(rabbitmq: readonly string[], leveret: readonly string[]): Hunk[] {
+  const hunks: Hunk[] = []
+  let open: Hunk | null = null
+  for (const { mark, line } of steps(rabbitmq, leveret)) {
+    if (mark === ' ') {
+      open = null
+      continue
+    }
+    if (open === null) {
+      open = { rabbitmq: [], leveret: [] }
+      hunks.push(open)
+    }
+    if (mark === '-') open.rabbitmq.push(line)
+    else open.leveret.push(line)
+  }
+  return hunks
+}
+
+/** Both as one text: `-` is RabbitMQ's, `+` is Leveret's. */
+function unified(rabbitmq: readonly string[], leveret: readonly string[]): string {
+  return steps(rabbitmq, leveret)
+    .map(({ mark, line }) => `${mark} ${line}`)
+    .join('\n')
+}
+
+/** The shortest way from one to the other, by the longest common subsequence. */
+function steps(one: readonly string[], two: readonly string[]): Step[] {
+  const lengths = Array.from({ length: one.length + 1 }, () => new Array<number>(two.length + 1).fill(0))
+  const at = (i: number, j: number): number => lengths[i]?.[j] ?? 0
+  for (let i = one.length - 1; i >= 0; i--) {
+    for (let j = two.length - 1; j >= 0; j--) {
+      const length = one[i] === two[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1))
+      ;(lengths[i] as number[])[j] = length
+    }
+  }
+  const result: Step[] = []
+  let i = 0
+  let j = 0
+  while (i < one.length || j < two.length) {
+    if (i < one.length && j < two.length && one[i] === two[j]) {
+      result.push({ mark: ' ', line: one[i++] as string })
+      j++
+    } else if (i < one.length && (j === two.length || at(i + 1, j) >= at(i, j + 1))) {
+      result.push({ mark: '-', line: one[i++] as string })
+    } else result.push({ mark: '+', line: two[j++] as string })
+  }
+  return result
+}

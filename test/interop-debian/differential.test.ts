@@ -1,0 +1,51 @@
+// The conversations of test/differential, word for word with Debian's RabbitMQ and with Leveret: whatever the two answer
+// differently must be in the list of differences that are meant.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { differences, rewrites } from '../differential/allowed-differences.ts'
+import { Allowed } from '../differential/compare.ts'
+import { conversations } from '../differential/conversations/all.ts'
+import { converse, type Outcome } from '../differential/run.ts'
+import { LeveretProcess } from '../support/leveret-process.ts'
+import { startRabbitmq } from '../support/rabbitmq-process.ts'
+
+const minutes = 60_000
+const names = new Set(conversations.map(({ name }) => name))
+const allowed = new Allowed(rewrites, differences)
+let rabbitmq: Awaited<ReturnType<typeof startRabbitmq>>
+let leveret: LeveretProcess
+let outcomes: readonly [ReadonlyMap<string, Outcome>, ReadonlyMap<string, Outcome>]
+
+beforeAll(async () => {
+  ;[rabbitmq, leveret] = await Promise.all([startRabbitmq(), LeveretProcess.start()])
+  outcomes = await Promise.all([
+    converse(Number(new URL(rabbitmq.url).port), conversations),
+    converse(leveret.port, conversations),
+  ])
+}, 5 * minutes)
+
+afterAll(async () => {
+  await rabbitmq?.stop()
+  await leveret?.dispose()
+})
+
+describe('RabbitMQ and Leveret say the same', () => {
+  test.each([...names])('%s', (name) => {
+    const [one, two] = outcomes.map((all) => all.get(name) as Outcome) as [Outcome, Outcome]
+    const text = (outcome: Outcome): string => `${outcome.transcript.join('\n')}\n${outcome.error}`
+    expect(one.error, text(one)).toBe(null)
+    expect(two.error, text(two)).toBe(null)
+    expect(allowed.findings(name, one.transcript, two.transcript), 'RabbitMQ: -  Leveret: +').toBe('')
+  })
+
+  test('each conversation has a name of its own', () => {
+    expect(names.size).toBe(conversations.length)
+  })
+
+  test('no difference is allowed that does not occur', () => {
+    expect(allowed.unused(names)).toEqual([])
+  })
+
+  test('Leveret went through all of it without a word on its standard error', () => {
+    expect(leveret.stderr).toBe('')
+  })
+})
