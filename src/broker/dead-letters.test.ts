@@ -263,7 +263,7 @@ describe('the arguments of a queue', () => {
     ],
     [
       { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'ü'.repeat(128) },
-      `'x-dead-letter-routing-key' for queue 'd' in vhost '/': it has 256 bytes, at most 255 fit`,
+      `invalid arg 'x-dead-letter-routing-key' for queue 'd' in vhost '/': it has 256 bytes, at most 255 fit`,
     ],
   ])('are refused if they are %j', async (table, text) => {
     const [, channel] = await open()

@@ -62,7 +62,7 @@ export class Exchange {
     this.autoDelete = autoDelete
     this.internal = internal
     this.arguments = table
-    this.alternate = alternateOf(table)
+    this.alternate = textOf(table, 'alternate-exchange')
     this.router = router
   }
 
@@ -79,6 +79,11 @@ export class Exchange {
   /** Whether the routing key alone decides; then the routes of a key can be remembered. Other exchanges may ask for more. */
   get routesByKey(): boolean {
     return this.router.routesByKey && this.exchangeBindingCount === 0 && this.alternate === null
+  }
+
+  /** What a policy says holds from now on where the arguments say nothing; null: no policy does. */
+  applyPolicy(policy: FieldTable | null): void {
+    this.alternate = textOf(this.arguments, 'alternate-exchange') ?? textOf(policy, 'alternate-exchange')
   }
 
   bind(binding: Binding): void {
@@ -105,8 +110,8 @@ export class Exchange {
   }
 }
 
-function alternateOf(table: FieldTable): string | null {
-  const field = table.get('alternate-exchange')
+function textOf(table: FieldTable | null, name: string): string | null {
+  const field = table?.get(name)
   return field?.tag === 'S' ? (field.value as string) : null
 }
 

@@ -11,7 +11,7 @@ export class Lease implements ExpiringQueue {
   wakesAtMs: number = Number.POSITIVE_INFINITY
   private readonly clock: Clock
   private readonly expiry: Expiry
-  private readonly termMs: number
+  readonly termMs: number
   /** Null: it has ended. */
   private lapsed: (() => void) | null
   private renewedMs: number

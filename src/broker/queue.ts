@@ -141,6 +141,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     return this.limit !== null && this.limit.refuses
   }
 
+  /** What a policy says holds from now on, beside the arguments; null: no policy does. Messages keep the time they have. */
+  applyPolicy(policy: FieldTable | null): void {
+    this.configure(queueTraits(this.arguments, policy))
+  }
+
   /** Sets what may change while the queue exists. */
   private configure(traits: QueueTraits): void {
     const { deadLetterExchange, deadLetterRoutingKey, maxLength, maxBytes, overflow, expiresMs } = traits
@@ -154,12 +159,16 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         : new DeadLetters(tick, parts.publishDead, this, deadLetterExchange, deadLetterRoutingKey)
     const isLimited = maxLength < Number.POSITIVE_INFINITY || maxBytes < Number.POSITIVE_INFINITY
     this.limit = isLimited ? new LengthLimit(maxLength, maxBytes, overflow) : null
-    this.lease?.end()
-    this.lease =
-      expiresMs < Number.POSITIVE_INFINITY
-        ? new Lease(parts.clock, parts.leases, expiresMs, () => this.deleteUnused())
-        : null
+    this.setLease(expiresMs)
     if (this.limit !== null && this.index.readyCount > 0) tick.markQueue(this)
+  }
+
+  private setLease(termMs: number): void {
+    const { lease, parts } = this
+    if (lease?.termMs === termMs) return
+    lease?.end()
+    const isLasting = termMs === Number.POSITIVE_INFINITY
+    this.lease = isLasting ? null : new Lease(parts.clock, parts.leases, termMs, () => this.deleteUnused())
   }
 
   /** Somebody looks at the queue, or takes from it: it is in use, and what is too much in it is gone. */

@@ -4,7 +4,7 @@
  */
 import { assert } from '../lib/assert.ts'
 import type { DeliverAfter } from '../model/durability.ts'
-import { emptyTable } from '../model/field-table.ts'
+import { emptyTable, type FieldTable } from '../model/field-table.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
@@ -145,6 +145,19 @@ export class State {
     if (queue.mayRefuse) host.refusingQueues--
     this.queuesById.delete(queue.id)
     this.dropQueue(queue)
+  }
+
+  applyQueuePolicy(host: VirtualHost, queue: Queue, policy: FieldTable | null): void {
+    if (queue.mayRefuse) host.refusingQueues--
+    queue.applyPolicy(policy)
+    if (queue.mayRefuse) host.refusingQueues++
+    // Routes that are remembered know whether a queue may refuse.
+    host.topologyVersion++
+  }
+
+  applyExchangePolicy(host: VirtualHost, exchange: Exchange, policy: FieldTable | null): void {
+    exchange.applyPolicy(policy)
+    host.topologyVersion++
   }
 
   /** A queue for one consumer that is answered directly: under a name that only the default exchange knows. */

@@ -370,7 +370,9 @@ const settling: readonly Conversation[] = [
     channel.nack(2)
   }),
   settled('basic.recover brings all back', 3, (channel) => channel.send('basic.recover', { requeue: true })),
-  settled('basic.recover-async brings all back', 3, (channel) => channel.send('basic.recover-async', { requeue: true })),
+  settled('basic.recover-async brings all back', 3, (channel) =>
+    channel.send('basic.recover-async', { requeue: true }),
+  ),
   settled('basic.recover, what was settled does not come back', 3, (channel) => {
     channel.ack(2)
     channel.send('basic.recover', { requeue: true })

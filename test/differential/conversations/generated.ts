@@ -279,7 +279,12 @@ const waiting = generated('random times to live', 10, async (talk, dice, channel
   let isBlocked = false
   for (let step = 0; step < 8; step++) {
     const isSoon = dice.isLucky(60)
-    await channel.publishes('', queue, `${step}`, isSoon ? { expiration: '1' } : dice.pick([{}, { expiration: '90000' }]))
+    await channel.publishes(
+      '',
+      queue,
+      `${step}`,
+      isSoon ? { expiration: '1' } : dice.pick([{}, { expiration: '90000' }]),
+    )
     if (!isSoon) isBlocked = true
     else if (!isBlocked) soon++
   }
