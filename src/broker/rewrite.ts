@@ -2,20 +2,18 @@
  * The few messages that do not leave as they came: each of these gives one with other properties and the same body.
  */
 import { BrokerError } from '../model/errors.ts'
-import type { FieldTag } from '../model/field-table.ts'
+import { emptyTable, type Field, type FieldTag } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { directReplyTo, type PropertyChanges, rewriteProperties } from '../model/properties.ts'
+import { changeProperties, directReplyTo, type PropertyChange } from '../model/properties.ts'
 import { exchangeDelay } from './message-check.ts'
 
 /** The message as it leaves the exchange that kept it back: the delay is negated, so that no other keeps it back again. */
 export function undelayed(message: Message): Message {
-  const headers = new Map(message.decodeProperties().headers)
-  const field = headers.get(exchangeDelay)
+  const field = message.decodeProperties().headers?.get(exchangeDelay)
   if (typeof field?.value !== 'number') return message
   // What has no sign gets one.
   const tag = signedTags.get(field.tag) ?? field.tag
-  headers.set(exchangeDelay, { tag, value: -field.value })
-  return rewritten(message, { headers })
+  return changed(message, { headers: new Map([[exchangeDelay, { tag, value: -field.value }]]) })
 }
 
 const signedTags: ReadonlyMap<FieldTag, FieldTag> = new Map([
@@ -28,15 +26,13 @@ const signedTags: ReadonlyMap<FieldTag, FieldTag> = new Map([
 /** What a receiver is to see of a message that was handed out so often, this time included; 0: it is not told. */
 export function shown(message: Message, deliveryCount: number): Message {
   if (!message.mayHide && deliveryCount <= 1) return message
+  const count: Field = { tag: 'l', value: deliveryCount - 1 }
   try {
-    const headers = new Map(message.decodeProperties().headers)
+    const headers = deliveryCount > 1 ? new Map([['x-delivery-count', count]]) : emptyTable
     // The keys in BCC are for the broker alone.
-    const isHiding = headers.delete('BCC')
-    if (deliveryCount > 1) headers.set('x-delivery-count', { tag: 'l', value: deliveryCount - 1 })
-    else if (!isHiding) return message
-    return rewritten(message, { headers })
+    return changed(message, { without: ['BCC'], headers })
   } catch (error) {
-    // Headers that nobody can read are passed on as they are.
+    // Headers that nobody can read cannot be added to, and hide nothing: nobody could have read them here either.
     if (error instanceof BrokerError) return message
     throw error
   }
@@ -47,13 +43,14 @@ export function shown(message: Message, deliveryCount: number): Message {
  * `replyTo` is null: nobody waits for answers there.
  */
 export function withReplyTo(message: Message, replyTo: string | null): Message {
-  if (message.decodeProperties().replyTo !== directReplyTo) return message
+  const properties = message.decodeProperties()
+  if (properties.replyTo !== directReplyTo) return message
   if (replyTo === null) {
     throw new BrokerError('PRECONDITION_FAILED', 'fast reply consumer does not exist')
   }
-  return rewritten(message, { replyTo })
+  return changed(message, { replyTo })
 }
 
-function rewritten(message: Message, changes: PropertyChanges): Message {
-  return message.copy(message.exchange, message.routingKey, rewriteProperties(message.propertyBytes, changes))
+function changed(message: Message, change: PropertyChange): Message {
+  return message.copy(message.exchange, message.routingKey, changeProperties(message.propertyBytes, change))
 }

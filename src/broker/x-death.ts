@@ -11,7 +11,7 @@
 import { BrokerError } from '../model/errors.ts'
 import type { Field, FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { markDied, rewriteProperties } from '../model/properties.ts'
+import { changeProperties, markDied } from '../model/properties.ts'
 import { copyKeysOf } from './message-check.ts'
 
 export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
@@ -29,12 +29,16 @@ export class Death {
     let properties = dead.propertyBytes
     try {
       const { expiration, headers } = dead.decodeProperties()
-      const told = history(dead, headers, queue, reason, nowMs, expiration)
-      const changed = withHistory(headers, told, dead, queue, reason)
-      properties = markDied(rewriteProperties(properties, { headers: changed, expiration: null }))
+      // What publishers write there is theirs: only what the broker wrote is history.
+      const earlier = dead.died ? eventsOf(headers) : []
+      const told = history(dead, earlier, headers, queue, reason, nowMs, expiration)
+      const added = historyHeaders(told, earlier.length === 0, dead.exchange, queue, reason)
+      // It has been hidden already, where it was sent to.
+      const change = { without: ['x-leveret-delay'], headers: added, withoutExpiration: true }
+      properties = markDied(changeProperties(properties, change))
       events = told
     } catch (error) {
-      // Headers that nobody can read, or write again, cannot be added to; that is no reason to lose the message.
+      // Headers that nobody can read cannot be added to; that is no reason to lose the message.
       if (!(error instanceof BrokerError)) throw error
     }
     this.events = events
@@ -54,13 +58,13 @@ export class Death {
 /** The events there were and this one, the latest first. */
 function history(
   dead: Message,
+  earlier: readonly FieldTable[],
   headers: FieldTable | undefined,
   queue: string,
   reason: DeathReason,
   nowMs: number,
   expiration: string | undefined,
 ): readonly FieldTable[] {
-  const earlier = earlierEvents(dead, headers)
   const isSame = (event: FieldTable): boolean => textOf(event, 'queue') === queue && textOf(event, 'reason') === reason
   const known = earlier.find(isSame)
   const event =
@@ -68,25 +72,23 @@ function history(
   return [event, ...earlier.filter((other) => other !== known)]
 }
 
-/** The headers it had, and what those events say. */
-function withHistory(
-  headers: FieldTable | undefined,
+/** What those events say, as headers. */
+function historyHeaders(
   events: readonly FieldTable[],
-  dead: Message,
+  isFirst: boolean,
+  exchange: string,
   queue: string,
   reason: DeathReason,
 ): FieldTable {
-  const table = new Map(headers)
-  // It has been hidden already, where it was sent to.
-  table.delete('x-leveret-delay')
+  const table = new Map<string, Field>()
   table.set('x-death', { tag: 'A', value: events.map((value): Field => ({ tag: 'F', value })) })
   const facts: readonly (readonly [string, string])[] = [
     ['queue', queue],
     ['reason', reason],
-    ['exchange', dead.exchange],
+    ['exchange', exchange],
   ]
   for (const [name, value] of facts) {
-    if (!dead.died) table.set(`x-first-death-${name}`, text(value))
+    if (isFirst) table.set(`x-first-death-${name}`, text(value))
     table.set(`x-last-death-${name}`, text(value))
   }
   return table
@@ -124,9 +126,7 @@ function again(event: FieldTable): FieldTable {
   return new Map(event).set('count', { tag: 'l', value: typeof count === 'number' ? count + 1 : 1 })
 }
 
-/** What publishers write there is theirs: only what the broker wrote is history. */
-function earlierEvents(dead: Message, headers: FieldTable | undefined): FieldTable[] {
-  if (!dead.died) return []
+function eventsOf(headers: FieldTable | undefined): FieldTable[] {
   const field = headers?.get('x-death')
   if (field?.tag !== 'A') return []
   return (field.value as readonly Field[]).filter(({ tag }) => tag === 'F').map(({ value }) => value as FieldTable)

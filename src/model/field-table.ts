@@ -161,6 +161,20 @@ export function readTableBody(buffer: Buffer, reader: ByteReader, length: number
   return table
 }
 
+/** Reads a table pair by pair: the key, and the octets of the whole pair. Throws as `readTable` does. */
+export function forEachPair(reader: ByteReader, visit: (key: string, pair: Buffer) => void): void {
+  const length = reader.u32be()
+  reader.need(length)
+  const inner = new ByteReader(reader.buffer, reader.at, reader.at + length)
+  reader.at += length
+  while (inner.remaining > 0) {
+    const start = inner.at
+    const key = inner.utf8(inner.u8())
+    readField(inner, 0)
+    visit(key, inner.buffer.subarray(start, inner.at))
+  }
+}
+
 function readField(reader: ByteReader, depth: number): Field {
   const tag = String.fromCharCode(reader.u8())
   switch (tag) {
@@ -223,6 +237,12 @@ function narrow(value: bigint): number | bigint {
 export function writeTable(writer: ByteWriter, table: FieldTable): void {
   const lengthAt = writer.length
   writer.u32be(0)
+  writePairs(writer, table)
+  writer.buffer.writeUInt32BE(writer.length - lengthAt - 4, lengthAt)
+}
+
+/** Writes the pairs alone. */
+export function writePairs(writer: ByteWriter, table: FieldTable): void {
   for (const [key, field] of table) {
     const size = Buffer.byteLength(key)
     if (size > limits.nameBytesMax) {
@@ -236,7 +256,6 @@ export function writeTable(writer: ByteWriter, table: FieldTable): void {
     writer.length += writer.buffer.write(key, writer.length, size, 'utf8')
     writeField(writer, field)
   }
-  writer.buffer.writeUInt32BE(writer.length - lengthAt - 4, lengthAt)
 }
 
 function writeField(writer: ByteWriter, field: Field): void {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { BrokerError } from './errors.ts'
 import { toTable } from './field-table.ts'
 import {
+  changeProperties,
   decodeProperties,
   emptyProperties,
   encodeProperties,
@@ -12,7 +13,6 @@ import {
   markDied,
   type Properties,
   priorityShift,
-  rewriteProperties,
   scanProperties,
   traits,
 } from './properties.ts'
@@ -62,6 +62,22 @@ test('any properties come back, and the scan knows what the broker must know of 
       expect(scanned >>> priorityShift).toBe(value.priority ?? 0)
     }),
     { numRuns: 500 },
+  )
+})
+
+test('headers come and go, another reply_to, expiration goes; the rest stays octet by octet', () => {
+  fc.assert(
+    fc.property(properties, (value) => {
+      const { expiration: _gone, ...others } = value
+      const headers = new Map(value.headers).set('own', { tag: 'l', value: 1 })
+      const change = { headers: toTable({ own: 1 }), without: ['gone'], replyTo: 'r', withoutExpiration: true }
+      const gone = new Map([...headers, ...toTable({ gone: 1 })])
+      const bytes = encodeProperties({ ...value, headers: gone })
+      expect(decodeProperties(changeProperties(bytes, change))).toEqual({ ...others, headers, replyTo: 'r' })
+      expect(changeProperties(encodeProperties(value), {})).toEqual(encodeProperties(value))
+      expect(isRefused(() => changeProperties(Buffer.from([0x80, 0, 5, 1]), change))).toBe(true)
+    }),
+    { numRuns: 200 },
   )
 })
 
@@ -174,21 +190,4 @@ test("the broker's own mark is a trait, is none of the properties, and can be ta
   expect(decodeProperties(bytes)).toEqual({ type: 't' })
   hideMark(bytes, 0)
   expect(bytes).toEqual(encodeProperties({ type: 't' }))
-})
-
-test('properties that are to be others are, and the rest stays octet by octet', () => {
-  fc.assert(
-    fc.property(properties, (value) => {
-      const { expiration: _gone, ...others } = value
-      const changes = { headers: toTable({ own: 1 }), replyTo: 'there', expiration: null }
-      const { headers, replyTo } = changes
-      const bytes = rewriteProperties(encodeProperties(value), changes)
-      expect(decodeProperties(bytes)).toEqual({ ...others, headers, replyTo })
-      expect(scanProperties(bytes, 0, bytes.length) & traits.expires).toBe(0)
-      expect(isRefused(() => rewriteProperties(Buffer.from([0x80, 0, 5, 1]), changes))).toBe(true)
-    }),
-    { numRuns: 200 },
-  )
-  const odd = Buffer.from([0x80, 0x40, 2, 0xff, 0xfe, ...Array.from({ length: 8 }, () => 0xff)])
-  expect(rewriteProperties(odd, {})).toEqual(odd)
 })

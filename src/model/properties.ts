@@ -12,7 +12,7 @@
 import { ByteReader, ByteReaderError } from '../lib/byte-reader.ts'
 import { ByteWriter } from '../lib/byte-writer.ts'
 import { BrokerError } from './errors.ts'
-import { type FieldTable, readTable, writeTable } from './field-table.ts'
+import { emptyTable, type FieldTable, forEachPair, readTable, writePairs, writeTable } from './field-table.ts'
 import { limits } from './limits.ts'
 
 export interface Properties {
@@ -67,6 +67,8 @@ const USER_ID = 0x0010
 const CLUSTER_ID = 0x0004
 /** No property of AMQP's: the broker's own mark that it wrote the x-death among the headers. Never on the wire. */
 const DIED = 0x0002
+/** The largest number there is below 2^64, which a timestamp of all ones would be rounded to. */
+const timeMax = 2 ** 64 - 2048
 /** All properties behind priority. */
 const AFTER_PRIORITY = 0x07fc
 
@@ -204,40 +206,37 @@ export function decodeProperties(buffer: Buffer, start = 0, end: number = buffer
   return properties as Properties
 }
 
-/** What is to be another in property bytes; null: it is to go. */
-export interface PropertyChanges {
+/** What is to be different in property bytes. */
+export interface PropertyChange {
+  /** Headers that go. */
+  readonly without?: readonly string[]
+  /** Headers that take the place of those of their name, or come at the end. */
   readonly headers?: FieldTable
   readonly replyTo?: string
-  readonly expiration?: null
+  readonly withoutExpiration?: boolean
 }
 
 /**
- * The same properties but for those changes. The others are copied octet by octet: text that is no UTF-8, or a timestamp
- * beyond 2^53, would not survive decoding. Throws SYNTAX_ERROR for bytes that are no property list, and for a header whose
- * name does not fit.
+ * The same properties but for that change. All else is copied octet by octet, header by header: text that is no UTF-8, a
+ * timestamp beyond 2^53, or the tag of a number would not survive decoding. Throws SYNTAX_ERROR for bytes that are no
+ * property list.
  */
-export function rewriteProperties(source: Buffer, changes: PropertyChanges): Buffer {
+export function changeProperties(source: Buffer, change: PropertyChange): Buffer {
   const reader = new ByteReader(source)
   const writer = new ByteWriter(source.length + 256)
+  const { headers = emptyTable, replyTo, withoutExpiration = false } = change
   try {
-    let flags = reader.u16be()
-    writer.u16be(0)
-    for (const [key, name, bit, kind] of fields) {
+    const flags = reader.u16be()
+    const added = (headers.size > 0 ? HEADERS : 0) | (replyTo === undefined ? 0 : REPLY_TO)
+    writer.u16be((flags | added) & ~(withoutExpiration ? EXPIRATION : 0))
+    for (const [, name, bit, kind] of fields) {
+      const isThere = (flags & bit) !== 0
       const start = reader.at
-      if ((flags & bit) !== 0) skip(reader, kind)
-      if (!(key in changes)) {
-        writer.bytes(source.subarray(start, reader.at))
-        continue
-      }
-      const value = changes[key as keyof PropertyChanges]
-      if (value == null) flags &= ~bit
-      else {
-        flags |= bit
-        if (typeof value === 'string') shortString(writer, name, value)
-        else writeTable(writer, value)
-      }
+      if (isThere && bit !== HEADERS) skip(reader, kind)
+      if (bit === HEADERS) changeHeaders(isThere ? reader : null, writer, headers, change.without ?? [])
+      else if (bit === REPLY_TO && replyTo !== undefined) shortString(writer, name, replyTo)
+      else if (bit !== EXPIRATION || !withoutExpiration) writer.bytes(source.subarray(start, reader.at))
     }
-    writer.buffer.writeUInt16BE(flags, 0)
   } catch (error) {
     if (error instanceof ByteReaderError) throw malformed()
     throw error
@@ -247,8 +246,30 @@ export function rewriteProperties(source: Buffer, changes: PropertyChanges): Buf
 
 function skip(reader: ByteReader, kind: 'text' | 'table' | 'octet' | 'time'): void {
   if (kind === 'text') reader.bytes(reader.u8())
-  else if (kind === 'table') reader.bytes(reader.u32be())
   else reader.bytes(kind === 'octet' ? 1 : 8)
+}
+
+/** `reader` null: there was no table. */
+function changeHeaders(
+  reader: ByteReader | null,
+  writer: ByteWriter,
+  added: FieldTable,
+  without: readonly string[],
+): void {
+  if (reader === null && added.size === 0) return
+  const lengthAt = writer.length
+  writer.u32be(0)
+  const left = new Map(added)
+  if (reader !== null) {
+    forEachPair(reader, (key, pair) => {
+      const instead = left.get(key)
+      if (instead !== undefined) writePairs(writer, new Map([[key, instead]]))
+      else if (!without.includes(key) && !added.has(key)) writer.bytes(pair)
+      left.delete(key)
+    })
+  }
+  writePairs(writer, left)
+  writer.buffer.writeUInt32BE(writer.length - lengthAt - 4, lengthAt)
 }
 
 /** Throws SYNTAX_ERROR for a short string beyond 255 bytes. */
@@ -262,7 +283,7 @@ export function encodeProperties(properties: Properties): Buffer {
     flags |= bit
     if (kind === 'text') shortString(writer, name, value as string)
     else if (kind === 'octet') writer.u8(value as number)
-    else if (kind === 'time') writer.u64be(value as number)
+    else if (kind === 'time') writer.u64be(Math.min(value as number, timeMax))
     else writeTable(writer, value as FieldTable)
   }
   writer.buffer.writeUInt16BE(flags, 0)
