@@ -127,8 +127,7 @@ function checkDeadLetterExchange(table: FieldTable, where: string): void {
 }
 
 function checkQueueType(table: FieldTable, where: string): void {
-  const field = table.get('x-queue-type')
-  if (field === undefined) return
+  const field: Field = table.get('x-queue-type') ?? { tag: 'S', value: 'classic' }
   if (field.tag !== 'S') throw invalid('x-queue-type', where, unacceptable(field))
   const type = field.value as string
   if (type === 'stream') {

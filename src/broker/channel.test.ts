@@ -496,8 +496,11 @@ describe('the order of what a channel is told', () => {
     other.publish('', 'q', '2')
     expect(other.takeBodies()).toEqual(['1', '2'])
     store.sync()
+    // It has lost its turn, and comes behind the others.
     other.publish('', 'q', '3')
-    expect(channel.takeBodies()).toEqual(['3'])
+    other.publish('', 'q', '4')
+    expect(other.takeBodies()).toEqual(['3'])
+    expect(channel.takeBodies()).toEqual(['4'])
   })
 
   test('a failure waits for the answers before it', async () => {

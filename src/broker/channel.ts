@@ -447,10 +447,10 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   private qos(prefetchSize: number, prefetchCount: number, global: boolean): Reply {
     if (prefetchSize !== 0) throw new BrokerError('NOT_IMPLEMENTED', `prefetch_size!=0 (${prefetchSize})`)
-    if (global) {
-      this.prefetchCountGlobal = prefetchCount
-      this.lookForDeliveries()
-    } else this.prefetchCount = prefetchCount
+    // As in RabbitMQ, a limit for each consumer lifts the one over all; said the other way round, both hold.
+    this.prefetchCountGlobal = global ? prefetchCount : 0
+    if (!global) this.prefetchCount = prefetchCount
+    this.lookForDeliveries()
     return ok
   }
 

@@ -44,6 +44,43 @@ describe('consumers with priorities', () => {
     expect(turns(channel, 2)).toBe('hl')
   })
 
+  test('that were passed over come behind the others when they can take more, as those that are new', async () => {
+    const channel = await open()
+    channel.qos(1)
+    channel.consume('q', { tag: 'a' })
+    channel.qos(0)
+    channel.consume('q', { tag: 'b', noAck: true })
+    channel.consume('q', { tag: 'c', noAck: true })
+    expect(turns(channel, 5)).toBe('abcbc')
+    channel.ack(1)
+    expect(turns(channel, 4)).toBe('bcab')
+    channel.consume('q', { tag: 'd', noAck: true })
+    expect(turns(channel, 5)).toBe('cbdcb')
+  })
+
+  test('are exclusive also while they cannot take more', async () => {
+    const channel = await open()
+    channel.qos(1)
+    channel.consume('q', { tag: 'a', exclusive: true })
+    expect(turns(channel, 2)).toBe('a')
+    expect(channel.refusal(consume('q'))).toBe("ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use")
+  })
+
+  test('can leave while they cannot take more', async () => {
+    const channel = await open()
+    channel.qos(1)
+    channel.consume('q', { tag: 'a' })
+    channel.consume('q', { tag: 'b' })
+    expect(turns(channel, 3)).toBe('ab')
+    channel.cancel('a')
+    expect(channel.counts('q')?.consumers).toBe(1)
+    channel.ack(1)
+    channel.ack(2)
+    expect(turns(channel, 1)).toBe('')
+    channel.cancel('b')
+    expect(channel.counts('q')?.consumers).toBe(0)
+  })
+
   test('keep their turns when one of several leaves', async () => {
     const channel = await open()
     for (const tag of ['a', 'b', 'c']) channel.consume('q', { tag, noAck: true })

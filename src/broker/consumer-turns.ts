@@ -4,7 +4,8 @@
  *     ranks    priority 10   a  b  c        the highest first; within one, in turns
  *                        0   d  e
  *
- * A consumer without credit is passed over, not waited for: lower priorities get what the higher ones cannot take. With a
+ * A consumer without credit is passed over, not waited for: lower priorities get what the higher ones cannot take. It has
+ * lost its turn then, and joins the others behind the last of them when it has credit again, as one that is new. With a
  * single active consumer all messages go to one of them until it leaves; then the next by rank takes over.
  */
 import type { Entry } from '../store/entry.ts'
@@ -24,11 +25,64 @@ export interface Subscriber {
 
 class Rank {
   readonly priority: number
+  /** A circle: it begins at `next`, and ends before that. */
   readonly members: Subscriber[] = []
   next = 0
+  /** Those that had no credit when it was their turn. */
+  readonly passedOver: Subscriber[] = []
 
   constructor(priority: number) {
     this.priority = priority
+  }
+
+  get isEmpty(): boolean {
+    return this.members.length + this.passedOver.length === 0
+  }
+
+  /** Behind all the others. */
+  join(subscriber: Subscriber): void {
+    this.members.splice(this.next++, 0, subscriber)
+  }
+
+  /** False if it was not there. */
+  leave(subscriber: Subscriber): boolean {
+    // Those that leave together are removed the latest first, and the latest stand at the end.
+    const at = this.members.lastIndexOf(subscriber)
+    if (at >= 0) {
+      this.members.splice(at, 1)
+      if (this.next > at) this.next--
+      return true
+    }
+    const passedAt = this.passedOver.indexOf(subscriber)
+    if (passedAt >= 0) this.passedOver.splice(passedAt, 1)
+    return passedAt >= 0
+  }
+
+  take(): Subscriber | null {
+    if (this.passedOver.length > 0) this.rejoin()
+    const { members } = this
+    while (members.length > 0) {
+      if (this.next >= members.length) this.next = 0
+      const subscriber = members[this.next] as Subscriber
+      if (subscriber.hasCredit) {
+        this.next++
+        return subscriber
+      }
+      members.splice(this.next, 1)
+      this.passedOver.push(subscriber)
+    }
+    return null
+  }
+
+  private rejoin(): void {
+    const { passedOver } = this
+    for (let at = 0; at < passedOver.length; ) {
+      const subscriber = passedOver[at] as Subscriber
+      if (subscriber.hasCredit) {
+        passedOver.splice(at, 1)
+        this.join(subscriber)
+      } else at++
+    }
   }
 }
 
@@ -60,7 +114,9 @@ export class ConsumerTurns {
       rank = new Rank(priority)
       ranks.splice(at, 0, rank)
     }
-    rank.members.push(subscriber)
+    // Of those of which one is served, the one that came first is the next.
+    if (this.isSingle) rank.members.push(subscriber)
+    else rank.join(subscriber)
     this.count++
     if (this.isSingle) this.active ??= subscriber
   }
@@ -69,12 +125,8 @@ export class ConsumerTurns {
   remove(subscriber: Subscriber): boolean {
     const rankAt = this.ranks.findIndex(({ priority }) => priority === subscriber.priority)
     const rank = this.ranks[rankAt]
-    // Those that leave together are removed the latest first, and the latest stand at the end.
-    const at = rank === undefined ? -1 : rank.members.lastIndexOf(subscriber)
-    if (rank === undefined || at < 0) return false
-    rank.members.splice(at, 1)
-    if (rank.next > at) rank.next--
-    if (rank.members.length === 0) this.ranks.splice(rankAt, 1)
+    if (rank === undefined || !rank.leave(subscriber)) return false
+    if (rank.isEmpty) this.ranks.splice(rankAt, 1)
     this.count--
     if (this.active === subscriber) this.active = this.first
     return true
@@ -82,7 +134,7 @@ export class ConsumerTurns {
 
   /** All of them, who are then gone. */
   removeAll(): Subscriber[] {
-    const all = this.ranks.flatMap(({ members }) => members)
+    const all = this.ranks.flatMap(({ members, passedOver }) => [...members, ...passedOver])
     this.ranks.length = 0
     this.count = 0
     this.active = null
@@ -95,15 +147,10 @@ export class ConsumerTurns {
     const { ranks } = this
     for (let at = 0; at < ranks.length; at++) {
       const rank = ranks[at] as Rank
-      const { members } = rank
-      const { length } = members
-      for (let tried = 0; tried < length; tried++) {
-        if (rank.next >= length) rank.next = 0
-        const subscriber = members[rank.next++] as Subscriber
-        if (!subscriber.hasCredit) continue
-        this.last = rank
-        return subscriber
-      }
+      const subscriber = rank.take()
+      if (subscriber === null) continue
+      this.last = rank
+      return subscriber
     }
     return null
   }
@@ -114,6 +161,7 @@ export class ConsumerTurns {
   }
 
   private get first(): Subscriber | null {
-    return this.ranks[0]?.members[0] ?? null
+    const rank = this.ranks[0]
+    return rank?.members[0] ?? rank?.passedOver[0] ?? null
   }
 }

@@ -132,6 +132,7 @@ class Actor {
         return
       case 'prefetch':
         this.prefetch = value % 4
+        this.channelPrefetch = 0
         this.qos(this.prefetch, false)
         return
       case 'prefetch of the channel':

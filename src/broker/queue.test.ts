@@ -36,7 +36,7 @@ describe('a queue', () => {
     fill(channel, 4, 4)
     channel.cancel('b')
     fill(channel, 3, 8)
-    expect(channel.deliveries.map((delivery) => delivery.consumerTag).join('')).toBe('ababcabcac')
+    expect(channel.deliveries.map((delivery) => delivery.consumerTag).join('')).toBe('ababacbaca')
   })
 
   test('keeps the turns when a long hand-out is cut into several turns of the loop', async () => {
@@ -200,6 +200,16 @@ describe('prefetch', () => {
     expect(channel.deliveries.map((delivery) => delivery.consumerTag)).toEqual(['a', 'b', 'a'])
     channel.qos(9, true)
     expect(channel.deliveries.map((delivery) => delivery.consumerTag)).toEqual(['a', 'b', 'a', 'b'])
+  })
+
+  test('for each consumer lifts the one over all of them', async () => {
+    const channel = await open()
+    channel.qos(1, true)
+    channel.consume('q', { tag: 'a' })
+    fill(channel, 3)
+    expect(channel.takeBodies()).toEqual(['1'])
+    channel.qos(2)
+    expect(channel.takeBodies()).toEqual(['2', '3'])
   })
 
   test('lowered below what is out, just waits', async () => {

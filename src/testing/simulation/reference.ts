@@ -284,8 +284,8 @@ export class Reference {
       case 'queue.delete':
         return this.runDeleteQueue(channel, id, command.queue, command.ifUnused, command.ifEmpty)
       case 'basic.qos':
-        if (command.global) channel.prefetchGlobal = command.prefetchCount
-        else channel.prefetch = command.prefetchCount
+        channel.prefetchGlobal = command.global ? command.prefetchCount : 0
+        if (!command.global) channel.prefetch = command.prefetchCount
         return this.reply(channel, id, 0, { type: 'ok' })
       case 'basic.consume': {
         const consumer = this.consume(channel, command.queue, command.consumerTag, command.noAck, command.exclusive)
