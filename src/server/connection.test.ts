@@ -24,13 +24,36 @@ const declareQ = { queue: 'q', passive: false, durable: true, exclusive: false, 
 const declare = { ...declareQ, arguments: emptyTable }
 
 describe('the connection', () => {
-  test('close: the session ends first, then close-ok, then the socket', async () => {
+  const close = { replyCode: 200, replyText: 'bye', classId: 0, methodId: 0 }
+
+  test('close: the session ends first, then close-ok, then the client hangs up', async () => {
     const client = await served.opened()
-    const close = { replyCode: 200, replyText: 'bye', classId: 0, methodId: 0 }
     expect(await served.say(client.send(0, 'connection.close', close))).toEqual(['0 connection.close-ok'])
     expect(served.driver.session.isClosed).toBe(true)
-    expect(client.isClosed).toBe(true)
+    expect(client.isClosed).toBe(false)
+    client.connection.end()
+    await served.settle()
     expect(served.server.connectionCount).toBe(0)
+  })
+
+  test('close: who does not hang up is dropped after 30 s, without a heartbeat until then', async () => {
+    const client = await served.opened()
+    await served.say(client.send(0, 'connection.close', close))
+    await served.clock.advance(29_000)
+    expect(client.isClosed).toBe(false)
+    await served.clock.advance(2_000)
+    expect(client.isClosed).toBe(true)
+    expect(client.names()).toEqual([])
+  })
+
+  test('close: each of several that were sent at once or later is answered, and nothing else', async () => {
+    const client = await served.opened()
+    const twice = client.send(0, 'connection.close', close).send(0, 'connection.close', close)
+    expect(await served.say(twice)).toEqual(['0 connection.close-ok', '0 connection.close-ok'])
+    client.send(1, 'channel.open', {}).send(0, 'connection.update-secret', { newSecret: Buffer.from('x'), reason: '' })
+    expect(await served.say(client.frame(1, 0, Buffer.alloc(4)).send(0, 'connection.close', close))).toEqual([
+      '0 connection.close-ok',
+    ])
   })
 
   test('a lost socket ends the session', async () => {

@@ -44,7 +44,7 @@ export interface ConnectionShared {
   readonly forget: (connection: ServerConnection) => void
 }
 
-type State = 'header' | 'handshake' | 'running' | 'ending' | 'closing' | 'dropped' | 'closed'
+type State = 'header' | 'handshake' | 'running' | 'ending' | 'parted' | 'closing' | 'dropped' | 'closed'
 
 // RabbitMQ's: time for a peer to read why, and for a guesser to wait.
 const dropMs = 3_000
@@ -160,10 +160,15 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     }
   }
 
+  /** Whether either side has said connection.close. */
+  private get isOver(): boolean {
+    return this.state === 'closing' || this.state === 'ending' || this.state === 'parted'
+  }
+
   /** Whether nothing that may follow counts, or so much of it is wrong that it is not worth looking for what does. */
   private isBeyondHope(): boolean {
     if (this.state === 'dropped' || this.state === 'closed') return true
-    if (this.state !== 'closing' || ++this.mistakes < mistakesMax) return false
+    if (!this.isOver || ++this.mistakes < mistakesMax) return false
     this.gate.closeForGood()
     this.dropLater()
     return true
@@ -203,7 +208,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   private methodElsewhere(number: number, buffer: Buffer, start: number, end: number): void {
-    if (this.state === 'ending' || (this.state === 'closing' && number !== 0)) return
+    if (this.isOver && number !== 0) return
     if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(frameMethod, buffer, start, end, true)
     this.methodId = 0
     if (number !== 0 && this.state !== 'running') {
@@ -217,7 +222,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   private contentElsewhere(type: number, buffer: Buffer, start: number, end: number, last: boolean): void {
-    if (this.state === 'closing' || this.state === 'ending') return
+    if (this.isOver) return
     if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(type, buffer, start, end, last)
     this.methodId = 0
     const isExpected = this.number !== 0 && this.state === 'running'
@@ -263,6 +268,11 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
         if (method.name === 'connection.close-ok') this.hangUp()
         else if (method.name === 'connection.close') this.send('connection.close-ok', {})
         return
+      case 'ending':
+      case 'parted':
+        // Threads of a client may close their connection at the same time: each waits for its answer.
+        if (method.name === 'connection.close' && ++this.mistakes < mistakesMax) this.closeRequested()
+        return
       case 'running':
         return this.methodWhileRunning(method)
       default:
@@ -287,7 +297,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.endSession()
       .then(() => {
         this.send('connection.close-ok', {})
-        this.hangUp()
+        this.part()
       })
       .catch(this.shared.reportError)
   }
@@ -451,7 +461,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.hasReceived = false
     output.hasSent = false
     if (nowMs >= this.deadlineMs || pulse.isPeerLost(nowMs)) return this.connection.destroy()
-    if (pulse.isDue(nowMs, slackMs) && this.state !== 'dropped') {
+    if (pulse.isDue(nowMs, slackMs) && this.state !== 'dropped' && this.state !== 'parted') {
       this.frames.heartbeat()
       this.frames.flush()
     }
@@ -509,6 +519,18 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
       this.sessionEnd = session.close().catch(this.shared.reportError)
     }
     return this.sessionEnd
+  }
+
+  /**
+   * The client has its close-ok, and hangs up: were we first, some clients would take the end of the stream for a lost
+   * connection, because they see it before whoever asked them to close has read the answer.
+   */
+  private part(): void {
+    if (this.state !== 'ending' && this.state !== 'parted') return
+    this.state = 'parted'
+    this.frames.flush()
+    this.gate.openForGood()
+    this.expireIn(closeMs)
   }
 
   private detachChannels(): void {
