@@ -85,7 +85,7 @@ export class HashRouter implements Router {
     if (buckets.length === 0) return false
     const bytes = Buffer.from(this.hashed(key, message))
     const { queue, exchange } = buckets[jump(crc32(bytes, 0, bytes.length, 0), buckets.length)] as RoutedBinding
-    into.follow(queue, exchange, message)
+    into.follow(queue, exchange)
     return true
   }
 

@@ -2,7 +2,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Message } from '../model/message.ts'
-import { bindCommand, type CoreChannel, openCore } from '../testing/core-harness.ts'
+import { bindCommand, type CoreChannel, declareExchange, openCore } from '../testing/core-harness.ts'
 
 /** A channel with queues of these names. */
 async function withQueues(...names: string[]): Promise<CoreChannel> {
@@ -346,4 +346,30 @@ describe('an auto-delete exchange', () => {
     expect(await present(channel, 'x')).toBe(false)
     expect(await present(channel, 'y')).toBe(false)
   })
+})
+
+// Whoever walks such a row by calling himself ends the stack, at the end of a turn the process.
+test('exchanges bound in a row, twelve thousand of them, pass a message on, and go one after the other', async () => {
+  const core = await openCore()
+  const channel = await core.channel()
+  const count = 12_000
+  channel.declareQueue('q')
+  channel.declareQueue('timed', {
+    arguments: { 'x-message-ttl': 5, 'x-dead-letter-exchange': `x${count}`, 'x-dead-letter-routing-key': 'k' },
+  })
+  for (let number = 0; number <= count; number++) {
+    const kind = ['fanout', 'direct', 'topic', 'headers'][number % 4] as string
+    channel.give(declareExchange(`x${number}`, kind, { autoDelete: true }))
+    const previous = number === 0 ? 'q' : `x${number - 1}`
+    channel.give(bindCommand(number === 0 ? 'queue.bind' : 'exchange.bind', previous, `x${number}`, 'k'))
+  }
+  core.settle()
+  channel.publish(`x${count}`, 'k', 'published')
+  channel.publish('', 'timed', 'dead')
+  core.clock.advance(10)
+  expect(channel.drain('q')).toEqual(['published', 'dead'])
+  channel.give({ type: 'queue.delete', queue: 'q', ifUnused: false, ifEmpty: false })
+  core.settle()
+  expect(channel.refusal(declareExchange(`x${count}`, 'direct', { passive: true }))).toMatch(/^NOT_FOUND/)
+  expect(core.broker.residentBytes).toBe(0)
 })

@@ -103,10 +103,9 @@ export class Exchange {
   }
 
   route(message: Message, into: RouteSet): void {
-    if (!into.enter(this)) return
     let found = this.router.route(message.routingKey, message, into)
     for (const key of into.copies) if (this.router.route(key, message, into)) found = true
-    if (!found && this.alternate !== null) into.exchanges.get(this.alternate)?.route(message, into)
+    if (!found && this.alternate !== null) into.follow(null, into.exchanges.get(this.alternate) ?? null)
   }
 }
 

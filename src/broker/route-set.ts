@@ -8,6 +8,7 @@ import type { Queue } from './queue.ts'
 /** An exchange on the way of a message. */
 export interface RoutedExchange {
   routeMark: number
+  /** Follows those of its own bindings that match. */
   route(message: Message, into: RouteSet): void
 }
 
@@ -22,6 +23,8 @@ export class RouteSet {
   copies: readonly string[] = noKeys
   /** Where alternate exchanges are found. */
   exchanges: ReadonlyMap<string, RoutedExchange> = new Map()
+  /** Met, and still to be walked: a walk that called itself would end the stack where thousands are bound in a row. */
+  private readonly ahead: RoutedExchange[] = []
   private generation = 0
 
   begin(exchanges: ReadonlyMap<string, RoutedExchange>, copies: readonly string[] = noKeys): void {
@@ -29,6 +32,7 @@ export class RouteSet {
     this.mayRefuse = false
     this.exchanges = exchanges
     this.copies = copies
+    this.ahead.length = 0
     this.generation++
   }
 
@@ -40,13 +44,20 @@ export class RouteSet {
   }
 
   /** Adds what lies behind a binding: one of both is null. */
-  follow(queue: Queue | null, exchange: RoutedExchange | null, message: Message): void {
+  follow(queue: Queue | null, exchange: RoutedExchange | null): void {
     if (queue !== null) this.add(queue)
-    else exchange?.route(message, this)
+    else if (exchange !== null && this.enter(exchange)) this.ahead.push(exchange)
+  }
+
+  /** Adds all that the message gets to from there. */
+  walk(first: RoutedExchange, message: Message): void {
+    this.enter(first)
+    first.route(message, this)
+    for (let next = this.ahead.pop(); next !== undefined; next = this.ahead.pop()) next.route(message, this)
   }
 
   /** Whether the exchange is met for the first time; cycles of bindings end here. */
-  enter(exchange: RoutedExchange): boolean {
+  private enter(exchange: RoutedExchange): boolean {
     if (exchange.routeMark === this.generation) return false
     exchange.routeMark = this.generation
     return true

@@ -77,10 +77,10 @@ class DirectRouter implements Router {
     if (bindings.size === 0) this.keys.delete(binding.routingKey)
   }
 
-  route(key: string, message: Message, into: RouteSet): boolean {
+  route(key: string, _message: Message, into: RouteSet): boolean {
     const bindings = this.keys.get(key)
     if (bindings === undefined) return false
-    for (const binding of bindings) into.follow(binding.queue, binding.exchange, message)
+    for (const binding of bindings) into.follow(binding.queue, binding.exchange)
     return true
   }
 }
@@ -97,8 +97,8 @@ class FanoutRouter implements Router {
     this.bindings.delete(binding)
   }
 
-  route(_key: string, message: Message, into: RouteSet): boolean {
-    for (const binding of this.bindings) into.follow(binding.queue, binding.exchange, message)
+  route(_key: string, _message: Message, into: RouteSet): boolean {
+    for (const binding of this.bindings) into.follow(binding.queue, binding.exchange)
     return this.bindings.size > 0
   }
 }
@@ -115,11 +115,11 @@ class TopicRouter implements Router {
     this.trie.remove(binding)
   }
 
-  route(key: string, message: Message, into: RouteSet): boolean {
+  route(key: string, _message: Message, into: RouteSet): boolean {
     // A matched binding may lead back into this very trie through another exchange, so matching ends before walking on.
     const matched: RoutedBinding[] = []
     this.trie.match(key, (binding) => matched.push(binding))
-    for (const binding of matched) into.follow(binding.queue, binding.exchange, message)
+    for (const binding of matched) into.follow(binding.queue, binding.exchange)
     return matched.length > 0
   }
 }
@@ -142,7 +142,7 @@ class HeadersRouter implements Router {
     for (const binding of this.bindings) {
       if (!headersMatch(binding.arguments, headers)) continue
       found = true
-      into.follow(binding.queue, binding.exchange, message)
+      into.follow(binding.queue, binding.exchange)
     }
     return found
   }

@@ -250,14 +250,19 @@ export class Topology {
     this.removeExchange(host, exchange)
   }
 
-  private removeExchange(host: VirtualHost, exchange: Exchange): void {
-    const sources = sourcesOf(host, exchange)
-    if (exchange.delayQueue !== null) {
-      const { name, id, durable } = exchange.delayQueue
-      this.record({ type: 'queue-deleted', virtualHost: host.name, name, queueId: id }, durable)
+  /** With all that go because this one goes, one after the other: a row of thousands would end the stack. */
+  private removeExchange(host: VirtualHost, first: Exchange): void {
+    const gone = [first]
+    for (const exchange of gone) {
+      if (host.exchanges.get(exchange.name) !== exchange) continue
+      const sources = sourcesOf(host, exchange)
+      if (exchange.delayQueue !== null) {
+        const { name, id, durable } = exchange.delayQueue
+        this.record({ type: 'queue-deleted', virtualHost: host.name, name, queueId: id }, durable)
+      }
+      this.record({ type: 'exchange-deleted', virtualHost: host.name, name: exchange.name }, exchange.durable)
+      for (const source of sources) if (source.autoDelete && source.bindings.size === 0) gone.push(source)
     }
-    this.record({ type: 'exchange-deleted', virtualHost: host.name, name: exchange.name }, exchange.durable)
-    for (const source of sources) this.removeIfUnused(host, source)
   }
 
   private record(record: TopologyRecord, durable: boolean): void {

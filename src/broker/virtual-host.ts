@@ -46,6 +46,6 @@ export class VirtualHost {
   /** Fills `into` with the queues the message goes to, by its own key and those of `copies`. */
   route(exchange: Exchange, message: Message, copies: readonly string[] | undefined, into: RouteSet): void {
     into.begin(this.exchanges, copies)
-    exchange.route(message, into)
+    into.walk(exchange, message)
   }
 }
