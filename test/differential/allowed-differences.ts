@@ -1,9 +1,6 @@
 // Where Leveret differs from Debian's RabbitMQ 3.10.8 and is meant to, each with its reason. One that no longer occurs is a
 // failure, so this list is never longer than the truth.
-import type { Difference, Rewrite } from './compare.ts'
-
-/** Wherever they occur. */
-export const rewrites: readonly Rewrite[] = []
+import type { Difference } from './compare.ts'
 
 const closes = (text: string, method: string): string =>
   `< a0 connection.close replyCode=${text.slice(0, 3)} replyText="${text.slice(4)}" ${method}`
@@ -156,4 +153,99 @@ const connection: readonly Difference[] = [
   },
 ]
 
-export const differences: readonly Difference[] = [...connection, ...tuneRefusals, ...fatal, ...headers]
+const exchangeTypes: readonly Difference[] = [
+  ['exchange declared of an unknown type', "unknown exchange type 'x-none-such'"],
+  ['exchange declared of no type', "invalid exchange type ''"],
+  ['exchange declared of a type in capitals', "unknown exchange type 'DIRECT'"],
+  ['exchange.declare {"exchange":"","kind":"nonsense"}', "unknown exchange type 'nonsense'"],
+].map(([conversation, text]) => ({
+  conversation: conversation as string,
+  reason: 'RabbitMQ before 4.0 closes the connection for an unknown exchange type; 4.2 closes the channel',
+  rabbitmq: [closes(`503 COMMAND_INVALID - ${text}`, 'classId=40 methodId=10'), '< a ended'],
+  leveret: [
+    `< a1 channel.close replyCode=406 replyText="PRECONDITION_FAILED - ${text?.replace('invalid', 'unknown')}" classId=40 methodId=10`,
+  ],
+}))
+
+const deliveryModes: readonly Difference[] = [0, 255].map((mode) => ({
+  conversation: `publish with delivery-mode ${mode}`,
+  reason: 'RabbitMQ 3.10 knows 1 and 2 only; since 4.0 everything but 2 is transient',
+  rabbitmq: [
+    `< a1 channel.close replyCode=406 replyText="PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,${mode}}" classId=60 methodId=40`,
+  ],
+  leveret: [
+    '> a1 basic.get queue="q" noAck=true',
+    `< a1 basic.get-ok deliveryTag=1 redelivered=false exchange="" routingKey="q" messageCount=0 deliveryMode=${mode} body="a"`,
+  ],
+}))
+
+const integerIsNoFloat = 'RabbitMQ before 4.0 compares numbers of all types; since then an integer is no float'
+const others: readonly Difference[] = [
+  {
+    conversation: 'headers exchange: an integer is no float',
+    reason: integerIsNoFloat,
+    rabbitmq: [],
+    leveret: [
+      '< a1 basic.return replyCode=312 replyText="NO_ROUTE" exchange="x" routingKey="" headers={a=d:1} body="a"',
+    ],
+  },
+  {
+    conversation: 'headers exchange: an integer is no float',
+    reason: integerIsNoFloat,
+    rabbitmq: ['< a1 queue.purge-ok messageCount=1'],
+    leveret: ['< a1 queue.purge-ok messageCount=0'],
+  },
+  {
+    conversation: 'x-max-length 0 still hands over to a consumer that waits',
+    reason: 'what comes back is offered to consumers before the limit is looked at; RabbitMQ drops it first',
+    rabbitmq: [],
+    leveret: [
+      '< a1 basic.deliver consumerTag="c" deliveryTag=2 redelivered=true exchange="" routingKey="q" body="got"',
+    ],
+  },
+  {
+    conversation: 'a message larger than allowed is read and refused, and the connection goes on',
+    reason: 'the default was 128 MiB before 4.0, and is 16 MiB since',
+    rabbitmq: [tooLarge(134_217_728)],
+    leveret: [tooLarge(16_777_216)],
+  },
+  {
+    conversation: 'direct reply-to: a request and its answer',
+    reason: 'since 4.2 an answer that is delivered counts as routed',
+    rabbitmq: [
+      '< b1 basic.return replyCode=312 replyText="NO_ROUTE" exchange="" routingKey="<reply address>" body="answer"',
+    ],
+    leveret: [],
+  },
+  {
+    conversation: 'cancel-ok from the client means nothing',
+    reason: 'the specification has clients answer basic.cancel, and some do; RabbitMQ does not know the answer',
+    rabbitmq: [closes('503 COMMAND_INVALID - unimplemented method', 'classId=60 methodId=31'), '< a ended'],
+    leveret: [],
+  },
+  {
+    conversation: 'qos: each consumer of the channel has its own count, with the limit of when it began',
+    reason: 'which of several consumers is the first that get credit by one acknowledgement is not promised',
+    rabbitmq: [
+      '< a1 basic.deliver consumerTag="one" deliveryTag=5 redelivered=false exchange="" routingKey="q" body="5"',
+    ],
+    leveret: [
+      '< a1 basic.deliver consumerTag="two" deliveryTag=5 redelivered=false exchange="" routingKey="q" body="5"',
+    ],
+  },
+]
+
+function tooLarge(max: number): string {
+  const text = `PRECONDITION_FAILED - message size 134217729 is larger than configured max size ${max}`
+  return `< a1 channel.close replyCode=406 replyText="${text}" classId=60 methodId=40`
+}
+
+export const differences: readonly Difference[] = [
+  ...connection,
+  ...tuneRefusals,
+  ...fatal,
+  ...headers,
+  ...exchangeTypes,
+  ...deliveryModes,
+  ...others,
+]

@@ -1,12 +1,5 @@
 // Holds two transcripts of one conversation against each other, and what differs against the list of allowed differences.
 
-/** A difference that is meant, wherever it occurs: RabbitMQ's line as it would be, were it ours. */
-export interface Rewrite {
-  readonly reason: string
-  readonly from: RegExp
-  readonly to: string
-}
-
 /** A difference that is meant in one conversation, line by line. */
 export interface Difference {
   readonly reason: string
@@ -22,12 +15,10 @@ interface Hunk {
 }
 
 export class Allowed {
-  private readonly rewrites: readonly Rewrite[]
   private readonly differences: readonly Difference[]
-  private readonly used: Set<Rewrite | Difference> = new Set()
+  private readonly used: Set<Difference> = new Set()
 
-  constructor(rewrites: readonly Rewrite[], differences: readonly Difference[]) {
-    this.rewrites = rewrites
+  constructor(differences: readonly Difference[]) {
     this.differences = differences
   }
 
@@ -38,39 +29,21 @@ export class Allowed {
     return findings.length === 0 ? '' : unified(rabbitmq, leveret)
   }
 
-  /** What is allowed and did not occur in any of these conversations. */
-  unused(conversations: ReadonlySet<string>): string[] {
-    const all: readonly (Rewrite | Difference)[] = [...this.rewrites, ...this.differences]
-    return all
-      .filter((one) => !this.used.has(one) && (!('conversation' in one) || conversations.has(one.conversation)))
-      .map((one) => ('conversation' in one ? `${one.conversation}: ${one.reason}` : `${one.from}: ${one.reason}`))
+  /** What is allowed and did not occur. */
+  unused(): string[] {
+    return this.differences
+      .filter((one) => !this.used.has(one))
+      .map(({ conversation, reason }) => `${conversation}: ${reason}`)
   }
 
   private isAllowed(conversation: string, hunk: Hunk): boolean {
     const difference = this.differences.find((one) => one.conversation === conversation && same(one, hunk))
-    if (difference !== undefined) {
-      this.used.add(difference)
-      return true
-    }
-    const touched: Rewrite[] = []
-    const rewritten = hunk.rabbitmq.map((line) => this.rewrite(line, touched))
-    if (!same({ rabbitmq: rewritten, leveret: rewritten }, { rabbitmq: rewritten, leveret: hunk.leveret })) return false
-    for (const one of touched) this.used.add(one)
-    return true
-  }
-
-  private rewrite(line: string, touched: Rewrite[]): string {
-    let text = line
-    for (const one of this.rewrites) {
-      const next = text.replace(one.from, one.to)
-      if (next !== text) touched.push(one)
-      text = next
-    }
-    return text
+    if (difference !== undefined) this.used.add(difference)
+    return difference !== undefined
   }
 }
 
-function same(one: Readonly<Record<keyof Hunk, readonly string[]>>, two: Hunk): boolean {
+function same(one: Difference, two: Hunk): boolean {
   return one.rabbitmq.join('\n') === two.rabbitmq.join('\n') && one.leveret.join('\n') === two.leveret.join('\n')
 }
 

@@ -95,6 +95,16 @@ const consumers: readonly Conversation[] = [
       }),
   },
   {
+    name: 'consume: while there is an exclusive one that is full',
+    run: (talk) =>
+      withChannel(talk, async (channel) => {
+        const queue = await filled(talk, channel, 3)
+        await channel.qos(1)
+        await channel.consume(queue, 'c', { exclusive: true })
+        await channel.consume(queue, 'd')
+      }),
+  },
+  {
     name: 'consume: after an exclusive one has gone',
     run: (talk) =>
       withChannel(talk, async (channel) => {
@@ -256,12 +266,26 @@ const credit: readonly Conversation[] = [
       }),
   },
   {
+    name: 'qos: a limit for each consumer lifts the one of the channel',
+    run: (talk) =>
+      withChannel(talk, async (channel) => {
+        const queue = await filled(talk, channel, 0)
+        await channel.qos(1, true)
+        await channel.consume(queue, 'early')
+        for (let number = 1; number <= 3; number++) await channel.publishes('', queue, `${number}`)
+        await channel.qos(2)
+        for (let number = 4; number <= 5; number++) await channel.publishes('', queue, `${number}`)
+        await channel.consume(queue, 'late')
+        for (let number = 6; number <= 10; number++) await channel.publishes('', queue, `${number}`)
+      }),
+  },
+  {
     name: 'qos: both limits at once',
     run: (talk) =>
       withChannel(talk, async (channel) => {
         const queue = await filled(talk, channel, 0)
-        await channel.qos(3, true)
         await channel.qos(2)
+        await channel.qos(3, true)
         await channel.consume(queue, 'one')
         await channel.consume(queue, 'two')
         for (let number = 1; number <= 6; number++) await channel.publishes('', queue, `${number}`)

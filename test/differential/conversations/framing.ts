@@ -7,7 +7,7 @@ import { type Conversation, type Line, type Talk } from '../talk.ts'
 type Mistake = (line: Line, channel: Channel, talk: Talk) => void
 
 /** A mistake on an open connection with channel 1; channel 2 is there to be hurt by it. */
-function mistake(name: string, make: Mistake): Conversation {
+function mistake(name: string, make: Mistake, leavesContentOpen = false): Conversation {
   return {
     name: `${name}: what it costs`,
     async run(talk) {
@@ -15,7 +15,7 @@ function mistake(name: string, make: Mistake): Conversation {
       const channel = await line.channel()
       await line.channel()
       // Where content is expected, a fence would be one more mistake.
-      channel.isFenced = false
+      channel.isFenced = !leavesContentOpen
       make(line, channel, talk)
       await talk.settle()
     },
@@ -149,24 +149,36 @@ const contents: readonly Conversation[] = [
     line.frame(1, 1, publishMethod())
     line.frame(2, 1, header({ properties: '00010000' }))
   }),
-  mistake('a body larger than announced', (line) => {
-    line.frame(1, 1, publishMethod())
-    line.frame(2, 1, header({ size: 2n }))
-    line.frame(3, 1, '414141')
-  }),
+  mistake(
+    'a body larger than announced',
+    (line) => {
+      line.frame(1, 1, publishMethod())
+      line.frame(2, 1, header({ size: 2n }))
+      line.frame(3, 1, '414141')
+    },
+    true,
+  ),
   mistake('a body behind an empty one', (line) => {
     line.frame(1, 1, publishMethod())
     line.frame(2, 1, header())
     line.frame(3, 1, '')
   }),
-  mistake('a body-size beyond 512 MiB', (line) => {
-    line.frame(1, 1, publishMethod())
-    line.frame(2, 1, header({ size: 536_870_913n }))
-  }),
-  mistake('a body-size of 2^63', (line) => {
-    line.frame(1, 1, publishMethod())
-    line.frame(2, 1, header({ size: 9_223_372_036_854_775_808n }))
-  }),
+  mistake(
+    'a body-size beyond 512 MiB',
+    (line) => {
+      line.frame(1, 1, publishMethod())
+      line.frame(2, 1, header({ size: 536_870_913n }))
+    },
+    true,
+  ),
+  mistake(
+    'a body-size of 2^63',
+    (line) => {
+      line.frame(1, 1, publishMethod())
+      line.frame(2, 1, header({ size: 9_223_372_036_854_775_808n }))
+    },
+    true,
+  ),
   mistake('a header on channel 0', (line) => line.frame(2, 0, header())),
   mistake('a body on channel 0', (line) => line.frame(3, 0, '41')),
   mistake('content on a channel that is not open', (line) => line.frame(2, 7, header())),
