@@ -122,7 +122,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     const sequence = this.confirming ? ++this.publishSequence : 0
     try {
       const exchange = this.exchangeFor(published)
-      const message = published.mayReplyDirectly ? withReplyTo(published, this.consumers.replyTo) : published
+      const message = this.answerable(published)
       if (this.transaction !== null) {
         this.transaction.publish(message, mandatory)
         // It stays beyond this turn, and must not keep the chunk alive that it came in.
@@ -145,6 +145,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     return sequence
   }
 
+  /** The message, with the name where its answers go if it asks to be answered directly. */
+  private answerable(message: Message): Message {
+    return message.mayReplyDirectly ? withReplyTo(message, this.consumers.replyTo) : message
+  }
+
   ack(deliveryTag: number, multiple: boolean): void {
     this.settle(deliveryTag, multiple, 'acked')
   }
@@ -164,7 +169,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
         if (this.unacked.find(tag) < 0 || unit.settledTags.has(tag)) throw unknownTag(tag)
         unit.settle(tag, 'acked')
       }
-      for (const message of publishes) unit.publish(message, false)
+      for (const message of publishes) unit.publish(this.answerable(message), false)
       this.mustBeDurable = false
       this.applyUnit(unit)
       this.outbox.reply(id, ok, this.mustBeDurable ? this.parts.store.barrier() : 0)

@@ -1,6 +1,6 @@
 // Direct reply-to: answers that go to a channel without a queue that anybody declares.
 import { describe, expect, test } from 'vitest'
-import { type Core, type CoreChannel, consume, declareQueue, openCore } from '../testing/core-harness.ts'
+import { type Core, type CoreChannel, consume, declareQueue, makeMessage, openCore } from '../testing/core-harness.ts'
 
 const pseudoQueue = 'amq.rabbitmq.reply-to'
 
@@ -85,6 +85,16 @@ describe('direct reply-to', () => {
     expect(client.refusal(consume(pseudoQueue, { noAck: true }))).toBe(
       'PRECONDITION_FAILED - reply consumer already set',
     )
+  })
+
+  test('is rewritten when it is published, also with what a handler commits', async () => {
+    const [, client, server] = await open()
+    client.consume(pseudoQueue, { tag: 'answers', noAck: true })
+    client.commit([], [makeMessage('', 'requests', 'question', { properties: { replyTo: pseudoQueue } })])
+    const reply = server.get('requests', true)
+    const replyTo = reply.type === 'basic.get-ok' ? reply.message.decodeProperties().replyTo : ''
+    server.publish('', replyTo ?? '', 'answer')
+    expect(client.takeBodies()).toEqual(['answer'])
   })
 
   test('is rewritten when it is published, also in a transaction', async () => {
