@@ -31,11 +31,14 @@ module.exports = {
     ...layerRules,
     {
       name: 'known-folder',
-      comment: 'Every file of src is src/index.ts or stands in a folder of the layer table.',
+      comment: 'Every file of src is index.ts or pattern-engine.ts or stands in a folder of the layer table.',
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: [`^src/(${Object.keys(layers).join('|')}|cli|testing)/`, String.raw`^src/index\.ts$`],
+        pathNot: [
+          `^src/(${Object.keys(layers).join('|')}|cli|testing)/`,
+          String.raw`^src/(index|pattern-engine)(\.test)?\.ts$`,
+        ],
       },
       to: {},
     },
@@ -82,8 +85,15 @@ module.exports = {
       name: 'npm-in-cli-only',
       comment: 'The embedded library imports no third-party package; it must embed everywhere.',
       severity: 'error',
-      from: { path: '^src/', pathNot: ['^src/cli/', test] },
+      from: { path: '^src/', pathNot: ['^src/cli/', String.raw`^src/pattern-engine\.ts$`, test] },
       to: { dependencyTypes: npm },
+    },
+    {
+      name: 'pattern-engine-loads-re2js',
+      comment: 'pattern-engine.ts loads re2js when a pattern needs it, not before.',
+      severity: 'error',
+      from: { path: String.raw`^src/pattern-engine\.ts$` },
+      to: { dependencyTypes: npm, dynamic: false },
     },
     {
       name: 'cli-imports-commander-only',

@@ -12,6 +12,7 @@ import type { Driver, Login } from './model/channel.ts'
 import { LeveretError } from './model/errors.ts'
 import { emptyTable } from './model/field-table.ts'
 import { limits } from './model/limits.ts'
+import { loadPatternEngine } from './pattern-engine.ts'
 import { NodePlatform } from './platform/node-platform.ts'
 import type { Platform } from './platform/platform.ts'
 import type { Store } from './store/store.ts'
@@ -79,7 +80,7 @@ async function localWiring(
     import('./client/whole-bodies.ts'),
     openStore(platform, directory, settings),
   ])
-  const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter })
+  const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter, loadPatternEngine })
   const addresses = new Set<string>()
   return {
     platform,

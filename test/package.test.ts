@@ -10,6 +10,7 @@ import { removeFolder, temporaryFolder } from './support/temporary-folder.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const timeoutMs = 60_000
+const dependencies = ['commander', 're2js']
 
 let work: string
 let installed: string
@@ -35,16 +36,21 @@ beforeAll(() => {
   installed = join(work, 'app')
   mkdirSync(installed)
   writeFileSync(join(installed, 'package.json'), '{ "name": "app", "private": true }\n')
-  // The one dependency comes from what is installed here, so that nothing has to be fetched.
-  const tarballs = [pack(root), pack(join(root, 'node_modules/commander'))]
+  // The dependencies come from what is installed here, so that nothing has to be fetched.
+  const tarballs = [root, ...dependencies.map((name) => join(root, 'node_modules', name))].map(pack)
   run('npm', ['install', '--offline', '--no-audit', '--no-fund', ...tarballs], installed)
 }, 2 * timeoutMs)
 
 afterAll(() => removeFolder(work))
 
-it('installs leveret and commander, and nothing else', () => {
+it('installs leveret, commander and re2js, and nothing else', () => {
   const lock = JSON.parse(readFileSync(join(installed, 'package-lock.json'), 'utf8')) as { packages: object }
-  expect(Object.keys(lock.packages).sort()).toEqual(['', 'node_modules/commander', 'node_modules/leveret'])
+  expect(Object.keys(lock.packages).sort()).toEqual([
+    '',
+    'node_modules/commander',
+    'node_modules/leveret',
+    'node_modules/re2js',
+  ])
 })
 
 it("runs the README's first snippet with plain Node", () => {

@@ -6,6 +6,7 @@
  */
 import { unreachable } from '../lib/assert.ts'
 import type { Command, Reply } from '../model/command.ts'
+import { controlPrefix } from '../model/control-exchange.ts'
 import type { Arguments, Method, MethodName } from './methods.ts'
 
 /** Null: the method is no command of a channel. */
@@ -78,9 +79,8 @@ function shortCommandOf(method: ShortCommand): Command {
 
 /** Null: plain AMQP has no method for the command. */
 export function methodOf(command: Command): Method | null {
+  if (command.type.startsWith(controlPrefix)) return null
   switch (command.type) {
-    case 'leveret.queues':
-      return null
     case 'confirm.select':
       return { name: command.type, args: { noWait: false } }
     case 'tx.select':
@@ -123,7 +123,8 @@ export function replyMethodOf(request: MethodName, reply: Reply): Method | null 
     case 'basic.get-ok':
       return null
     case 'leveret.queues-ok':
-      return unreachable('leveret.queues does not come over plain AMQP')
+    case 'leveret.definitions':
+      return unreachable('leveret.* commands do not come over plain AMQP')
   }
 }
 

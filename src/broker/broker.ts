@@ -7,20 +7,27 @@ import type { Driver, Login, SessionEvents, Session as SessionPort } from '../mo
 import type { DeliverAfter } from '../model/durability.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
+import type { LoadPatternEngine } from '../model/patterns.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { ResidentMemory } from '../store/resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
+import { AdminCommands } from './admin-commands.ts'
+import { type AdministeredBroker, Administration } from './administration.ts'
 import { Expiry } from './expiry.ts'
+import { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
+import { Patterns } from './patterns.ts'
+import { Policies } from './policies.ts'
 import { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
 import { Session } from './session.ts'
 import { State } from './state.ts'
+import { userRecord } from './state-access.ts'
 import { Tick } from './tick.ts'
 import { TimeWatch } from './time-watch.ts'
 import { Topology } from './topology.ts'
-import { authenticate } from './users.ts'
+import { Users } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
 export interface BrokerOptions {
@@ -28,9 +35,11 @@ export interface BrokerOptions {
   readonly memoryBytesMax: number
   /** Default 'accept'. */
   readonly deliverAfter?: DeliverAfter
+  /** Without one, patterns in permissions and policies are understood that need none, such as `.*` and `^orders`. */
+  readonly loadPatternEngine?: LoadPatternEngine
 }
 
-export class Broker implements Driver, StoreEvents, SnapshotSource {
+export class Broker implements Driver, StoreEvents, SnapshotSource, AdministeredBroker {
   readonly parts: BrokerParts<Session>
   /** What recovery found; complete once `open` has resolved. */
   report: LoadReport = { nextQueueId: 1, messages: 0, clean: true, notes: [] }
@@ -42,6 +51,10 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private readonly timeWatch: TimeWatch
   private readonly topology: Topology
   private readonly memory: ResidentMemory
+  private readonly patterns: Patterns
+  private readonly users: Users
+  /** What holds for queues and exchanges by their names. */
+  readonly policies: Policies
   private readonly sessions = new Set<Session>()
   private readonly throttledSessions = new Set<Session>()
   private blockedReason: string | null = null
@@ -59,6 +72,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.memory = store.memory
     this.memory.setLimit(options.memoryBytesMax)
     this.expiry = new Expiry(platform.clock)
+    this.patterns = new Patterns(options.loadPatternEngine ?? null)
     const publisher = new Publisher(store, platform.clock)
     this.leases = new Expiry(platform.clock, 'monotonic')
     this.state = new State({
@@ -73,13 +87,21 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     })
     this.timeWatch = new TimeWatch(platform.clock)
     this.topology = new Topology(platform.random, store, this.state)
+    this.policies = new Policies(this.state.parameters, this.patterns)
+    const administration = new Administration(this.state, this.topology, this.patterns, store, this)
+    this.users = new Users(platform, this.state.access, (user) => {
+      administration.record(userRecord(user))
+      this.tick.schedule()
+    })
     this.parts = {
       store,
       tick: this.tick,
       topology: this.topology,
       publisher,
+      administrators: new AdminCommands(administration, (password) => this.users.passwords.rabbitHash(password)),
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
       watchTime: (channel) => this.timeWatch.watch(channel),
+      channelOpens: (session) => this.checkChannels(session),
       sessionEnded: (session) => {
         this.sessions.delete(session)
         this.throttledSessions.delete(session)
@@ -95,6 +117,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   static async open(platform: Platform, store: Store, options: BrokerOptions): Promise<Broker> {
     const broker = new Broker(platform, store, options)
     broker.report = await store.load((record) => broker.state.apply(record), broker, broker)
+    await broker.patterns.ready([...broker.state.access.patterns(), ...broker.state.parameters.patterns()])
     broker.state.nextQueueId = Math.max(broker.state.nextQueueId, broker.report.nextQueueId)
     return broker
   }
@@ -105,15 +128,16 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
 
   async authenticate(login: Login): Promise<void> {
     this.needOpen()
-    authenticate(login)
+    await this.users.authenticate(login)
   }
 
   async openSession(login: Login, events: SessionEvents): Promise<SessionPort> {
     this.needOpen()
-    authenticate(login)
+    await this.users.authenticate(login)
+    this.needOpen()
     const host = this.state.virtualHosts.get(login.virtualHost)
     if (host === undefined) throw new BrokerError('NOT_ALLOWED', `vhost ${login.virtualHost} not found`)
-    const session = new Session(this.parts, host, login.credentials?.user ?? null, events)
+    const session = new Session(this.parts, host, this.grantsOf(login), events)
     this.sessions.add(session)
     if (this.blockedReason !== null) events.blocked(this.blockedReason)
     return session
@@ -154,6 +178,22 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
     this.tick.schedule()
     return count
   }
+
+  // What administrators change.
+
+  endSessions(virtualHost: string | null, user: string | null, reason: string): void {
+    const error = new BrokerError('CONNECTION_FORCED', reason)
+    for (const session of this.sessions) {
+      if (virtualHost !== null && session.virtualHost.name !== virtualHost) continue
+      if (user === null || session.user === user) session.abort(error)
+    }
+  }
+
+  accessChanged(): void {
+    for (const session of this.sessions) session.accessChanged()
+  }
+
+  policiesChanged(): void {}
 
   // What the store tells.
 
@@ -227,6 +267,43 @@ export class Broker implements Driver, StoreEvents, SnapshotSource {
   private turnEnded(): void {
     if (this.throttledSessions.size > 0 && this.store.unsyncedBytes <= limits.unsyncedBytesResume) this.unthrottle()
     if (this.blockedReason !== null) this.updateAlarms()
+  }
+
+  /** Throws NOT_ALLOWED if the virtual host is closed to the user, or either has as many connections as it may. */
+  private grantsOf({ credentials, virtualHost }: Login): Grants | null {
+    if (credentials === null) return null
+    const { access, parameters } = this.state
+    const { user } = credentials
+    const grants = new Grants(access, this.patterns, user, virtualHost)
+    const noVhost = `access to vhost '${virtualHost}' refused for user '${user}'`
+    const hostMax = parameters.limitOf(virtualHost, 'max-connections')
+    if (this.countSessions((session) => session.virtualHost.name === virtualHost) >= hostMax) {
+      throw new BrokerError('NOT_ALLOWED', `${noVhost}: connection limit (${hostMax}) is reached`)
+    }
+    const userMax = grants.limit('max-connections')
+    if (this.countSessions((session) => session.user === user) >= userMax) {
+      const text = `connection refused for user '${user}': user connection limit (${userMax}) is reached`
+      throw new BrokerError('NOT_ALLOWED', text)
+    }
+    if (access.permission(user, virtualHost) === undefined) throw new BrokerError('NOT_ALLOWED', noVhost)
+    return grants
+  }
+
+  /** The host process does not count. */
+  private countSessions(counts: (session: Session) => boolean): number {
+    let count = 0
+    for (const session of this.sessions) if (session.user !== null && counts(session)) count++
+    return count
+  }
+
+  private checkChannels({ grants }: Session): void {
+    const max = grants?.limit('max-channels') ?? Number.POSITIVE_INFINITY
+    if (grants === null || max === Number.POSITIVE_INFINITY) return
+    let count = 0
+    for (const session of this.sessions) if (session.user === grants.user) count += session.channels.size
+    if (count < max) return
+    const text = `number of channels opened for user '${grants.user}' has reached the maximum allowed user limit of (${max})`
+    throw new BrokerError('NOT_ALLOWED', text)
   }
 
   private needOpen(): void {

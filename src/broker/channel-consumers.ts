@@ -8,6 +8,7 @@ import { limits } from '../model/limits.ts'
 import { directReplyTo } from '../model/properties.ts'
 import { consumerPriority } from './arguments.ts'
 import { Consumer, type ConsumingChannel } from './consumer.ts'
+import type { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import { findQueue } from './topology.ts'
@@ -68,6 +69,15 @@ export class ChannelConsumers {
   /** Its queue is going. False if it was not here any more. */
   ended(consumer: Consumer): boolean {
     return this.consumers.delete(consumer.tag)
+  }
+
+  /** Ends those whose queue may not be read any more; answers that come directly are nobody else's. */
+  endUnreadable(grants: Grants): readonly Consumer[] {
+    const ended = [...this.consumers.values()].filter(
+      ({ queue }) => queue !== this.replyQueue && !grants.allows('read', queue.name),
+    )
+    for (const { tag } of ended) this.cancel(tag)
+    return ended
   }
 
   /** Takes all of them from their queues, which get no more from this channel; see `leave`. */

@@ -2,21 +2,24 @@
  * A channel: the broker's side of the port. It keeps what belongs to one conversation: what was handed out and not yet
  * settled, confirms that are due, consumers, an open transaction, and the outbox that keeps everything in order.
  */
+import type { AdminCommand } from '../model/administration.ts'
 import { type ChannelEvents, type Channel as ChannelPort, failedOn } from '../model/channel.ts'
-import type { BasicConsume, Command, Reply } from '../model/command.ts'
+import type { BasicConsume, Command, QueueDeclare, Reply } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { directReplyTo } from '../model/properties.ts'
 import type { Entry } from '../store/entry.ts'
+import { authorize, authorizePublish, isAdministrative } from './authorize.ts'
 import { ChannelConsumers } from './channel-consumers.ts'
 import { Confirms } from './confirms.ts'
 import type { Consumer, ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
 import type { Exchange } from './exchange.ts'
+import type { Grants, TopicGrants } from './grants.ts'
 import { HoldTimes } from './hold-times.ts'
 import { checkMessage } from './message-check.ts'
-import { Got, Outbox } from './outbox.ts'
+import { Got, Later, Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
 import { PlannedLoads } from './planned-loads.ts'
 import type { Queue, QueueOwner } from './queue.ts'
@@ -33,6 +36,8 @@ export interface ChannelOwner extends QueueOwner, PublishingSession {
   readonly virtualHost: VirtualHost
   /** Who logged in; null for the host process, which may speak for anybody. */
   readonly user: string | null
+  /** What that user may do here; null for the host process, which may do everything. */
+  readonly grants: Grants | null
   readonly channels: Set<Channel>
 }
 
@@ -71,6 +76,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private readonly endedMeanwhile: string[] = []
   private lastExchange: Exchange | null = null
   private lastExchangeVersion = -1
+  private lastGrantsVersion = -1
+  /** What the user may write to the last exchange, if that is not everything. */
+  private lastTopics: TopicGrants | null = null
 
   constructor(parts: BrokerParts, session: ChannelOwner, events: ChannelEvents) {
     this.parts = parts
@@ -96,17 +104,24 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.mustBeDurable = false
     this.isExecuting = true
     try {
-      if (command.type === 'basic.get') this.get(id, command.queue, command.noAck)
-      else {
-        const reply = this.run(command)
-        this.outbox.reply(id, reply, this.mustBeDurable ? this.parts.store.barrier() : 0)
-      }
+      if (command.type === 'queue.declare') this.declareQueue(id, command)
+      else this.executeAuthorized(id, command)
       while (this.endedMeanwhile.length > 0) this.outbox.cancelled(this.endedMeanwhile.shift() as string)
       this.said()
     } catch (error) {
       this.fail(id, error)
     } finally {
       this.isExecuting = false
+    }
+  }
+
+  private executeAuthorized(id: number, command: Exclude<Command, QueueDeclare>): void {
+    authorize(this.session.grants, this.host, command)
+    if (command.type === 'basic.get') this.get(id, command.queue, command.noAck)
+    else if (isAdministrative(command)) this.administer(id, command)
+    else {
+      const reply = this.run(command)
+      this.outbox.reply(id, reply, this.mustBeDurable ? this.parts.store.barrier() : 0)
     }
   }
 
@@ -129,7 +144,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
         if (!message.owned) message.own()
         return 0
       }
-      const lsn = this.parts.publisher.publish(this.host, exchange, message)
+      const lsn = this.parts.publisher.publish(this.host, exchange, message, this.session.grants)
       if (mandatory && this.parts.publisher.routed === 0) {
         this.outbox.returned(message)
         this.said()
@@ -218,6 +233,15 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     )
   }
 
+  /** Consumers end whose queue their user may not read any more. */
+  accessChanged(grants: Grants): void {
+    for (const { tag } of this.consumers.endUnreadable(grants)) {
+      if (this.isExecuting) this.endedMeanwhile.push(tag)
+      else this.outbox.cancelled(tag)
+    }
+    this.said()
+  }
+
   /** From a queue that is going: this consumer ends. */
   consumerEnded(consumer: Consumer): void {
     if (!this.consumers.ended(consumer)) return
@@ -256,7 +280,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     if (!this.silent) this.events.flush()
   }
 
-  private run(command: Exclude<Command, { type: 'basic.get' }>): Reply {
+  private run(command: Exclude<Command, AdminCommand | { type: 'basic.get' | 'queue.declare' }>): Reply {
     const { topology } = this.parts
     const { host, session } = this
     switch (command.type) {
@@ -274,18 +298,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       case 'queue.unbind':
         this.mustBeDurable = topology.unbind(host, session, command)
         return ok
-      case 'queue.declare': {
-        if (command.queue.startsWith(directReplyTo)) return this.declareReplies(command.queue)
-        const queue = topology.declareQueue(host, session, command)
-        // Also for one that was there: whoever declared it may still be waiting for the disk.
-        this.mustBeDurable = queue.durable && !command.passive
-        return {
-          type: 'queue.declare-ok',
-          queue: queue.name,
-          messageCount: queue.readyCount,
-          consumerCount: queue.consumers.count,
-        }
-      }
       case 'queue.purge': {
         const queue = findQueue(host, session, command.queue)
         queue.trim()
@@ -322,26 +334,41 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
         this.needTransaction().clear()
         return ok
       case 'leveret.queues':
-        return { type: 'leveret.queues-ok', queues: describeQueues(host) }
+        return { type: 'leveret.queues-ok', queues: describeQueues(host, session.grants) }
     }
   }
 
   /** The exchange a message goes to; what is wrong with the message is found here, before anything changes. */
   private exchangeFor(message: Message): Exchange {
-    checkMessage(message, this.session.user)
-    const last = this.lastExchange
-    if (last !== null && last.name === message.exchange && this.lastExchangeVersion === this.host.topologyVersion) {
-      return last
+    const exchange = this.openExchange(message.exchange)
+    checkMessage(message, this.session.grants)
+    const { lastTopics } = this
+    if (lastTopics !== null) this.session.grants?.checkTopic(lastTopics, 'write', exchange.name, message.routingKey)
+    return exchange
+  }
+
+  /** The exchange, if it takes messages from this session. The last one is remembered. */
+  private openExchange(name: string): Exchange {
+    const { host, lastExchange } = this
+    const { grants } = this.session
+    const grantsVersion = grants === null ? 0 : grants.version
+    if (
+      lastExchange !== null &&
+      lastExchange.name === name &&
+      this.lastExchangeVersion === host.topologyVersion &&
+      this.lastGrantsVersion === grantsVersion
+    ) {
+      return lastExchange
     }
-    const exchange = findExchange(this.host, message.exchange)
+    authorizePublish(grants, name)
+    const exchange = findExchange(host, name)
     if (exchange.internal) {
-      throw new BrokerError(
-        'ACCESS_REFUSED',
-        `cannot publish to internal exchange '${exchange.name}' in vhost '${this.host.name}'`,
-      )
+      throw new BrokerError('ACCESS_REFUSED', `cannot publish to internal exchange '${name}' in vhost '${host.name}'`)
     }
     this.lastExchange = exchange
-    this.lastExchangeVersion = this.host.topologyVersion
+    this.lastExchangeVersion = host.topologyVersion
+    this.lastGrantsVersion = grantsVersion
+    this.lastTopics = grants === null || exchange.routerKind !== 'topic' ? null : grants.topicGrants(name)
     return exchange
   }
 
@@ -408,7 +435,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     if (this.host.refusingQueues > 0) this.checkRoom(unit)
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message
-      if (publisher.publish(this.host, this.exchangeFor(message), message) !== 0) this.mustBeDurable = true
+      const lsn = publisher.publish(this.host, this.exchangeFor(message), message, this.session.grants)
+      if (lsn !== 0) this.mustBeDurable = true
       if (unit.mandatory[at] === true && publisher.routed === 0) this.outbox.returned(message)
     }
     for (const { tag, outcome } of unit.settlements) {
@@ -430,6 +458,64 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       if (!this.parts.publisher.wouldRefuse(this.host, this.exchangeFor(message), message, planned)) continue
       throw new BrokerError('PRECONDITION_FAILED', 'partial tx completion')
     }
+  }
+
+  private administer(id: number, command: AdminCommand): void {
+    const ready = this.parts.administrators.ready(command)
+    const later = new Later(id)
+    if (ready === null) this.runAdministrative(later, command)
+    if (this.closed) return
+    this.outbox.later(later)
+    if (ready === null) return
+    ready.then(
+      () => this.administerLate(later, command),
+      (error: unknown) => this.failLate(later, error),
+    )
+  }
+
+  /** What it waited for is there. */
+  private administerLate(later: Later, command: AdminCommand): void {
+    if (this.closed) return
+    try {
+      authorize(this.session.grants, this.host, command)
+      this.runAdministrative(later, command)
+      this.said()
+    } catch (error) {
+      this.failLate(later, error)
+    }
+  }
+
+  private runAdministrative(later: Later, command: AdminCommand): void {
+    const { administrators, store, tick } = this.parts
+    later.reply = administrators.run(command)
+    later.lsn = store.barrier()
+    // The command may have ended this very session, and is to be stored all the same.
+    tick.schedule()
+  }
+
+  private failLate(later: Later, error: unknown): void {
+    if (this.closed) return
+    this.release()
+    this.closed = true
+    later.error = error instanceof BrokerError ? error : new BrokerError('INTERNAL_ERROR', String(error))
+    this.said()
+  }
+
+  private declareQueue(id: number, command: QueueDeclare): void {
+    const { host, session, parts } = this
+    if (command.queue.startsWith(directReplyTo)) {
+      this.outbox.reply(id, this.declareReplies(command.queue), 0)
+      return
+    }
+    // The rights are those to the name, also if the broker makes it.
+    const queueName = command.queue === '' && !command.passive ? parts.topology.serverName() : command.queue
+    authorize(session.grants, host, { ...command, queue: queueName })
+    const queue = parts.topology.declareQueue(host, session, command, queueName)
+    // Also for one that was there: whoever declared it may still be waiting for the disk.
+    const lsn = queue.durable && !command.passive ? parts.store.barrier() : 0
+    const { name, readyCount, consumers } = queue
+    const counts = { messageCount: readyCount, consumerCount: consumers.count }
+    this.outbox.reply(id, { type: 'queue.declare-ok', queue: name, ...counts }, lsn)
   }
 
   private deleteQueue(name: string, ifUnused: boolean, ifEmpty: boolean): Reply {

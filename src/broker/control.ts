@@ -5,15 +5,18 @@
 import type { QueueInfo } from '../model/command.ts'
 import { errorAnswer, queuesAnswer, queuesKey } from '../model/control-exchange.ts'
 import { BrokerError } from '../model/errors.ts'
-import type { Decimal, Field, FieldTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties } from '../model/properties.ts'
+import type { Grants } from './grants.ts'
+import { plainTable } from './plain-table.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
-export function describeQueues(host: VirtualHost): QueueInfo[] {
-  for (const queue of host.queues.values()) queue.trim()
-  return [...host.queues.values()].map((queue) => ({
+/** The queues that the user may do anything with; null: all of them. */
+export function describeQueues(host: VirtualHost, grants: Grants | null): QueueInfo[] {
+  const queues = [...host.queues.values()].filter(({ name }) => grants === null || grants.allowsAny(name))
+  for (const queue of queues) queue.trim()
+  return queues.map((queue) => ({
     name: queue.name,
     durable: queue.durable,
     durability: queue.durability,
@@ -36,11 +39,12 @@ interface Answer {
 }
 
 /** The answer to a request, for the default exchange to route; null if it names nobody to answer. */
-export function answerTo(host: VirtualHost, request: Message): Message | null {
+export function answerTo(host: VirtualHost, grants: Grants | null, request: Message): Message | null {
   try {
     const { replyTo, correlationId } = request.decodeProperties()
     if (replyTo === undefined) return null
-    const { type, body } = request.routingKey === queuesKey ? queuesText(host) : unknownCommand(request.routingKey)
+    const { type, body } =
+      request.routingKey === queuesKey ? queuesText(host, grants) : unknownCommand(request.routingKey)
     const properties = { contentType: 'application/json', deliveryMode: 1, type }
     const encoded = encodeProperties(correlationId === undefined ? properties : { ...properties, correlationId })
     return Message.of('', replyTo, encoded, Buffer.from(body))
@@ -52,10 +56,10 @@ export function answerTo(host: VirtualHost, request: Message): Message | null {
 }
 
 /** One queue after the other, so that it stops where no message could hold more. */
-function queuesText(host: VirtualHost): Answer {
+function queuesText(host: VirtualHost, grants: Grants | null): Answer {
   const queues: string[] = []
   let bytes = 0
-  for (const queue of describeQueues(host)) {
+  for (const queue of describeQueues(host, grants)) {
     const text = JSON.stringify({ ...queue, arguments: plainTable(queue.arguments) })
     bytes += Buffer.byteLength(text) + 1
     if (bytes >= limits.messageBytesMax) {
@@ -73,19 +77,4 @@ function unknownCommand(key: string): Answer {
 
 function refusal(code: string, text: string): Answer {
   return { type: errorAnswer, body: JSON.stringify({ code, text }) }
-}
-
-/** As JSON says it: bytes in base64, times in seconds, and integers that JSON would round as text. */
-function plainTable(pairs: Iterable<readonly [string, Field]>): object {
-  const plain = Object.create(null) as { [key: string]: unknown }
-  for (const [key, field] of pairs) plain[key] = plainValue(field)
-  return plain
-}
-
-function plainValue({ tag, value }: Field): unknown {
-  if (tag === 'A') return (value as readonly Field[]).map(plainValue)
-  if (tag === 'F') return plainTable(value as FieldTable)
-  if (tag === 'x') return (value as Buffer).toString('base64')
-  if (tag === 'D') return (value as Decimal).value / 10 ** (value as Decimal).scale
-  return typeof value === 'bigint' ? String(value) : value
 }

@@ -6,6 +6,7 @@ import { BrokerError } from '../model/errors.ts'
 import { type Field, type FieldTable, typeName } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
+import type { Grants } from './grants.ts'
 
 /** Ten years, as in RabbitMQ. */
 const expirationMsMax = 315_360_000_000
@@ -16,15 +17,15 @@ const copyHeaders = ['x-leveret-attempt', 'x-leveret-queue', 'x-death'] as const
 /** The header that an exchange of type x-delayed-message looks at. */
 export const exchangeDelay = 'x-delay'
 
-/** Throws PRECONDITION_FAILED. `user` is who logged in; null for the host process, which may speak for anybody. */
-export function checkMessage(message: Message, user: string | null): void {
+/** Throws PRECONDITION_FAILED. `grants` are those of who logged in; null for the host process, which may speak for anybody. */
+export function checkMessage(message: Message, grants: Grants | null): void {
   const key = message.routingKey
   // A code unit is at most three bytes, so short keys need no counting. In process nobody else has looked at it.
   if (key.length * 3 > limits.nameBytesMax && Buffer.byteLength(key) > limits.nameBytesMax) {
     const size = Buffer.byteLength(key)
     throw refused(`the routing key has ${size} bytes, at most ${limits.nameBytesMax} fit`)
   }
-  if (message.namesUser) checkUser(message, user)
+  if (message.namesUser && grants !== null) checkUser(message, grants)
   if (message.expires) expirationMs(message)
   if (message.mayCopy) copyKeysOf(message)
   if (message.mayAsk) {
@@ -99,10 +100,10 @@ export function keyHashOf(message: Message): number {
   return Math.max(1, crc32(bytes, 0, bytes.length, 0))
 }
 
-function checkUser(message: Message, user: string | null): void {
+function checkUser(message: Message, grants: Grants): void {
   const named = message.decodeProperties().userId
-  if (user === null || named === user) return
-  throw refused(`user_id property set to '${named}' but authenticated user was '${user}'`)
+  if (named === grants.user || grants.hasTag('impersonator')) return
+  throw refused(`user_id property set to '${named}' but authenticated user was '${grants.user}'`)
 }
 
 /**

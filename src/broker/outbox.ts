@@ -16,6 +16,7 @@ import { shown } from './rewrite.ts'
 type Item =
   | { readonly type: 'reply'; readonly lsn: number; readonly id: number; readonly reply: Reply }
   | Got
+  | Later
   | { readonly type: 'returned'; readonly lsn: 0; readonly message: Message }
   | { readonly type: 'cancelled'; readonly lsn: 0; readonly consumerTag: string }
   | { readonly type: 'failed'; readonly lsn: 0; readonly id: number; readonly error: BrokerError }
@@ -73,6 +74,20 @@ export class Got implements AwaitingMessage {
   }
 }
 
+/** The answer to a command that waits for something else than the disk. */
+export class Later {
+  readonly type = 'later' as const
+  readonly id: number
+  /** The frame it waits for then. */
+  lsn = 0
+  reply: Reply | null = null
+  error: BrokerError | null = null
+
+  constructor(id: number) {
+    this.id = id
+  }
+}
+
 /** Whoever is told. */
 export interface Receiver {
   /** It takes no more messages now. */
@@ -98,6 +113,10 @@ export class Outbox {
 
   /** The answer to basic.get, to be given when its message is there. */
   got(answer: Got): void {
+    this.items.push(answer)
+  }
+
+  later(answer: Later): void {
     this.items.push(answer)
   }
 
@@ -133,6 +152,7 @@ export class Outbox {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
       if (item.lsn > answerableLsn) return false
       if (item.type === 'got' && (!item.isDue || receiver.isPaused)) return false
+      if (item.type === 'later' && item.reply === null && item.error === null) return false
       this.items.shift()
       switch (item.type) {
         case 'got':
@@ -141,6 +161,13 @@ export class Outbox {
           break
         case 'reply':
           events.replied(item.id, item.reply)
+          break
+        case 'later':
+          if (item.reply !== null) events.replied(item.id, item.reply)
+          if (item.error === null) break
+          events.failed(item.id, item.error)
+          // The channel has failed with this: nothing that came later is answered.
+          this.clear()
           break
         case 'returned':
           events.returned(item.message, 'NO_ROUTE')

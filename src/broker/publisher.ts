@@ -10,6 +10,7 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { answerTo } from './control.ts'
 import type { Exchange } from './exchange.ts'
+import type { Grants } from './grants.ts'
 import { copyKeysOf, exchangeDelayMs, idempotencyKeyOf } from './message-check.ts'
 import type { PlannedLoads } from './planned-loads.ts'
 import type { Queue } from './queue.ts'
@@ -37,10 +38,10 @@ export class Publisher {
     this.clock = clock
   }
 
-  /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. */
-  publish(host: VirtualHost, exchange: Exchange, message: Message): number {
+  /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. `grants` are those of whoever sent it. */
+  publish(host: VirtualHost, exchange: Exchange, message: Message, grants: Grants | null): number {
     this.refused = false
-    if (exchange === host.control) return this.answer(host, message)
+    if (exchange === host.control) return this.answer(host, grants, message)
     if (exchange.delayQueue !== null && message.mayAsk) {
       const hiddenMs = exchangeDelayMs(message)
       if (hiddenMs > 0) return this.keepBack(exchange.delayQueue, message, hiddenMs)
@@ -204,10 +205,10 @@ export class Publisher {
   }
 
   /** A request to the broker counts as routed where its answer is. */
-  private answer(host: VirtualHost, request: Message): number {
-    const answer = answerTo(host, request)
+  private answer(host: VirtualHost, grants: Grants | null, request: Message): number {
+    const answer = answerTo(host, grants, request)
     this.routed = 0
-    return answer === null ? 0 : this.publish(host, host.default, answer)
+    return answer === null ? 0 : this.publish(host, host.default, answer, grants)
   }
 
   /** Leaves the first so many: these are no longer the routes of that exchange and key. */

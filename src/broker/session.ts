@@ -2,6 +2,7 @@
 import type { ChannelEvents, Channel as ChannelPort, SessionEvents, Session as SessionPort } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import { Channel, type ChannelOwner } from './channel.ts'
+import type { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
 import type { Queue } from './queue.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -9,6 +10,7 @@ import type { VirtualHost } from './virtual-host.ts'
 export class Session implements SessionPort, ChannelOwner {
   readonly virtualHost: VirtualHost
   readonly user: string | null
+  readonly grants: Grants | null
   readonly events: SessionEvents
   readonly exclusiveQueues: Set<Queue> = new Set()
   readonly channels: Set<Channel> = new Set()
@@ -17,16 +19,18 @@ export class Session implements SessionPort, ChannelOwner {
   private readonly parts: BrokerParts<Session>
   private closed = false
 
-  constructor(parts: BrokerParts<Session>, virtualHost: VirtualHost, user: string | null, events: SessionEvents) {
+  constructor(parts: BrokerParts<Session>, virtualHost: VirtualHost, grants: Grants | null, events: SessionEvents) {
     this.parts = parts
     this.virtualHost = virtualHost
-    this.user = user
+    this.user = grants === null ? null : grants.user
+    this.grants = grants
     this.events = events
   }
 
-  /** Throws CONNECTION_FORCED if the session has ended. */
+  /** Throws CONNECTION_FORCED if the session has ended, NOT_ALLOWED if its user has as many as he may. */
   openChannel(events: ChannelEvents): ChannelPort {
     if (this.closed) throw new BrokerError('CONNECTION_FORCED', 'the session is closed')
+    this.parts.channelOpens(this)
     const channel = new Channel(this.parts, this, events)
     this.channels.add(channel)
     return channel
@@ -41,6 +45,12 @@ export class Session implements SessionPort, ChannelOwner {
     if (this.closed) return
     this.end()
     this.events.closed(error)
+  }
+
+  /** Consumers end whose queue the user may not read any more. */
+  accessChanged(): void {
+    const { grants } = this
+    if (grants !== null) for (const channel of this.channels) channel.accessChanged(grants)
   }
 
   private end(): void {

@@ -1,19 +1,23 @@
 /**
- * What the broker is, as the sum of the facts in the log: `apply` is the only place where exchanges, queues and bindings
- * come and go, live and in recovery alike. It decides nothing; whoever appends a record has decided.
+ * What the broker is, as the sum of the facts in the log: `apply` is the only place where exchanges, queues, bindings and
+ * all that administrators make come and go, live and in recovery alike. It decides nothing; whoever appends a record has decided.
  */
 import { assert } from '../lib/assert.ts'
 import type { DeliverAfter } from '../model/durability.ts'
 import { emptyTable, type FieldTable } from '../model/field-table.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { TopologyRecord } from '../store/record.ts'
+import { isAccessRecord } from '../store/record-access.ts'
 import type { Store } from '../store/store.ts'
+import { Access } from './access.ts'
 import { bindingIdentity, makeBinding } from './binding.ts'
 import { DeliveryCounts } from './delivery-counts.ts'
 import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
 import type { Expiry } from './expiry.ts'
+import { Parameters } from './parameters.ts'
 import type { Publisher } from './publisher.ts'
 import { Queue, type QueueParts } from './queue.ts'
+import { applyAccess, forEachAccess } from './state-access.ts'
 import type { Tick } from './tick.ts'
 import { VirtualHost } from './virtual-host.ts'
 
@@ -33,10 +37,12 @@ export interface StateParts {
 
 export class State {
   readonly virtualHosts: Map<string, VirtualHost> = new Map([['/', new VirtualHost('/')]])
+  readonly access: Access = new Access()
+  readonly parameters: Parameters = new Parameters()
   readonly queuesById: Map<number, Queue> = new Map()
   nextQueueId = 1
   private readonly parts: StateParts
-  private readonly queueParts = new Map<VirtualHost, QueueParts>()
+  private readonly queueParts = new WeakMap<VirtualHost, QueueParts>()
   private readonly deliveryCounts: DeliveryCounts
 
   constructor(parts: StateParts) {
@@ -45,6 +51,7 @@ export class State {
   }
 
   apply(record: TopologyRecord): void {
+    if (isAccessRecord(record)) return applyAccess(this, record)
     const host = this.virtualHosts.get(record.virtualHost)
     assert(host !== undefined, `the virtual host '${record.virtualHost}' of a record exists`)
     host.topologyVersion++
@@ -106,6 +113,7 @@ export class State {
 
   /** Every durable thing as the record that makes it; bindings after what they bind. */
   forEachDurable(visit: (record: TopologyRecord) => void): void {
+    forEachAccess(this, visit)
     for (const host of this.virtualHosts.values()) {
       const virtualHost = host.name
       for (const exchange of host.exchanges.values()) {

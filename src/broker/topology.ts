@@ -121,7 +121,8 @@ export class Topology {
     return this.changed
   }
 
-  declareQueue(host: VirtualHost, session: QueueOwner, command: QueueDeclare): Queue {
+  /** `serverName` is the queue's name if the command has none. */
+  declareQueue(host: VirtualHost, session: QueueOwner, command: QueueDeclare, serverName: string): Queue {
     this.changed = false
     const existing = command.queue === '' ? undefined : host.queues.get(command.queue)
     if (command.passive) {
@@ -138,7 +139,7 @@ export class Topology {
       existing.used()
       return existing
     }
-    const name = command.queue === '' ? `amq.gen-${this.randomName()}` : command.queue
+    const name = command.queue === '' ? serverName : command.queue
     checkName('queue name', name)
     checkQueueArguments(name, host.name, command.arguments)
     if (isQuorum(command.arguments)) checkQuorum(host, name, command)
@@ -146,6 +147,13 @@ export class Topology {
       throw new BrokerError(
         'PRECONDITION_FAILED',
         `cannot declare queue '${name}': queue limit in vhost '${host.name}' (${limits.queuesMax}) is reached`,
+      )
+    }
+    const queuesMax = this.state.parameters.limitOf(host.name, 'max-queues')
+    if (host.queues.size >= queuesMax) {
+      throw new BrokerError(
+        'PRECONDITION_FAILED',
+        `cannot declare queue '${name}': queue limit in vhost '${host.name}' (${queuesMax}) is reached`,
       )
     }
     // An exclusive queue ends with its connection, so it cannot outlive the process: RabbitMQ stores it as not durable.
@@ -226,6 +234,19 @@ export class Topology {
 
   removeReplyQueue(host: VirtualHost, queue: Queue): void {
     this.state.removeReplyQueue(host, queue)
+  }
+
+  /** Removes a binding as if it had never been made. */
+  takeBack(host: VirtualHost, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): void {
+    const kind = command.type === 'queue.unbind' ? 'queue' : 'exchange'
+    const identity = bindingIdentity(kind, command.destination, command.routingKey, command.arguments)
+    const binding = host.exchanges.get(command.exchange)?.bindings.get(identity)
+    if (binding !== undefined) this.record(bindingRecord(host, 'unbound', kind, command), binding.durable)
+  }
+
+  /** A name for a queue that its owner has given none. */
+  serverName(): string {
+    return `amq.gen-${this.randomName()}`
   }
 
   /** 22 characters of 128 random bits, fit for a name. */

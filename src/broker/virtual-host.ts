@@ -1,4 +1,5 @@
 /** A virtual host: a name space of exchanges and queues. */
+import type { JsonObject } from '../model/administration.ts'
 import { controlExchange } from '../model/control-exchange.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
@@ -34,6 +35,8 @@ export class VirtualHost {
   topologyVersion = 0
   /** Queues that may refuse messages. */
   refusingQueues = 0
+  /** Description, tags, default queue type: whatever administrators wrote about it. */
+  metadata: JsonObject = {}
 
   constructor(name: string) {
     this.name = name
@@ -41,6 +44,13 @@ export class VirtualHost {
     for (const [exchange, kind] of predeclared) this.exchanges.set(exchange, Exchange.predeclared(exchange, kind))
     this.exchanges.set(traceExchange, new Exchange(traceExchange, 'topic', true, false, true, emptyTable))
     this.exchanges.set(controlExchange, this.control)
+  }
+
+  /** Whether every virtual host has it. */
+  isPredeclared({ name }: Exchange): boolean {
+    return (
+      name === '' || name === controlExchange || name === traceExchange || predeclared.some(([known]) => known === name)
+    )
   }
 
   /** Fills `into` with the queues the message goes to, by its own key and those of `copies`. */

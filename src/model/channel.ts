@@ -14,7 +14,8 @@ import type { Message } from './message.ts'
 
 export interface Credentials {
   readonly user: string
-  readonly password: string
+  /** Null: somebody else vouches for him, as a certificate does. */
+  readonly password: string | null
 }
 
 export interface Login {

@@ -2,6 +2,7 @@
  * The control plane as plain data, named as in AMQP. The decoder of the wire, the embedded client and the command line
  * all build these, and the broker's `execute` is the only switch that reads them, so a rule exists once.
  */
+import type { AdminCommand, JsonObject } from './administration.ts'
 import type { DeliverAfter, Durability } from './durability.ts'
 import type { Field, FieldTable } from './field-table.ts'
 import type { Message } from './message.ts'
@@ -31,6 +32,7 @@ export type Command =
   | { readonly type: 'tx.commit' }
   | { readonly type: 'tx.rollback' }
   | { readonly type: 'leveret.queues' }
+  | AdminCommand
 
 export interface ExchangeDeclare {
   readonly type: 'exchange.declare'
@@ -89,6 +91,7 @@ export type Reply =
   | BasicGetOk
   | { readonly type: 'basic.get-empty' }
   | { readonly type: 'leveret.queues-ok'; readonly queues: readonly QueueInfo[] }
+  | { readonly type: 'leveret.definitions'; readonly definitions: JsonObject }
 
 export interface BasicGetOk {
   readonly type: 'basic.get-ok'

@@ -76,6 +76,21 @@ export const limits = {
   noteBytesMax: 33_554_432,
   /** An idempotency key, in bytes. */
   idempotencyKeyBytesMax: 255,
+  /** Regular expressions in permissions and policies, in characters. */
+  patternLengthMax: 256,
+  /** Hashes of passwords that are made at once, each with 32 MiB and a thread, and logins that may wait for one. */
+  hashesAtOnceMax: 2,
+  hashesWaitingMax: 64,
+  /** Who has logged in can do so again for so long without a hash. */
+  loginRememberedMs: 60_000,
+  loginsRememberedMax: 10_000,
+  /** Failed logins from one address before it has to wait, how long at most, and how long and for how many it is remembered. */
+  loginFailuresFree: 5,
+  loginBackoffMsMax: 30_000,
+  loginFailuresRememberedMs: 600_000,
+  loginFailuresMax: 10_000,
+  /** Names whose permissions, and routing keys whose topic permissions, a session remembers. */
+  grantsMax: 4_096,
 } as const
 
 assert(limits.frameBytesMin <= limits.frameBytesInitial, 'what every peer must accept fits before tuning')

@@ -1,5 +1,6 @@
 /** The real machine. */
 import { NodeClock } from './node-clock.ts'
+import { NodeCrypto } from './node-crypto.ts'
 import { NodeDisk } from './node-disk.ts'
 import { NodeHost } from './node-host.ts'
 import { NodeNetwork } from './node-network.ts'
@@ -11,5 +12,6 @@ export class NodePlatform implements Platform {
   readonly disk: NodeDisk = new NodeDisk()
   readonly network: NodeNetwork = new NodeNetwork()
   readonly random: NodeRandom = new NodeRandom()
+  readonly crypto: NodeCrypto = new NodeCrypto()
   readonly host: NodeHost = new NodeHost()
 }

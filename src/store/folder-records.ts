@@ -9,6 +9,7 @@ import type { Note } from './notes.ts'
 import { forEachRoute, PublishNames, readMessage } from './publish-record.ts'
 import { readRanges } from './range-list.ts'
 import { decodeNote, decodeTopology, isPublish, recordTypes, type TopologyRecord } from './record.ts'
+import { accessText, isAccessRecord } from './record-access.ts'
 
 /** A message as a queue has it. */
 export interface Route {
@@ -93,6 +94,7 @@ export function rangesText(ranges: readonly number[]): string {
 
 export function topologyText(record: TopologyRecord): string {
   const host = record.virtualHost === '/' ? '' : ` of ${record.virtualHost}`
+  if (isAccessRecord(record)) return printable(accessText(record))
   switch (record.type) {
     case 'exchange-declared':
       return printable(`exchange ${record.name}${host} declared, ${record.kind}`)

@@ -95,8 +95,9 @@ export class FolderView implements Disk {
   }
 
   /** What a part of the broker needs to work on the view. */
-  platform({ clock, network, random, host }: Platform): Platform {
-    return { clock, disk: this, network, random, host }
+  platform(platform: Platform): Platform {
+    const { clock, network, random, crypto, host } = platform
+    return { clock, disk: this, network, random, crypto, host }
   }
 
   /** The newest checkpoint that recovery would use. */

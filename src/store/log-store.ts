@@ -19,7 +19,6 @@ import type { Segment } from '../log/segment.ts'
 import { SegmentedLog } from '../log/segmented-log.ts'
 import type { Durability } from '../model/durability.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
-import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
@@ -46,7 +45,7 @@ import { Replay } from './replay.ts'
 import { ResidentMemory } from './resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from './store.ts'
 import { SyncGate } from './sync-gate.ts'
-import { consistentTopology } from './topology-salvage.ts'
+import { consistentTopology, rescuedQueues } from './topology-salvage.ts'
 
 /** How a note ends that tells of a damaged part of the log, after a salvage. */
 export const leftOut = '; this was left out'
@@ -261,7 +260,10 @@ export class LogStore
       this.needPages()
       this.isLoading = false
       const { damages } = this.log.recovery
-      if (isRescue || damages.length > 0) this.rescueQueues(sink)
+      for (const record of isRescue || damages.length > 0 ? rescuedQueues(this.recovered, topology) : []) {
+        this.appendTopology(record)
+        sink(record)
+      }
       // Whatever the topology does not know belongs to queues that were deleted.
       for (const index of this.recovered.values()) index.drop()
       this.recovered = new Map()
@@ -280,22 +282,6 @@ export class LogStore
       await this.pages.close()
       await this.log.close()
       throw translate(error)
-    }
-  }
-
-  /**
-   * Salvage: what a checkpoint, or a record, said of queues is lost with it. Messages whose queue nobody declares any more
-   * get one whose name tells its number.
-   */
-  private rescueQueues(sink: (record: TopologyRecord) => void): void {
-    const virtualHost = '/'
-    for (const [queueId, index] of this.recovered) {
-      if (index.readyCount === 0) continue
-      const name = `salvaged-${queueId}`
-      const facts = { virtualHost, name, queueId, durable: true, autoDelete: false, arguments: emptyTable }
-      const record: TopologyRecord = { type: 'queue-declared', ...facts }
-      this.appendTopology(record)
-      sink(record)
     }
   }
 

@@ -10,7 +10,7 @@
  *                             [hidden until u48, ms since 1970, if bit 2]
  *                   | property bytes up to the record's header length | body
  *     2  SETTLED    queue id u32 | reason u8 (0 = settled by a consumer or purged) | ranges of sequences
- *     4  TOPOLOGY   operation u8 | its fields, see encodeTopology
+ *     4  TOPOLOGY   operation u8 | its fields, see encodeTopology and record-access.ts
  *     5  PURGED     queue id u32 | next sequence varint | ranges of sequences below it that stay: consumers hold them
  *     6  DELIVERED  queue id u32 | ranges of live sequences that were handed out; written at a clean close
  *     7  NOTE       namespace u8 | expiry varint, ms since 1970 | key | value: both text; see notes.ts
@@ -28,6 +28,7 @@ import type { ByteReader } from '../lib/byte-reader.ts'
 import type { ByteWriter } from '../lib/byte-writer.ts'
 import { type FieldTable, readTable, writeTable } from '../model/field-table.ts'
 import type { Note } from './notes.ts'
+import { type AccessRecord, accessOperations, decodeAccess, encodeAccess, isAccessRecord } from './record-access.ts'
 
 export const recordTypes = {
   publish: 1,
@@ -76,6 +77,7 @@ export type TopologyRecord =
   | { readonly type: 'queue-deleted'; readonly virtualHost: string; readonly name: string; readonly queueId: number }
   | BindingRecord<'bound'>
   | BindingRecord<'unbound'>
+  | AccessRecord
 
 export interface BindingRecord<Type extends string> {
   readonly type: Type
@@ -94,11 +96,13 @@ const operations = [
   'queue-deleted',
   'bound',
   'unbound',
+  ...accessOperations,
 ] as const
 
 export function encodeTopology(writer: ByteWriter, record: TopologyRecord): void {
   writer.u8(operations.indexOf(record.type) + 1)
   writer.text(record.virtualHost)
+  if (isAccessRecord(record)) return encodeAccess(writer, record)
   switch (record.type) {
     case 'exchange-declared':
       writer.text(record.name)
@@ -176,8 +180,10 @@ export function decodeTopology(reader: ByteReader): TopologyRecord {
       const routingKey = reader.text()
       return { type, virtualHost, source, destination, destinationKind, routingKey, arguments: readTable(reader) }
     }
-    default:
+    case undefined:
       throw new RangeError('a topology record with an operation that this version does not know')
+    default:
+      return decodeAccess(type, virtualHost, reader)
   }
 }
 

@@ -1,7 +1,16 @@
 // Salvage of a folder in which a record about an exchange, a queue or a binding is damaged.
 import { describe, expect, test } from 'vitest'
-import { bindCommand, declareExchange, declareQueue } from '../testing/core-harness.ts'
-import { SimFolder } from '../testing/sim-folder.ts'
+import {
+  bindCommand,
+  type CoreChannel,
+  CoreSession,
+  declareExchange,
+  declareQueue,
+  hostLogin,
+} from '../testing/core-harness.ts'
+import { SimFolder, type SimFolderRun } from '../testing/sim-folder.ts'
+import type { TopologyRecord } from './record.ts'
+import { consistentTopology, rescuedQueues } from './topology-salvage.ts'
 
 const late = { checkpointMs: 1e9, checkpointBytes: 1e9 } as const
 const file = '/data/log/0000000001.log'
@@ -68,4 +77,75 @@ test('messages of a queue whose record is lost are in one with its number', asyn
   await (await world.open('/data', { ...late, salvage: true })).close()
   const again = await world.open()
   expect(await again.take('salvaged-1')).toEqual(['kept'])
+})
+
+describe('of a virtual host', () => {
+  const login = {
+    ...hostLogin,
+    virtualHost: 'burrow',
+    credentials: { user: 'guest', password: 'guest' },
+    remoteAddress: '::1',
+  }
+
+  async function channelThere(world: SimFolder, run: SimFolderRun): Promise<CoreChannel> {
+    const session = new CoreSession({ settle() {} })
+    session.port = await world.clock.run(run.broker.openSession(login, session))
+    return session.channel()
+  }
+
+  test('whose record is lost the queues are there with their messages', async () => {
+    const world = new SimFolder()
+    const run = await world.open('/data', late)
+    const steps = [
+      { type: 'leveret.put-virtual-host', virtualHost: 'burrow', metadata: {} },
+      {
+        type: 'leveret.put-permission',
+        user: 'guest',
+        virtualHost: 'burrow',
+        configure: '.*',
+        write: '.*',
+        read: '.*',
+      },
+    ] as const
+    for (const step of steps) {
+      run.channel.give(step)
+      await run.settle()
+    }
+    const there = await channelThere(world, run)
+    there.give(declareQueue('q', { durable: true }))
+    await run.settle()
+    there.post('', 'q', 'kept', { persistent: true })
+    await run.settle()
+    world.kill()
+    world.disk.flipBit(file, world.disk.contents(file).indexOf('\u0007\u0006burrow'), 0)
+    await (await world.open('/data', { ...late, salvage: true })).close()
+    const again = await world.open()
+    const channel = await channelThere(world, again)
+    const id = channel.give({ type: 'basic.get', queue: 'q', noAck: true })
+    await again.settle()
+    expect(channel.replies.get(id)).toMatchObject({ type: 'basic.get-ok' })
+  })
+})
+
+test('messages of a queue whose record is lost are kept also where the virtual host / was deleted', () => {
+  const recovered = new Map([[1, { readyCount: 1 }]])
+  expect(rescuedQueues(recovered, [{ type: 'virtual-host-deleted', virtualHost: '/' }])).toMatchObject([
+    { type: 'virtual-host-put', virtualHost: '/' },
+    { type: 'queue-declared', virtualHost: '/', name: 'salvaged-1' },
+  ])
+})
+
+test('a virtual host that was deleted takes the queues with it whose deletion is lost', () => {
+  const queue = { virtualHost: 'h', name: 'q', queueId: 3 }
+  const declared = { type: 'queue-declared', ...queue, durable: true, autoDelete: false, arguments: new Map() } as const
+  const host = { type: 'virtual-host-put', virtualHost: 'h', metadata: '{}' } as const
+  const deleted = { type: 'virtual-host-deleted', virtualHost: 'h' } as const
+  const leftOut: TopologyRecord[] = []
+  expect(consistentTopology([host, declared, deleted, deleted], leftOut)).toEqual([
+    host,
+    declared,
+    { type: 'queue-deleted', ...queue },
+    deleted,
+  ])
+  expect(leftOut).toEqual([deleted])
 })

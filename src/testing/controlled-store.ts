@@ -78,7 +78,8 @@ export class ControlledStore implements Store, IndexBacking {
   }
 
   appendTopology(record: TopologyRecord): void {
-    this.open.push('name' in record ? `${record.type} ${record.name}` : `${record.type} ${record.destination}`)
+    const about = 'name' in record ? record.name : 'destination' in record ? record.destination : record.virtualHost
+    this.open.push(`${record.type} ${about}`)
   }
 
   queueIndex(queueId: number, durable: boolean): QueueIndex {

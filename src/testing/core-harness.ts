@@ -16,11 +16,13 @@ import type { Command, Reply } from '../model/command.ts'
 import type { BrokerError } from '../model/errors.ts'
 import { emptyTable, type FieldTable, type PlainValue, toTable } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
+import type { LoadPatternEngine } from '../model/patterns.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Platform } from '../platform/platform.ts'
 import { MemoryStore } from '../store/memory-store.ts'
 import type { Store } from '../store/store.ts'
+import { SimCrypto } from './sim-crypto.ts'
 import { SimRandom } from './sim-random.ts'
 
 interface Timer {
@@ -89,7 +91,14 @@ export class ManualClock implements Clock {
 /** A platform whose only working parts are a clock and seeded randomness: all that the core needs without a log. */
 export function corePlatform(clock: Clock, seed = 1): Platform {
   const nothing = new Proxy({}, { get: (_target, name) => assert(false, `the core does not touch ${String(name)}`) })
-  return { clock, random: new SimRandom(seed), disk: nothing, network: nothing, host: nothing } as unknown as Platform
+  return {
+    clock,
+    random: new SimRandom(seed),
+    crypto: new SimCrypto(clock),
+    disk: nothing,
+    network: nothing,
+    host: nothing,
+  } as unknown as Platform
 }
 
 export interface PublishOptions {
@@ -415,10 +424,10 @@ export class Core {
   }
 
   /** Of the host process, or of a peer on this machine with these credentials. */
-  async session(credentials: Credentials | null = null): Promise<CoreSession> {
+  async session(credentials: Credentials | null = null, virtualHost = '/'): Promise<CoreSession> {
     const session = new CoreSession(this)
     const remoteAddress = credentials === null ? '' : '127.0.0.1'
-    session.port = await this.broker.openSession({ ...hostLogin, credentials, remoteAddress }, session)
+    session.port = await this.broker.openSession({ ...hostLogin, credentials, remoteAddress, virtualHost }, session)
     return session
   }
 
@@ -427,18 +436,26 @@ export class Core {
     const session = await this.session()
     return session.channel()
   }
+
+  /** A channel of a user whom somebody vouches for. */
+  async channelOf(user: string, virtualHost = '/'): Promise<CoreChannel> {
+    const session = await this.session({ user, password: null }, virtualHost)
+    return session.channel()
+  }
 }
 
 export interface CoreOptions {
   readonly store?: Store
   readonly clock?: ManualClock
   readonly memoryBytesMax?: number
+  readonly loadPatternEngine?: LoadPatternEngine
 }
 
 export async function openCore(options: CoreOptions = {}): Promise<Core> {
   const clock = options.clock ?? new ManualClock()
   const broker = await Broker.open(corePlatform(clock), options.store ?? new MemoryStore(), {
     memoryBytesMax: options.memoryBytesMax ?? 1_000_000_000,
+    ...(options.loadPatternEngine === undefined ? {} : { loadPatternEngine: options.loadPatternEngine }),
   })
   return new Core(broker, clock)
 }

@@ -10,6 +10,7 @@ import type { Bodies } from '../store/bodies.ts'
 import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from '../store/log-store.ts'
 import { CoreChannel, CoreSession, declareQueue, hostLogin, makeMessage } from './core-harness.ts'
 import { SimClock } from './sim-clock.ts'
+import { SimCrypto } from './sim-crypto.ts'
 import { SimDisk } from './sim-disk.ts'
 import { SimMachine } from './sim-host.ts'
 import { SimRandom } from './sim-random.ts'
@@ -42,7 +43,8 @@ export class SimFolder {
     this.disk = new SimDisk(this.clock, seed)
     const host = this.machine.startProcess()
     const network = null as unknown as Network
-    this.platform = { clock: this.clock, disk: this.disk, random: new SimRandom(seed), host, network }
+    const crypto = new SimCrypto(this.clock)
+    this.platform = { clock: this.clock, disk: this.disk, random: new SimRandom(seed), crypto, host, network }
   }
 
   async open(

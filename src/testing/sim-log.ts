@@ -15,6 +15,7 @@ import { SegmentedLog } from '../log/segmented-log.ts'
 import type { Network } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
 import { SimClock } from './sim-clock.ts'
+import { SimCrypto } from './sim-crypto.ts'
 import { SimDisk, type SimDiskOptions } from './sim-disk.ts'
 import { type SimHost, SimMachine } from './sim-host.ts'
 import { SimRandom } from './sim-random.ts'
@@ -61,7 +62,7 @@ export class SimLog {
 
   get platform(): Platform {
     const { clock, disk, random, host } = this
-    return { clock, disk, random, host, network: null as unknown as Network }
+    return { clock, disk, random, crypto: new SimCrypto(clock), host, network: null as unknown as Network }
   }
 
   /** Opens and checks. The promise may stay pending if the disk stops. */

@@ -25,6 +25,7 @@ import {
   makeMessage,
 } from '../../src/testing/core-harness.ts'
 import { SimClock } from '../../src/testing/sim-clock.ts'
+import { SimCrypto } from '../../src/testing/sim-crypto.ts'
 import { SimDisk } from '../../src/testing/sim-disk.ts'
 import { SimMachine } from '../../src/testing/sim-host.ts'
 import { SimRandom } from '../../src/testing/sim-random.ts'
@@ -455,7 +456,8 @@ export class History {
 
   private platform(clock: SimClock, disk: SimDisk, seed: number): Platform {
     const host = this.machine.startProcess()
-    return { clock, disk, random: new SimRandom(seed), host, network: null as unknown as Network }
+    const crypto = new SimCrypto(clock)
+    return { clock, disk, random: new SimRandom(seed), crypto, host, network: null as unknown as Network }
   }
 
   private async open(): Promise<void> {

@@ -15,6 +15,7 @@ import type { Platform } from '../../platform/platform.ts'
 import { AmqpServer } from '../../server/amqp-server.ts'
 import { MemoryStore } from '../../store/memory-store.ts'
 import { SimClock } from '../../testing/sim-clock.ts'
+import { SimCrypto } from '../../testing/sim-crypto.ts'
 import { SimRandom } from '../../testing/sim-random.ts'
 import { AmqpDriver } from './amqp-driver.ts'
 
@@ -27,7 +28,13 @@ beforeEach(() => {
   clock = new SimClock()
   network = new MemoryNetwork(clock)
   fake = new FakeDriver()
-  platform = { clock, network, host: { name: 'burrow' }, random: new SimRandom(1) } as unknown as Platform
+  platform = {
+    clock,
+    network,
+    host: { name: 'burrow' },
+    random: new SimRandom(1),
+    crypto: new SimCrypto(clock),
+  } as unknown as Platform
 })
 
 /** Everything a channel hears, as text; what is an object also as it is. */

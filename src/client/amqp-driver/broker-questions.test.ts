@@ -14,6 +14,7 @@ import type { Platform } from '../../platform/platform.ts'
 import { AmqpServer } from '../../server/amqp-server.ts'
 import { MemoryStore } from '../../store/memory-store.ts'
 import { SimClock } from '../../testing/sim-clock.ts'
+import { SimCrypto } from '../../testing/sim-crypto.ts'
 import { SimRandom } from '../../testing/sim-random.ts'
 import { openBus } from '../bus.ts'
 import { AmqpDriver } from './amqp-driver.ts'
@@ -28,7 +29,13 @@ let platform: Platform
 beforeEach(() => {
   clock = new SimClock()
   network = new MemoryNetwork(clock)
-  platform = { clock, network, host: { name: 'burrow' }, random: new SimRandom(1) } as unknown as Platform
+  platform = {
+    clock,
+    network,
+    host: { name: 'burrow' },
+    random: new SimRandom(1),
+    crypto: new SimCrypto(clock),
+  } as unknown as Platform
 })
 
 /** What a channel is told, as text; queues by their names. */

@@ -67,7 +67,7 @@ export class ClientLogin {
 
   private plain(): Buffer {
     const { user, password } = this.login.credentials ?? { user: '', password: '' }
-    return Buffer.from(`\0${user}\0${password}`)
+    return Buffer.from(`\0${user}\0${password ?? ''}`)
   }
 
   /** A table with LOGIN and PASSWORD, without its length. */
@@ -79,7 +79,7 @@ export class ClientLogin {
       head.writeUInt32BE(bytes.length, head.length - 4)
       return [head, bytes]
     }
-    return Buffer.concat([...pair('LOGIN', user), ...pair('PASSWORD', password)])
+    return Buffer.concat([...pair('LOGIN', user), ...pair('PASSWORD', password ?? '')])
   }
 
   private tune(proposal: Arguments<'connection.tune'>): void {

@@ -9,6 +9,7 @@ import { AmqpServer } from '../../server/amqp-server.ts'
 import { LogStore } from '../../store/log-store.ts'
 import { MemoryStore } from '../../store/memory-store.ts'
 import { CoreSession, hostLogin } from '../core-harness.ts'
+import { SimCrypto } from '../sim-crypto.ts'
 import { SimDisk } from '../sim-disk.ts'
 import { smallFolderOptions } from '../sim-folder.ts'
 import { SimMachine } from '../sim-host.ts'
@@ -63,6 +64,7 @@ export class FuzzWorld {
       clock,
       disk: new SimDisk(clock, plan.seed),
       random: new SimRandom(plan.seed),
+      crypto: new SimCrypto(clock),
       host: new SimMachine().startProcess(),
       network: network.attachProcess('127.0.0.1'),
     }

@@ -4,7 +4,7 @@
  * with the number of the frame it is in.
  */
 
-import { assert } from '../../lib/assert.ts'
+import { assert, unreachable } from '../../lib/assert.ts'
 import { failedOn } from '../../model/channel.ts'
 import type { BindCommand, Command, ExchangeDeclare, QueueDeclare } from '../../model/command.ts'
 import type { ReplyCode } from '../../model/errors.ts'
@@ -324,6 +324,8 @@ export class Reference {
         return this.reply(channel, id, 0, { type: 'ok' })
       case 'leveret.queues':
         return this.reply(channel, id, 0, { type: 'leveret.queues-ok' })
+      default:
+        return unreachable('the simulator does not administer')
     }
   }
 

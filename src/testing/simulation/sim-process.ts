@@ -6,6 +6,7 @@ import type { Clock } from '../../platform/clock.ts'
 import type { Disk } from '../../platform/disk.ts'
 import type { Platform } from '../../platform/platform.ts'
 import type { SimClock } from '../sim-clock.ts'
+import { SimCrypto } from '../sim-crypto.ts'
 import type { SimHost, SimMachine } from '../sim-host.ts'
 import type { SimNetwork, SimNetworkProcess } from '../sim-network.ts'
 import { SimRandom } from '../sim-random.ts'
@@ -44,6 +45,7 @@ export class SimProcess implements Platform {
   readonly disk: Disk
   readonly network: SimNetworkProcess
   readonly random: SimRandom
+  readonly crypto: SimCrypto
   readonly host: SimHost
   private readonly machine: SimMachine
 
@@ -59,6 +61,7 @@ export class SimProcess implements Platform {
     this.disk = disk
     this.network = network.attachProcess(address)
     this.random = new SimRandom(randomSeed)
+    this.crypto = new SimCrypto(this.clock)
     this.machine = machine
     this.host = machine.startProcess()
   }
