@@ -17,6 +17,7 @@ import { NodePlatform } from './platform/node-platform.ts'
 import type { Platform } from './platform/platform.ts'
 import type { Store } from './store/store.ts'
 
+export type { ExportOptions, ImportOptions } from './client/administrator.ts'
 export type { Bus, ConnectOptions, OpenOptions, Served, ServeOptions } from './client/bus.ts'
 export { type ContractSchemas, defineQueue, type QueueContract } from './client/contract.ts'
 export type { Duration } from './client/duration.ts'
@@ -34,6 +35,8 @@ export type { StorageOptions } from './client/storage-options.ts'
 export type { HandlerContext } from './client/task.ts'
 export { version } from './client/version.ts'
 export type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './client/worker-options.ts'
+export type { AdminCommand, Hashing, Json, JsonObject } from './model/administration.ts'
+export type { Reply } from './model/command.ts'
 export type { DeliverAfter, Durability } from './model/durability.ts'
 export { BrokerError, LeveretError, type LeveretErrorCode, type ReplyCode } from './model/errors.ts'
 export type { PlainValue } from './model/field-table.ts'
@@ -67,6 +70,12 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
     await wiring.driver.close()
     throw error
   }
+}
+
+/** As `leveret.put-user` wants it, with `hashing: 'scrypt'`. Takes tens of milliseconds on purpose. */
+export async function hashPassword(password: string): Promise<string> {
+  const { Passwords } = await import('./broker/passwords.ts')
+  return new Passwords(new NodePlatform()).hash(password)
 }
 
 async function localWiring(

@@ -14,6 +14,7 @@ import type { ResidentMemory } from '../store/resident-memory.ts'
 import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/store.ts'
 import { AdminCommands } from './admin-commands.ts'
 import { type AdministeredBroker, Administration } from './administration.ts'
+import { ControlDesk } from './control.ts'
 import { Expiry } from './expiry.ts'
 import { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
@@ -53,6 +54,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
   private readonly memory: ResidentMemory
   private readonly patterns: Patterns
   private readonly users: Users
+  private readonly desk: ControlDesk
   /** What holds for queues and exchanges by their names. */
   readonly policies: Policies
   private readonly sessions = new Set<Session>()
@@ -93,12 +95,15 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
       administration.record(userRecord(user))
       this.tick.schedule()
     })
+    const administrators = new AdminCommands(administration, (password) => this.users.passwords.rabbitHash(password))
+    this.desk = new ControlDesk(administrators, store, this.tick)
+    publisher.desk = this.desk
     this.parts = {
       store,
       tick: this.tick,
       topology: this.topology,
       publisher,
-      administrators: new AdminCommands(administration, (password) => this.users.passwords.rabbitHash(password)),
+      administrators,
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
       watchTime: (channel) => this.timeWatch.watch(channel),
       channelOpens: (session) => this.checkChannels(session),
@@ -230,6 +235,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     this.expiry.stop()
     this.leases.stop()
     this.timeWatch.stop()
+    this.desk.stop()
     const reason = new BrokerError('INTERNAL_ERROR', `the storage failed; outcomes not yet confirmed are unknown`)
     for (const session of this.sessions) session.abort(reason)
     for (const listener of this.failureListeners) listener(this.failure)
@@ -256,6 +262,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     this.expiry.stop()
     this.leases.stop()
     this.timeWatch.stop()
+    this.desk.stop()
     try {
       await this.store.close()
     } catch (cause) {
@@ -265,6 +272,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
   }
 
   private turnEnded(): void {
+    this.desk.release()
     if (this.throttledSessions.size > 0 && this.store.unsyncedBytes <= limits.unsyncedBytesResume) this.unthrottle()
     if (this.blockedReason !== null) this.updateAlarms()
   }

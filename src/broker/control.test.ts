@@ -169,7 +169,10 @@ describe('a request that cannot be answered', () => {
     ask(channel, 'exchanges', { replyTo: 'answers', correlationId: '7' })
     const [answer] = answers(channel)
     expect(answer?.properties).toMatchObject({ type: 'leveret.error', correlationId: '7' })
-    expect(answer?.value).toEqual({ code: 'NOT_IMPLEMENTED', text: "there is no command 'exchanges', only 'queues'" })
+    expect(answer?.value).toEqual({
+      code: 'NOT_IMPLEMENTED',
+      text: "there is no command 'exchanges', only 'queues' and those of administrators",
+    })
   })
 
   test('for want of a queue to answer to is unroutable: returned if mandatory, confirmed as usual', async () => {
@@ -257,5 +260,87 @@ describe('the exchange leveret.control', () => {
     const remembered: string[] = []
     core.broker.durableTopology(({ type }) => remembered.push(type))
     expect(remembered).toEqual([])
+  })
+})
+
+describe('what administrators ask', () => {
+  const administered = async (key: string, body: object | string, user: string | null = null) => {
+    const core = await openCore()
+    const host = await core.channel()
+    const put = { type: 'leveret.put-user', user: 'u', passwordHash: '', hashing: 'sha256' } as const
+    host.ask({ ...put, tags: [] })
+    const everything = { configure: '.*', write: '.*', read: '.*' }
+    host.ask({ type: 'leveret.put-permission', user: 'u', virtualHost: '/', ...everything })
+    const channel = user === null ? await core.channel() : await core.channelOf(user)
+    channel.declareQueue('answers', { exclusive: true })
+    const text = typeof body === 'string' ? body : JSON.stringify(body)
+    const properties = { replyTo: 'answers', correlationId: '7' }
+    channel.post(control, key, text, { properties, mandatory: true })
+    for (let turn = 0; turn < 5; turn++) {
+      await Promise.resolve()
+      core.settle()
+    }
+    return { core, channel, host }
+  }
+
+  test('is done, and they are told', async () => {
+    const { core, channel } = await administered('put-virtual-host', { virtualHost: 'h', metadata: {} })
+    const [answer] = answers(channel)
+    expect(answer?.properties).toMatchObject({ type: 'leveret.ok', correlationId: '7' })
+    expect(answer?.value).toEqual({})
+    await core.session(null, 'h')
+  })
+
+  test('is answered with definitions, if they want those', async () => {
+    const { channel } = await administered('export-definitions', { virtualHost: null, withHashes: false })
+    const [answer] = answers(channel)
+    expect(answer?.properties).toMatchObject({ type: 'leveret.definitions' })
+    expect(answer?.value).toMatchObject({ users: [{ name: 'guest' }, { name: 'u' }] })
+  })
+
+  test.each([
+    ['put-virtual-host', '{', 'PRECONDITION_FAILED', 'put-virtual-host: its body is no JSON'],
+    ['delete-user', { user: 'nobody' }, 'NOT_FOUND', "user 'nobody' not found"],
+  ])('is refused with the reason: %s %j', async (key, body, code, text) => {
+    const { channel } = await administered(key, body)
+    expect(answers(channel).map(({ value }) => value)).toEqual([{ code, text }])
+    expect(channel.error).toBeNull()
+  })
+
+  test('is refused to others, whose channels go on', async () => {
+    const { channel, host } = await administered('delete-user', { user: 'guest' }, 'u')
+    const text = "the command 'leveret.delete-user' refused for user 'u'"
+    expect(answers(channel).map(({ value }) => value)).toEqual([{ code: 'ACCESS_REFUSED', text }])
+    expect(channel.error).toBeNull()
+    expect(host.refusal({ type: 'leveret.delete-user', user: 'guest' })).toBe('')
+  })
+
+  test('is not done if nobody can be answered', async () => {
+    const core = await openCore()
+    const channel = await core.channel()
+    const body = JSON.stringify({ user: 'guest' })
+    channel.post(control, 'delete-user', body, { properties: { replyTo: 'missing' }, mandatory: true })
+    channel.post(control, 'delete-user', body, { mandatory: true })
+    await Promise.resolve()
+    core.settle()
+    expect(channel.takeLines().filter((line) => line.startsWith('return'))).toHaveLength(2)
+    await core.session({ user: 'guest', password: 'guest' })
+  })
+
+  test('is answered when it is on the disk, not before', async () => {
+    const store = new ControlledStore()
+    const core = await openCore({ store })
+    const channel = await core.channel()
+    channel.declareQueue('answers', { exclusive: true })
+    const body = JSON.stringify({ virtualHost: 'h', metadata: {} })
+    channel.post(control, 'put-virtual-host', body, { properties: { replyTo: 'answers' } })
+    for (let turn = 0; turn < 5; turn++) {
+      await Promise.resolve()
+      core.settle()
+    }
+    expect(answers(channel)).toEqual([])
+    store.sync()
+    core.settle()
+    expect(answers(channel).map(({ properties }) => properties.type)).toEqual(['leveret.ok'])
   })
 })

@@ -2,14 +2,21 @@
  * What the broker is asked through the exchange `leveret.control`. A request is not routed: its answer is, to the queue it
  * names in `reply_to`. Nothing here throws, whatever a request holds: one that cannot be answered counts as unroutable.
  */
-import type { QueueInfo } from '../model/command.ts'
-import { errorAnswer, queuesAnswer, queuesKey } from '../model/control-exchange.ts'
+import { readAdminCommand } from '../model/admin-command.ts'
+import type { AdminCommand } from '../model/administration.ts'
+import type { QueueInfo, Reply } from '../model/command.ts'
+import { definitionsAnswer, errorAnswer, okAnswer, queuesAnswer, queuesKey } from '../model/control-exchange.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties } from '../model/properties.ts'
+import type { Store } from '../store/store.ts'
+import type { AdminCommands } from './admin-commands.ts'
+import { authorize } from './authorize.ts'
 import type { Grants } from './grants.ts'
 import { plainTable } from './plain-table.ts'
+import type { Desk, Send } from './publisher.ts'
+import type { Tick } from './tick.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
 /** The queues that the user may do anything with; null: all of them. */
@@ -38,21 +45,107 @@ interface Answer {
   readonly body: string
 }
 
-/** The answer to a request, for the default exchange to route; null if it names nobody to answer. */
-export function answerTo(host: VirtualHost, grants: Grants | null, request: Message): Message | null {
-  try {
-    const { replyTo, correlationId } = request.decodeProperties()
-    if (replyTo === undefined) return null
-    const { type, body } =
-      request.routingKey === queuesKey ? queuesText(host, grants) : unknownCommand(request.routingKey)
-    const properties = { contentType: 'application/json', deliveryMode: 1, type }
-    const encoded = encodeProperties(correlationId === undefined ? properties : { ...properties, correlationId })
-    return Message.of('', replyTo, encoded, Buffer.from(body))
-  } catch (error) {
-    // Properties that cannot be read, or cannot be written again.
-    if (error instanceof BrokerError) return null
-    throw error
+/** Whoever asked, as the properties of his request say it. */
+interface Asker {
+  readonly host: VirtualHost
+  readonly grants: Grants | null
+  readonly replyTo: string
+  readonly correlationId: string | undefined
+  readonly send: Send
+}
+
+export class ControlDesk implements Desk {
+  private readonly administrators: AdminCommands
+  private readonly store: Store
+  private readonly tick: Tick
+  /** Answers that say that something was stored, in the order of their frames. */
+  private readonly waiting: { readonly lsn: number; readonly give: () => void }[] = []
+  private isStopped = false
+
+  constructor(administrators: AdminCommands, store: Store, tick: Tick) {
+    this.administrators = administrators
+    this.store = store
+    this.tick = tick
   }
+
+  /** Answers now or later; false if the request names nobody to answer, or a queue that is not there: then nothing is done. */
+  ask(host: VirtualHost, grants: Grants | null, request: Message, send: Send): boolean {
+    try {
+      const { replyTo, correlationId } = request.decodeProperties()
+      if (replyTo === undefined || !(host.queues.has(replyTo) || host.replyQueues.has(replyTo))) return false
+      this.answer({ host, grants, replyTo, correlationId, send }, request)
+      return true
+    } catch (error) {
+      // Properties that cannot be read, or cannot be written again.
+      if (error instanceof BrokerError) return false
+      throw error
+    }
+  }
+
+  /** Gives the answers whose frame is safe by now; called at the end of each turn. */
+  release(): void {
+    const { waiting, store } = this
+    while (waiting[0] !== undefined && waiting[0].lsn <= store.answerableLsn) waiting.shift()?.give()
+  }
+
+  /** Nothing is done any more, and nobody is answered. */
+  stop(): void {
+    this.isStopped = true
+    this.waiting.length = 0
+  }
+
+  private answer(asker: Asker, request: Message): void {
+    if (request.routingKey === queuesKey) return give(asker, queuesText(asker.host, asker.grants))
+    if (request.refers)
+      return give(asker, refusal('RESOURCE_ERROR', `a request has at most ${limits.bodyInlineBytesMax} bytes`))
+    let command: AdminCommand | null
+    try {
+      command = readAdminCommand(request.routingKey, request.body)
+    } catch (error) {
+      return give(asker, errorText(error))
+    }
+    if (command === null) give(asker, unknownCommand(request.routingKey))
+    else void this.administer(asker, command)
+  }
+
+  /** Not inside the call that published the request: what is done may end the session it came from. */
+  private async administer(asker: Asker, command: AdminCommand): Promise<void> {
+    try {
+      authorize(asker.grants, asker.host, command)
+      await this.administrators.ready(command)
+      if (this.isStopped) return
+      authorize(asker.grants, asker.host, command)
+      const reply = this.administrators.run(command)
+      this.giveWhenStored(asker, replyText(reply))
+    } catch (error) {
+      this.giveWhenStored(asker, errorText(error))
+    }
+  }
+
+  private giveWhenStored(asker: Asker, answer: Answer): void {
+    if (this.isStopped) return
+    this.waiting.push({ lsn: this.store.barrier(), give: () => give(asker, answer) })
+    this.tick.schedule()
+  }
+}
+
+/** It counts as unroutable, and is dropped, if the queue is gone. */
+function give({ host, replyTo, correlationId, send }: Asker, { type, body }: Answer): void {
+  const properties = { contentType: 'application/json', deliveryMode: 1, type }
+  const encoded = encodeProperties(correlationId === undefined ? properties : { ...properties, correlationId })
+  send(host, Message.of('', replyTo, encoded, Buffer.from(body)))
+}
+
+function replyText(reply: Reply): Answer {
+  if (reply.type !== 'leveret.definitions') return { type: okAnswer, body: '{}' }
+  const body = JSON.stringify(reply.definitions)
+  if (Buffer.byteLength(body) < limits.messageBytesMax) return { type: definitionsAnswer, body }
+  return refusal('RESOURCE_ERROR', `the definitions have more than ${limits.messageBytesMax} bytes`)
+}
+
+function errorText(error: unknown): Answer {
+  if (error instanceof BrokerError) return refusal(error.code, error.text)
+  return refusal('INTERNAL_ERROR', error instanceof Error ? error.message : String(error))
 }
 
 /** One queue after the other, so that it stops where no message could hold more. */
@@ -72,7 +165,7 @@ function queuesText(host: VirtualHost, grants: Grants | null): Answer {
 }
 
 function unknownCommand(key: string): Answer {
-  return refusal('NOT_IMPLEMENTED', `there is no command '${key}', only '${queuesKey}'`)
+  return refusal('NOT_IMPLEMENTED', `there is no command '${key}', only '${queuesKey}' and those of administrators`)
 }
 
 function refusal(code: string, text: string): Answer {

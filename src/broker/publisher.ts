@@ -8,7 +8,6 @@ import { namespaces } from '../model/namespaces.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import { answerTo } from './control.ts'
 import type { Exchange } from './exchange.ts'
 import type { Grants } from './grants.ts'
 import { copyKeysOf, exchangeDelayMs, idempotencyKeyOf } from './message-check.ts'
@@ -19,6 +18,14 @@ import { RouteSet } from './route-set.ts'
 import type { VirtualHost } from './virtual-host.ts'
 import type { Death } from './x-death.ts'
 
+/** Publishes an answer to the default exchange of the virtual host. */
+export type Send = (host: VirtualHost, answer: Message) => void
+
+/** Who answers what is published to leveret.control, now or later; false: it names nobody who could be answered. */
+export interface Desk {
+  ask(host: VirtualHost, grants: Grants | null, request: Message, send: Send): boolean
+}
+
 export class Publisher {
   private readonly store: Store
   private readonly clock: Clock
@@ -27,6 +34,9 @@ export class Publisher {
   private lastVersion = -1
   private lastExchange: Exchange | null = null
   private lastKey = ''
+  private readonly send: Send
+  /** Null: nobody answers yet. */
+  desk: Desk | null = null
   /** How many queues took the last message, or would have if they had room. */
   routed = 0
   /** Whether some queue had no room for the last message. */
@@ -36,6 +46,9 @@ export class Publisher {
   constructor(store: Store, clock: Clock) {
     this.store = store
     this.clock = clock
+    this.send = (host, answer) => {
+      this.publish(host, host.default, answer, null)
+    }
   }
 
   /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. `grants` are those of whoever sent it. */
@@ -204,11 +217,11 @@ export class Publisher {
     return store.openLsn
   }
 
-  /** A request to the broker counts as routed where its answer is. */
+  /** A request to the broker counts as routed where its answer goes. */
   private answer(host: VirtualHost, grants: Grants | null, request: Message): number {
-    const answer = answerTo(host, grants, request)
-    this.routed = 0
-    return answer === null ? 0 : this.publish(host, host.default, answer, grants)
+    const isRouted = this.desk?.ask(host, grants, request, this.send) === true
+    this.routed = isRouted ? 1 : 0
+    return 0
   }
 
   /** Leaves the first so many: these are no longer the routes of that exchange and key. */

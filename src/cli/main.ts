@@ -2,16 +2,11 @@
 /** The command `leveret`. Each subcommand is a file of its own, loaded when it is called, so that `serve` starts quickly. */
 import { Command, CommanderError, Option } from 'commander'
 import { version } from '../client/version.ts'
-import { fail, type Reporting } from './fail.ts'
+import { addAdministration } from './admin-program.ts'
+import { fail } from './fail.ts'
+import { common, defaultUrl, start, target } from './program-parts.ts'
 
-const target = 'amqp:// URL of a served broker, or a data folder'
 const dataFolder = 'where messages are kept'
-const defaultUrl = 'amqp://127.0.0.1:5672'
-
-/** What every subcommand exports: it resolves with the exit status. */
-interface CommandModule<Options> {
-  readonly run: (options: Options) => Promise<number>
-}
 
 function program(): Command {
   const root = new Command('leveret')
@@ -27,6 +22,7 @@ function program(): Command {
   addSend(root)
   addReceive(root)
   addQueues(root)
+  addAdministration(root)
   addVerify(root)
   addInspect(root)
   addBackup(root)
@@ -54,6 +50,7 @@ function addServe(root: Command): void {
     .option('--amqp-port <port>', 'TCP port; 0 takes a free one', '5672')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--message-bytes-max <bytes>', 'the largest body that is taken, up to 134217728', '16777216')
+    .option('--definitions <file>', 'take in users, queues and all else that the file defines, before anybody connects')
     .option('--network-folder', 'the folder may be on a network file system; no other machine may open it', false)
     .action((options: object) => start(options, () => import('./serve.ts')))
 }
@@ -141,20 +138,6 @@ function addSalvage(root: Command): void {
     .argument('<folder>', dataFolder)
     .option('--yes', 'do it: without this nothing is changed', false)
     .action((folder: string, options: object) => start({ folder, ...options }, () => import('./salvage.ts')))
-}
-
-function common(command: Command): Command {
-  return command.option('--json', 'print JSON, for programs', false).option('--debug', 'print stack traces', false)
-}
-
-/** Commander has checked names, not types; each subcommand reads its own options. */
-async function start<Options>(options: object, load: () => Promise<CommandModule<Options>>): Promise<void> {
-  try {
-    const { run } = await load()
-    process.exitCode = await run(options as Options)
-  } catch (error) {
-    process.exitCode = fail(error, options as Reporting)
-  }
 }
 
 async function main(): Promise<void> {

@@ -2,6 +2,7 @@
 import { connect } from '../index.ts'
 import { deliveryTimes, durabilityLevels } from '../model/durability.ts'
 import { limits } from '../model/limits.ts'
+import { readDefinitions } from './definitions.ts'
 import { fail, type Reporting } from './fail.ts'
 import { choiceOption, integerOption } from './options.ts'
 import { damageOr } from './target.ts'
@@ -15,6 +16,7 @@ interface ServeCommand extends Reporting {
   readonly host: string
   readonly messageBytesMax: string
   readonly networkFolder: boolean
+  readonly definitions?: string
 }
 
 export async function run(options: ServeCommand): Promise<number> {
@@ -23,6 +25,7 @@ export async function run(options: ServeCommand): Promise<number> {
   const deliverAfter = choiceOption('--deliver-after', options.deliverAfter, deliveryTimes)
   const { messageBytesCeiling } = limits
   const messageBytesMax = integerOption('--message-bytes-max', options.messageBytesMax, 1, messageBytesCeiling)
+  const definitions = options.definitions === undefined ? null : await readDefinitions(options.definitions)
   const ending = new Ending()
   const onError = damageOr((error) => ending.because(error))
   const { networkFolder } = options
@@ -31,6 +34,7 @@ export async function run(options: ServeCommand): Promise<number> {
     : await connect(`file:${options.data}`, { onError, durability, deliverAfter, networkFolder })
   try {
     for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
+    if (definitions !== null) await bus.importDefinitions(definitions)
     const served = await bus.serve({ amqp: port, host: options.host, messageBytesMax })
     sayReady(options, served.url)
     await ending.comes()

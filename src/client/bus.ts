@@ -4,11 +4,14 @@
  *     control   commands, one at a time            sender    all sends, in confirm mode
  *     receipts  answers, on an exclusive queue     workers and receivers have a channel each
  */
+import type { AdminCommand, JsonObject } from '../model/administration.ts'
 import type { Driver, Login, Session, SessionEvents } from '../model/channel.ts'
+import type { Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Platform } from '../platform/platform.ts'
+import { Administrator, type ExportOptions, type ImportOptions } from './administrator.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
@@ -95,6 +98,7 @@ export class Bus implements AsyncDisposable {
   private readonly session: Session
   private readonly parts: BusParts
   private readonly statistics: Statistics
+  private readonly administrator: Administrator
   private readonly owner: QueueOwner
   private readonly outlets: Map<string, Outlet> = new Map()
   private readonly closables: Set<Closable> = new Set()
@@ -113,6 +117,7 @@ export class Bus implements AsyncDisposable {
     const { commits, messageBytesMax } = wiring
     const ids = new IdSource(platform)
     this.parts = { platform, session, control, sender, receipts, ids, commits, messageBytesMax, report }
+    this.administrator = new Administrator(control)
     this.statistics = new Statistics(platform.clock, control, wiring.statistics())
     const { parts, statistics, outlets, closables } = this
     this.owner = { parts, statistics, outlets, closables }
@@ -157,6 +162,27 @@ export class Bus implements AsyncDisposable {
   /** Length and rates of every queue. Over amqp:// a Leveret tells them, other brokers do not: E_UNSUPPORTED. */
   stats(): Promise<QueueStats[]> {
     return this.statistics.all()
+  }
+
+  /**
+   * Takes in a `definitions.json`, as RabbitMQ and `exportDefinitions` write it: users, permissions, virtual hosts, policies,
+   * queues, exchanges, bindings. All of it or nothing: E_BAD_DEFINITIONS names the entry that is wrong.
+   */
+  importDefinitions(definitions: object, options: ImportOptions = {}): Promise<void> {
+    return this.administrator.importDefinitions(definitions, options)
+  }
+
+  /** What `importDefinitions` takes in; without the hashes of passwords unless they are asked for. */
+  exportDefinitions(options: ExportOptions = {}): Promise<JsonObject> {
+    return this.administrator.exportDefinitions(options)
+  }
+
+  /**
+   * Does what administrators do, such as `{ type: 'leveret.delete-user', user: 'ops' }`. Rejects with the BrokerError if it is
+   * refused, and with E_UNSUPPORTED where the broker is no Leveret.
+   */
+  administer(command: AdminCommand): Promise<Reply> {
+    return this.administrator.run(command)
   }
 
   /** Lets other processes and languages in, over AMQP 0-9-1, until the bus or what it returns is closed. */

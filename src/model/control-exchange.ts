@@ -7,7 +7,10 @@
 export const controlExchange = 'leveret.control'
 export const controlPrefix = 'leveret.'
 
-/** Routing key of the request, and the `type` of the two kinds of answer. */
+/** Routing key of the request, and the `type` of the kinds of answer. */
 export const queuesKey = 'queues'
 export const queuesAnswer = 'leveret.queues-ok'
 export const errorAnswer = 'leveret.error'
+/** Answers to what administrators ask, see admin-command.ts. */
+export const okAnswer = 'leveret.ok'
+export const definitionsAnswer = 'leveret.definitions'

@@ -79,6 +79,7 @@ export type LeveretErrorCode =
   | 'E_BAD_URL'
   | 'E_BAD_OPTION'
   | 'E_BAD_DATA'
+  | 'E_BAD_DEFINITIONS'
   | 'E_CLOSED'
   | 'E_CONNECTION_LOST'
   | 'E_CONNECT_FAILED'

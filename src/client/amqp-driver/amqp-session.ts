@@ -313,7 +313,7 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
   }
 
   ask(channel: AmqpChannel, id: number, command: Command): void {
-    if (this.isLeveret) return this.questions.ask(channel, id, command.type)
+    if (this.isLeveret) return this.questions.ask(channel, id, command)
     const product = this.login?.product ?? ''
     const text = `${command.type} is understood by Leveret alone, and this broker calls itself '${product}'`
     channel.refuse(id, new BrokerError('NOT_IMPLEMENTED', text))

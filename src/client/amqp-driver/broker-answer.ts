@@ -1,6 +1,7 @@
 /** What a Leveret answers in JSON, checked: it comes from another process, maybe of another version. */
+import type { JsonObject } from '../../model/administration.ts'
 import type { QueueCounters, QueueInfo, Reply } from '../../model/command.ts'
-import { errorAnswer, queuesAnswer } from '../../model/control-exchange.ts'
+import { definitionsAnswer, errorAnswer, okAnswer, queuesAnswer } from '../../model/control-exchange.ts'
 import { deliveryTimes, durabilityLevels } from '../../model/durability.ts'
 import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
 import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
@@ -12,6 +13,8 @@ export function readAnswer(message: Message, own: string): Reply | BrokerError {
     const { type } = message.decodeProperties()
     const value: unknown = JSON.parse(message.body.toString())
     if (type === errorAnswer) return readError(value)
+    if (type === okAnswer) return { type: 'ok' }
+    if (type === definitionsAnswer) return { type, definitions: objectOf(value, 'definitions') as JsonObject }
     if (type !== queuesAnswer) return misunderstood(`its type is '${type ?? ''}'`)
     if (!Array.isArray(value)) return misunderstood('it is no array')
     const queues = value.map(readQueue).filter(({ name }) => name !== own)

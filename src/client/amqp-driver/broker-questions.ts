@@ -3,6 +3,8 @@
  * answer in a queue of our own. All channels of a session share the one that carries them; it is opened by the first
  * question, and by the next one after something went wrong with it.
  */
+import { adminCommandBody, adminKeys } from '../../model/admin-command.ts'
+import type { AdminCommand } from '../../model/administration.ts'
 import type { Channel, ChannelEvents, Session } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
 import { controlExchange, controlPrefix } from '../../model/control-exchange.ts'
@@ -21,8 +23,9 @@ interface Asker {
 interface Question {
   readonly asker: Asker
   readonly id: number
-  /** The routing key that says what is asked. */
+  /** The routing key that says what is asked, and what about. */
   readonly key: string
+  readonly body: Buffer
 }
 
 export class BrokerQuestions implements ChannelEvents {
@@ -39,8 +42,10 @@ export class BrokerQuestions implements ChannelEvents {
   }
 
   /** Answered with `told` or `refuse`, never inside this call. */
-  ask(asker: Asker, id: number, type: Command['type']): void {
-    const question = { asker, id, key: type.slice(controlPrefix.length) }
+  ask(asker: Asker, id: number, command: Command): void {
+    const key = command.type.slice(controlPrefix.length)
+    const body = adminKeys.includes(key) ? adminCommandBody(command as AdminCommand) : Buffer.alloc(0)
+    const question = { asker, id, key, body }
     try {
       this.channel ??= this.openChannel()
     } catch (error) {
@@ -49,7 +54,7 @@ export class BrokerQuestions implements ChannelEvents {
     }
     const correlationId = String(++this.lastCorrelation)
     this.open.set(correlationId, question)
-    if (this.address !== '') this.send(this.channel, correlationId, question.key)
+    if (this.address !== '') this.send(this.channel, correlationId, question)
   }
 
   private openChannel(): Channel {
@@ -59,10 +64,10 @@ export class BrokerQuestions implements ChannelEvents {
     return channel
   }
 
-  private send(channel: Channel, correlationId: string, key: string): void {
+  private send(channel: Channel, correlationId: string, { key, body }: Question): void {
     const properties = encodeProperties({ replyTo: this.address, correlationId })
     // Mandatory: a request that cannot be answered comes back, and nobody waits for ever.
-    channel.publish(Message.of(controlExchange, key, properties, Buffer.alloc(0)), true)
+    channel.publish(Message.of(controlExchange, key, properties, body), true)
   }
 
   /** Everybody who waits is told, and the next question begins anew. */
@@ -90,7 +95,7 @@ export class BrokerQuestions implements ChannelEvents {
     this.address = reply.queue
     const flags = { consumerTag: '', noAck: true, exclusive: true }
     channel.execute(2, { type: 'basic.consume', queue: reply.queue, ...flags, arguments: emptyTable })
-    for (const [correlationId, { key }] of this.open) this.send(channel, correlationId, key)
+    for (const [correlationId, question] of this.open) this.send(channel, correlationId, question)
   }
 
   delivered(_consumerTag: string, _deliveryTag: number, _redelivered: boolean, message: Message): void {
