@@ -4,17 +4,27 @@
  * This is the public API, and the place where the concrete classes are put together: `connect` picks broker, store and
  * driver by the URL, and loads what that URL needs and nothing else.
  */
-import { type Bus, type BusWiring, type ConnectOptions, openBus, type Served } from './client/bus.ts'
+import {
+  type Bus,
+  type BusWiring,
+  type ConnectOptions,
+  openBus,
+  type Served,
+  type ServeSettings,
+} from './client/bus.ts'
 import { parseBusUrl } from './client/bus-url.ts'
 import { type StorageSettings, storageOptions } from './client/storage-options.ts'
+import type { TlsSettings } from './client/tls-options.ts'
 import { version } from './client/version.ts'
 import type { Driver, Login } from './model/channel.ts'
 import { LeveretError } from './model/errors.ts'
 import { emptyTable } from './model/field-table.ts'
 import { limits } from './model/limits.ts'
 import { loadPatternEngine } from './pattern-engine.ts'
+import type { Listener, TlsServer } from './platform/network.ts'
 import { NodePlatform } from './platform/node-platform.ts'
 import type { Platform } from './platform/platform.ts'
+import type { AmqpServer } from './server/amqp-server.ts'
 import type { Store } from './store/store.ts'
 
 export type { ExportOptions, ImportOptions } from './client/administrator.ts'
@@ -33,6 +43,7 @@ export type { StandardSchema } from './client/standard-schema.ts'
 export type { QueueStats } from './client/statistics.ts'
 export type { StorageOptions } from './client/storage-options.ts'
 export type { HandlerContext } from './client/task.ts'
+export type { TlsOptions } from './client/tls-options.ts'
 export { version } from './client/version.ts'
 export type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './client/worker-options.ts'
 export type { AdminCommand, Hashing, Json, JsonObject } from './model/administration.ts'
@@ -102,9 +113,10 @@ async function localWiring(
     notes: broker.report.notes,
     onFailure: (listener) => broker.onFailure(listener),
     onDamage: (listener) => broker.onDamage(listener),
-    serve: async (host, port, messageBytesMax) => {
-      const served = await serveDriver(platform, broker, host, port, messageBytesMax)
+    serve: async (settings) => {
+      const served = await serveDriver(platform, broker, settings)
       addresses.add(served.url)
+      if (served.tlsUrl !== null) addresses.add(served.tlsUrl)
       await broker.announce([...addresses])
       return served
     },
@@ -148,21 +160,40 @@ async function openStore(
   })
 }
 
-async function serveDriver(
-  platform: Platform,
-  driver: Driver,
-  host: string,
-  port: number,
-  messageBytesMax: number,
-): Promise<Served> {
+async function serveDriver(platform: Platform, driver: Driver, settings: ServeSettings): Promise<Served> {
   const { AmqpServer } = await import('./server/amqp-server.ts')
-  const server = new AmqpServer(platform, driver, { version, messageBytesMax })
-  const listener = await server.listen(host, port).catch((error: unknown) => {
+  const { host, port, tls, messageBytesMax } = settings
+  const server = new AmqpServer(platform, driver, { version, messageBytesMax, certificateUser: tls?.user ?? 'cn' })
+  try {
+    const plain = port === null ? null : await listen(server, host, port)
+    const secure = tls === null ? null : await listen(server, host, tls.port, serverTls(tls))
+    const tlsUrl = secure === null ? null : urlOf('amqps', host, secure)
+    const first = (plain ?? secure) as Listener
+    const url = plain === null ? (tlsUrl as string) : urlOf('amqp', host, plain)
+    const close = (): Promise<void> => server.close()
+    return { port: first.port, url, tlsUrl, close, [Symbol.asyncDispose]: close }
+  } catch (error) {
+    await server.close()
+    throw error
+  }
+}
+
+async function listen(server: AmqpServer, host: string, port: number, tls?: TlsServer): Promise<Listener> {
+  try {
+    return await server.listen(host, port, tls)
+  } catch (error) {
     throw new LeveretError('E_REFUSED', `cannot serve on ${host}:${port}: ${whyNot(error)}`, error)
-  })
-  const close = (): Promise<void> => server.close()
-  const name = host.includes(':') ? `[${host}]` : host
-  return { port: listener.port, url: `amqp://${name}:${listener.port}`, close, [Symbol.asyncDispose]: close }
+  }
+}
+
+function serverTls({ certFile, keyFile, caFile, verify }: TlsSettings): TlsServer {
+  // What cannot be used is not used, and what was read before still holds.
+  const reloadFailed = (): void => {}
+  return { certFile, keyFile, caFile, verify, handshakeMs: limits.tlsHandshakeMs, reloadFailed }
+}
+
+function urlOf(scheme: string, host: string, { port }: Listener): string {
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function whyNot(error: unknown): string {

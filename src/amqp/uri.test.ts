@@ -4,7 +4,8 @@ import { expect, test } from 'vitest'
 import { parseUri, redactUri } from './uri.ts'
 
 const plain = { tls: false, host: 'localhost', port: 5672, user: 'guest', password: 'guest', virtualHost: '/' }
-const untold = { heartbeatSeconds: null, frameBytesMax: null, channelsMax: null, connectTimeoutMs: null }
+const noTls = { caFile: null, certFile: null, keyFile: null, serverName: null, verify: true, external: false }
+const untold = { heartbeatSeconds: null, frameBytesMax: null, channelsMax: null, connectTimeoutMs: null, ...noTls }
 
 test('what is missing has RabbitMQ’s defaults', () => {
   expect(parseUri('amqp://')).toEqual({ ...plain, ...untold })
@@ -17,6 +18,7 @@ test('all parts are read and percent-decoded', () => {
   const address =
     'amqp://us%65r:p%40ss%2F@[::1]:1234/v%2Fh?heartbeat=0&frame_max=4096&channel_max=7&connection_timeout=50&x=y'
   expect(parseUri(address)).toEqual({
+    ...noTls,
     tls: false,
     host: '::1',
     port: 1234,
@@ -66,4 +68,22 @@ test('any user, password and virtual host come back', () => {
       expect(redactUri(address)).toBe(`amqp://${one}:***@h/${three}`)
     }),
   )
+})
+
+test('TLS has options of its own, as RabbitMQ’s clients write them', () => {
+  const address =
+    'amqps://anna@rabbit?cacertfile=/etc/ca%20x.pem&certfile=me.pem&keyfile=me.key&verify=verify_none' +
+    '&server_name_indication=other&auth_mechanism=external'
+  expect(parseUri(address)).toMatchObject({
+    user: 'anna',
+    caFile: '/etc/ca x.pem',
+    certFile: 'me.pem',
+    keyFile: 'me.key',
+    serverName: 'other',
+    verify: false,
+    external: true,
+  })
+  expect(parseUri('amqps://rabbit?verify=verify_peer')).toMatchObject({ verify: true, external: false })
+  expect(() => parseUri('amqps://u:secret@rabbit?verify=no')).toThrow("verify is 'no', but must be one of verify_peer,")
+  expect(() => parseUri('amqps://u:secret@rabbit?auth_mechanism=magic')).toThrow("auth_mechanism is 'magic'")
 })

@@ -2,6 +2,8 @@
  * AMQP addresses:
  *
  *     amqp://user:password@host:port/virtual-host?heartbeat=10&frame_max=131072&channel_max=100&connection_timeout=5000
+ *     amqps://host/?cacertfile=ca.pem&certfile=me.pem&keyfile=me.key&verify=verify_none&server_name_indication=name
+ *                  &auth_mechanism=external
  *
  * Everything but the scheme may be missing; names are percent-encoded, so the virtual host `/` is written `%2F` or left
  * out. What is wrong is said without the password, which must not get into a log.
@@ -21,6 +23,15 @@ export interface AmqpUri {
   readonly frameBytesMax: number | null
   readonly channelsMax: number | null
   readonly connectTimeoutMs: number | null
+  /** Of amqps://; null where the address says nothing. */
+  readonly caFile: string | null
+  readonly certFile: string | null
+  readonly keyFile: string | null
+  readonly serverName: string | null
+  /** Whether the server's certificate must be good. */
+  readonly verify: boolean
+  /** Whether the certificate says who logs in, and no password. */
+  readonly external: boolean
 }
 
 const portPlain = 5672
@@ -50,6 +61,12 @@ export function parseUri(address: string): AmqpUri {
     frameBytesMax: number('frame_max', limits.frameBytesMax),
     channelsMax: number('channel_max', 65_535),
     connectTimeoutMs: number('connection_timeout', 2 ** 31 - 1),
+    caFile: url.searchParams.get('cacertfile'),
+    certFile: url.searchParams.get('certfile'),
+    keyFile: url.searchParams.get('keyfile'),
+    serverName: url.searchParams.get('server_name_indication'),
+    verify: word(address, url, 'verify', ['verify_peer', 'verify_none']) !== 'verify_none',
+    external: word(address, url, 'auth_mechanism', ['plain', 'amqplain', 'external']) === 'external',
   }
 }
 
@@ -68,6 +85,12 @@ function readNumber(address: string, url: URL, name: string, max: number): numbe
   const value = Number(text)
   if (/^\d+$/.test(text) && value <= max) return value
   throw bad(address, `${name} is '${text}', but must be a whole number up to ${max}`)
+}
+
+function word(address: string, url: URL, name: string, words: readonly string[]): string | null {
+  const text = url.searchParams.get(name)
+  if (text === null || words.includes(text)) return text
+  throw bad(address, `${name} is '${text}', but must be one of ${words.join(', ')}`)
 }
 
 /** The address without its password, for logs and errors. */

@@ -1,8 +1,10 @@
 // The administrators' commands, as processes: on a folder, on a broker that is served, and when a broker begins.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { LeveretProcess } from '../../test/support/leveret-process.ts'
+import { freePort } from '../../test/support/port.ts'
 import { type Outcome, runLeveret } from '../../test/support/run-leveret.ts'
 import { removeFolder, temporaryFolder } from '../../test/support/temporary-folder.ts'
 import { connect } from '../index.ts'
@@ -170,4 +172,34 @@ it('leveret serve says what is wrong with its definitions, and serves nobody', a
   expect(outcome.stderr).toMatch(
     /^leveret: E_BAD_DEFINITIONS: bindings\[0\] 'a' of vhost '\/': no exchange 'a' in vhost '\/'; nothing/,
   )
+})
+
+describe('leveret serve with TLS', () => {
+  const pem = (name: string): string => fileURLToPath(new URL(`../../test/certificates/${name}`, import.meta.url))
+
+  it('listens beside plain AMQP, and knows clients by their certificates', async () => {
+    const port = await freePort()
+    const tls = ['--tls-cert', pem('server.pem'), '--tls-key', pem('server.key'), '--tls-ca', pem('ca.pem')]
+    const users = [{ name: 'anna', tags: [] }]
+    const permissions = [{ user: 'anna', vhost: '/', configure: '.*', write: '.*', read: '.*' }]
+    const defined = ['--definitions', file('tls.json', { users, permissions })]
+    await using leveret = await LeveretProcess.start({ args: [...tls, '--tls-port', String(port), ...defined] })
+    const shown = `cacertfile=${pem('ca.pem')}&certfile=${pem('client.pem')}&keyfile=${pem('client.key')}`
+    await using bus = await connect(`amqps://localhost:${port}?${shown}&auth_mechanism=external`)
+    await bus.createQueue('q')
+    const url = `amqps://localhost:${port}?cacertfile=${pem('ca.pem')}`
+    expect(await done(['queues', '--at', url])).toContain('q ')
+    expect(await done(['queues', '--at', leveret.url])).toContain('q ')
+  })
+
+  it('needs both files, and says which ways there are', async () => {
+    for (const [args, text] of [
+      [['--tls-cert', 'a.pem'], 'TLS needs --tls-cert and --tls-key, both files in PEM'],
+      [['--tls-only'], 'TLS needs --tls-cert and --tls-key'],
+      [['--tls-cert', 'a', '--tls-key', 'b', '--tls-verify', 'perhaps'], '--tls-verify'],
+    ] as const) {
+      const outcome = await runLeveret(['serve', '--memory', '--amqp-port', '0', ...args])
+      expect(outcome).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(text) })
+    }
+  })
 })

@@ -49,6 +49,16 @@ function addServe(root: Command): void {
     )
     .option('--amqp-port <port>', 'TCP port; 0 takes a free one', '5672')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option(
+      '--tls-cert <file>',
+      'serve TLS too, with this certificate in PEM; renewed files are read without a restart',
+    )
+    .option('--tls-key <file>', 'its private key, in PEM')
+    .option('--tls-ca <file>', 'who vouches for certificates of clients, in PEM: they can log in with one (EXTERNAL)')
+    .option('--tls-verify <how>', 'clients may show a certificate: none, optional (default with --tls-ca), or require')
+    .option('--tls-user <part>', 'who a client is by its certificate: cn, dn or san', 'cn')
+    .option('--tls-port <port>', 'TCP port of TLS; 0 takes a free one', '5671')
+    .option('--tls-only', 'do not serve without TLS', false)
     .option('--message-bytes-max <bytes>', 'the largest body that is taken, up to 134217728', '16777216')
     .option('--definitions <file>', 'take in users, queues and all else that the file defines, before anybody connects')
     .option('--network-folder', 'the folder may be on a network file system; no other machine may open it', false)

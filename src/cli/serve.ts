@@ -1,6 +1,7 @@
 /** `leveret serve`: a broker over a folder or memory, until a signal ends it. */
-import { connect } from '../index.ts'
+import { connect, type Served, type ServeOptions } from '../index.ts'
 import { deliveryTimes, durabilityLevels } from '../model/durability.ts'
+import { LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import { readDefinitions } from './definitions.ts'
 import { fail, type Reporting } from './fail.ts'
@@ -17,6 +18,13 @@ interface ServeCommand extends Reporting {
   readonly messageBytesMax: string
   readonly networkFolder: boolean
   readonly definitions?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly tlsCa?: string
+  readonly tlsVerify?: string
+  readonly tlsUser: string
+  readonly tlsPort: string
+  readonly tlsOnly: boolean
 }
 
 export async function run(options: ServeCommand): Promise<number> {
@@ -25,6 +33,7 @@ export async function run(options: ServeCommand): Promise<number> {
   const deliverAfter = choiceOption('--deliver-after', options.deliverAfter, deliveryTimes)
   const { messageBytesCeiling } = limits
   const messageBytesMax = integerOption('--message-bytes-max', options.messageBytesMax, 1, messageBytesCeiling)
+  const tls = tlsOf(options)
   const definitions = options.definitions === undefined ? null : await readDefinitions(options.definitions)
   const ending = new Ending()
   const onError = damageOr((error) => ending.because(error))
@@ -35,8 +44,9 @@ export async function run(options: ServeCommand): Promise<number> {
   try {
     for (const note of bus.notes) process.stderr.write(`leveret: note: ${note}\n`)
     if (definitions !== null) await bus.importDefinitions(definitions)
-    const served = await bus.serve({ amqp: port, host: options.host, messageBytesMax })
-    sayReady(options, served.url)
+    const amqp = options.tlsOnly ? false : port
+    const served = await bus.serve({ amqp, host: options.host, messageBytesMax, ...tls })
+    sayReady(options, served)
     await ending.comes()
   } finally {
     await bus.close()
@@ -45,16 +55,35 @@ export async function run(options: ServeCommand): Promise<number> {
   return ending.error === null ? 0 : fail(ending.error, options)
 }
 
-function sayReady(options: ServeCommand, url: string): void {
+/** Throws E_BAD_OPTION if one of a pair is missing. */
+function tlsOf(options: ServeCommand): Pick<ServeOptions, 'tls'> {
+  const { tlsCert: cert, tlsKey: key, tlsCa: ca, tlsVerify } = options
+  if (cert === undefined && key === undefined) {
+    if (ca === undefined && tlsVerify === undefined && !options.tlsOnly) return {}
+  }
+  if (cert === undefined || key === undefined) {
+    throw new LeveretError('E_BAD_OPTION', 'TLS needs --tls-cert and --tls-key, both files in PEM')
+  }
+  const verify =
+    tlsVerify === undefined ? {} : { verify: choiceOption('--tls-verify', tlsVerify, ['none', 'optional', 'require']) }
+  const user = choiceOption('--tls-user', options.tlsUser, ['cn', 'dn', 'san'])
+  const port = integerOption('--tls-port', options.tlsPort, 0, 65_535)
+  return { tls: { cert, key, ...(ca === undefined ? {} : { ca }), ...verify, user, port } }
+}
+
+function sayReady(options: ServeCommand, { url, tlsUrl }: Served): void {
   const data = options.memory ? null : options.data
   const startMs = Math.round(process.uptime() * 1000)
   if (options.json) {
     const storage = data === null ? {} : { durability: options.durability, deliverAfter: options.deliverAfter }
-    process.stdout.write(`${JSON.stringify({ ready: true, url, data, ...storage, pid: process.pid, startMs })}\n`)
+    process.stdout.write(
+      `${JSON.stringify({ ready: true, url, ...(tlsUrl === null ? {} : { tlsUrl }), data, ...storage, pid: process.pid, startMs })}\n`,
+    )
     return
   }
   const where = data === null ? 'memory' : `data ${data}${promiseText(options)}`
-  process.stdout.write(`leveret ready ${url} ${where} pid ${process.pid} in ${startMs} ms\n`)
+  const also = tlsUrl === null || tlsUrl === url ? '' : ` ${tlsUrl}`
+  process.stdout.write(`leveret ready ${url}${also} ${where} pid ${process.pid} in ${startMs} ms\n`)
   const to = url === 'amqp://127.0.0.1:5672' ? '' : ` --to ${url}`
   const from = to.replace('--to', '--from')
   process.stdout.write('  try, in another terminal (or with any AMQP 0-9-1 client):\n')

@@ -28,6 +28,7 @@ import { Receipts } from './receipts.ts'
 import { Sender } from './sender.ts'
 import { type QueueStats, Statistics } from './statistics.ts'
 import type { StorageOptions } from './storage-options.ts'
+import { type TlsOptions, type TlsSettings, tlsSettings } from './tls-options.ts'
 
 export interface ConnectOptions extends StorageOptions {
   /** Sends that may wait for their confirm; one beyond waits until there is room. Default 10,000. */
@@ -43,8 +44,10 @@ export interface ConnectOptions extends StorageOptions {
 export type OpenOptions = Pick<QueueOptions, 'retry' | 'deadLetter'>
 
 export interface ServeOptions {
-  /** The TCP port for AMQP 0-9-1; 0 takes a free one. Default 5672. */
-  readonly amqp?: number
+  /** The TCP port for AMQP 0-9-1; 0 takes a free one. Default 5672. `false`: TLS alone. */
+  readonly amqp?: number | false
+  /** Serves TLS too, on a port of its own. */
+  readonly tls?: TlsOptions
   /** The address to listen on. Default 127.0.0.1: this machine alone. */
   readonly host?: string
   /** The largest body that is taken, in bytes, up to 134,217,728. Default 16,777,216, as RabbitMQ. */
@@ -53,10 +56,20 @@ export interface ServeOptions {
 
 /** A listener that other processes use. */
 export interface Served extends AsyncDisposable {
+  /** Of AMQP without TLS, where that is served; otherwise of TLS. */
   readonly port: number
   /** What others connect to. */
   readonly url: string
+  /** What those connect to who use TLS; null: it is not served. */
+  readonly tlsUrl: string | null
   close(): Promise<void>
+}
+
+export interface ServeSettings {
+  readonly host: string
+  readonly port: number | null
+  readonly tls: TlsSettings | null
+  readonly messageBytesMax: number
 }
 
 /** What whoever makes a bus decides: which broker, and what it can do. */
@@ -78,7 +91,7 @@ export interface BusWiring {
   /** Tells of a message that cannot be read any more; everything else goes on. */
   onDamage(listener: (error: Error) => void): void
   /** Null: it is served already, by somebody else. */
-  readonly serve: ((host: string, port: number, messageBytesMax: number) => Promise<Served>) | null
+  readonly serve: ((settings: ServeSettings) => Promise<Served>) | null
 }
 
 /** Resolves with a bus; rejects with what the broker says. */
@@ -187,20 +200,24 @@ export class Bus implements AsyncDisposable {
 
   /** Lets other processes and languages in, over AMQP 0-9-1, until the bus or what it returns is closed. */
   async serve(options: ServeOptions = {}): Promise<Served> {
-    checkOptionNames('serve', options, ['amqp', 'host', 'messageBytesMax'], ['http'])
+    checkOptionNames('serve', options, ['amqp', 'host', 'messageBytesMax', 'tls'], ['http'])
     const { amqp = 5672, host = '127.0.0.1', messageBytesMax = limits.messageBytesMax } = options
-    checkInteger('serve', 'amqp', amqp, 0, 65_535)
+    const tls = options.tls === undefined ? null : tlsSettings(options.tls)
+    if (amqp !== false) checkInteger('serve', 'amqp', amqp, 0, 65_535)
+    else if (tls === null)
+      throw new LeveretError('E_BAD_OPTION', 'serve: amqp is false and tls is not there, so nobody could connect')
     checkInteger('serve', 'messageBytesMax', messageBytesMax, 1, limits.messageBytesCeiling)
     if (this.closing !== null) throw new LeveretError('E_CLOSED', 'the bus is closed')
     const { serve } = this.wiring
     if (serve === null) {
       throw new LeveretError('E_UNSUPPORTED', 'a bus over amqp:// is served by its broker: give others its URL')
     }
-    const served = await serve(host, amqp, messageBytesMax)
+    const served = await serve({ host, port: amqp === false ? null : amqp, tls, messageBytesMax })
     this.served.add(served)
     return {
       port: served.port,
       url: served.url,
+      tlsUrl: served.tlsUrl,
       close: () => this.closeServed(served),
       [Symbol.asyncDispose]: () => this.closeServed(served),
     }

@@ -20,6 +20,8 @@ export const limits = {
   heartbeatSeconds: 60,
   /** From accept until connection.open-ok; then the socket is dropped without a word. */
   handshakeMs: 10_000,
+  /** Of it, for TLS. */
+  tlsHandshakeMs: 5_000,
   /** Nested tables and arrays in one field table; one frame could nest 21,845 and end the stack. */
   tableDepthMax: 32,
   /** What a peer that has not logged in may have us hold, beside the frame that is coming. */

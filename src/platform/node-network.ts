@@ -1,15 +1,27 @@
-/** TCP. Listening sockets and open connections keep the process alive. */
+/** TCP, and TLS over it. Listening sockets and open connections keep the process alive. */
 import * as net from 'node:net'
 import { assert } from '../lib/assert.ts'
-import type { Connection, ConnectionEvents, Listener, Network } from './network.ts'
+import type {
+  Connection,
+  ConnectionEvents,
+  Listener,
+  Network,
+  PeerCertificate,
+  TlsClient,
+  TlsServer,
+} from './network.ts'
+import { connectTls, createTlsServer } from './node-tls.ts'
 
 // Above this, write() asks for a pause: enough to keep a fast link busy, little enough for ten thousand slow readers.
 const pendingBytesMax = 1024 * 1024
 
 export class NodeNetwork implements Network {
-  listen(host: string, port: number, accepted: (connection: Connection) => void): Promise<Listener> {
+  listen(host: string, port: number, accepted: (connection: Connection) => void, tls?: TlsServer): Promise<Listener> {
     return new Promise((resolve, reject) => {
-      const server = net.createServer({ noDelay: true }, (socket) => accepted(new NodeConnection(socket)))
+      const server =
+        tls === undefined
+          ? net.createServer({ noDelay: true }, (socket) => accepted(new NodeConnection(socket, null)))
+          : createTlsServer(tls, (socket, certificate) => accepted(new NodeConnection(socket, certificate)))
       server.once('error', reject)
       server.listen({ host, port }, () => {
         server.off('error', reject)
@@ -20,13 +32,13 @@ export class NodeNetwork implements Network {
     })
   }
 
-  connect(host: string, port: number): Promise<Connection> {
+  connect(host: string, port: number, tls?: TlsClient): Promise<Connection> {
     return new Promise((resolve, reject) => {
-      const socket = net.connect({ host, port, noDelay: true })
+      const socket = tls === undefined ? net.connect({ host, port, noDelay: true }) : connectTls(host, port, tls)
       socket.once('error', reject)
-      socket.once('connect', () => {
+      socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
         socket.off('error', reject)
-        resolve(new NodeConnection(socket))
+        resolve(new NodeConnection(socket, null))
       })
     })
   }
@@ -59,13 +71,15 @@ class NodeConnection implements Connection {
   readonly remotePort: number
   readonly localAddress: string
   readonly localPort: number
+  readonly certificate: PeerCertificate | null
   private readonly socket: net.Socket
   private events: ConnectionEvents | null = null
   private isFull = false
   private isClosed = false
   private error: Error | null = null
 
-  constructor(socket: net.Socket) {
+  constructor(socket: net.Socket, certificate: PeerCertificate | null) {
+    this.certificate = certificate
     this.remoteAddress = plainAddress(socket.remoteAddress)
     this.remotePort = socket.remotePort ?? 0
     this.localAddress = plainAddress(socket.localAddress)

@@ -6,7 +6,7 @@ import { BufferPool } from '../amqp/frame-writer.ts'
 import { ShortStringCache } from '../amqp/short-strings.ts'
 import type { Driver } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
-import type { Connection, Listener } from '../platform/network.ts'
+import type { Connection, Listener, TlsServer } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
 import { type ConnectionShared, ServerConnection } from './connection.ts'
 import { type AmqpServerOptions, serverProperties, settingsOf } from './settings.ts'
@@ -50,9 +50,9 @@ export class AmqpServer {
     return this.connections.size
   }
 
-  /** May be called several times, for several addresses. Rejects with Node's error ('EADDRINUSE', ...). */
-  async listen(host: string, port: number): Promise<Listener> {
-    const listener = await this.platform.network.listen(host, port, (connection) => this.accept(connection))
+  /** May be called several times, for several addresses. Rejects with Node's error ('EADDRINUSE', 'ENOENT', ...). */
+  async listen(host: string, port: number, tls?: TlsServer): Promise<Listener> {
+    const listener = await this.platform.network.listen(host, port, (connection) => this.accept(connection), tls)
     this.listeners.add(listener)
     return listener
   }

@@ -25,6 +25,7 @@ import type { FieldTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Connection, ConnectionEvents } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
+import { certificateUserOf } from './certificate-user.ts'
 import { ChannelAdapter, type ChannelHost } from './channel-adapter.ts'
 import { Handshake, type HandshakeHost } from './handshake.ts'
 import { HeldFrames } from './held-frames.ts'
@@ -55,6 +56,7 @@ const closeMs = 30_000
 
 export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeHost, ChannelHost, OutputEvents {
   readonly remoteAddress: string
+  readonly certificateUser: string | null
   readonly frames: FrameWriter
   readonly publishes: PublishDecoder
   readonly messageBytesMax: number
@@ -95,6 +97,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.shared = shared
     this.connection = connection
     this.remoteAddress = connection.remoteAddress
+    this.certificateUser = certificateUserOf(connection.certificate ?? null, settings.certificateUser)
     this.messageBytesMax = settings.messageBytesMax
     this.output = new ConnectionOutput(connection, pool, limits.frameBytesInitial, this)
     this.frames = this.output.frames

@@ -18,12 +18,14 @@ import { BrokerError } from '../model/errors.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
-import { mechanisms, readCredentials } from './sasl.ts'
+import { mechanismsFor, readCredentials } from './sasl.ts'
 import type { Settings } from './settings.ts'
 
 /** The connection, as its handshake sees it. After it has ended all of these do nothing. */
 export interface HandshakeHost {
   readonly remoteAddress: string
+  /** Who the client's certificate says it is; null: it has none. */
+  readonly certificateUser: string | null
   send<Name extends MethodName>(name: Name, args: Arguments<Name>): void
   flush(): void
   /** Sends connection.close on behalf of the method and waits for the answer. */
@@ -63,6 +65,7 @@ export class Handshake {
   }
 
   start(serverProperties: FieldTable): void {
+    const mechanisms = mechanismsFor(this.host.certificateUser)
     const args = { versionMajor: 0, versionMinor: 9, serverProperties, mechanisms, locales: 'en_US' }
     this.host.send('connection.start', args)
   }
@@ -99,7 +102,7 @@ export class Handshake {
 
   private startOk({ clientProperties, mechanism, response }: Arguments<'connection.start-ok'>): void {
     this.clientProperties = clientProperties
-    const credentials = readCredentials(mechanism, response)
+    const credentials = readCredentials(mechanism, response, this.host.certificateUser)
     const { remoteAddress } = this.host
     const login = { credentials, virtualHost: '', remoteAddress, clientProperties }
     this.login = login

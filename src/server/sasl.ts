@@ -3,16 +3,21 @@
  *
  *     PLAIN      NUL user NUL password          (an authorization identity before the first NUL is refused, as in RabbitMQ)
  *     AMQPLAIN   a field table without its length: LOGIN and PASSWORD, as long strings or byte arrays
+ *     EXTERNAL   nothing: the certificate says who it is; offered only where there is one
  */
 import { ByteReader, ByteReaderError } from '../lib/byte-reader.ts'
 import type { Credentials } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import { type FieldTable, readTableBody } from '../model/field-table.ts'
 
-export const mechanisms = 'PLAIN AMQPLAIN'
+/** What is offered to a client whose certificate names that user; null: it has none. */
+export function mechanismsFor(certificateUser: string | null): string {
+  return certificateUser === null ? 'PLAIN AMQPLAIN' : 'EXTERNAL PLAIN AMQPLAIN'
+}
 
-/** Throws COMMAND_INVALID for an unknown mechanism, SYNTAX_ERROR for a response that is none. */
-export function readCredentials(mechanism: string, response: Buffer): Credentials {
+/** Throws COMMAND_INVALID for a mechanism that was not offered, SYNTAX_ERROR for a response that is none. */
+export function readCredentials(mechanism: string, response: Buffer, certificateUser: string | null): Credentials {
+  if (mechanism === 'EXTERNAL' && certificateUser !== null) return { user: certificateUser, password: null }
   switch (mechanism) {
     case 'PLAIN':
       return readPlain(response)

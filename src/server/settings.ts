@@ -2,6 +2,7 @@
 import type { FieldTable, PlainValue } from '../model/field-table.ts'
 import { toTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
+import type { CertificateUser } from './certificate-user.ts'
 
 export interface AmqpServerOptions {
   /** Leveret's own version, shown to clients as `leveret_version`. */
@@ -14,6 +15,8 @@ export interface AmqpServerOptions {
   readonly messageBytesMax?: number
   readonly connectionsMax?: number
   readonly handshakeMs?: number
+  /** What of a certificate is the name of its user. Default: the common name. */
+  readonly certificateUser?: CertificateUser
   /** Hears of errors that are our own mistakes; the connection they happened on is closed with INTERNAL_ERROR. */
   readonly onError?: (error: unknown) => void
 }
@@ -25,6 +28,7 @@ export interface Settings {
   readonly messageBytesMax: number
   readonly connectionsMax: number
   readonly handshakeMs: number
+  readonly certificateUser: CertificateUser
 }
 
 export function settingsOf(options: AmqpServerOptions): Settings {
@@ -35,6 +39,7 @@ export function settingsOf(options: AmqpServerOptions): Settings {
     messageBytesMax: options.messageBytesMax ?? limits.messageBytesMax,
     connectionsMax: options.connectionsMax ?? limits.connectionsMax,
     handshakeMs: options.handshakeMs ?? limits.handshakeMs,
+    certificateUser: options.certificateUser ?? 'cn',
   }
 }
 

@@ -6,7 +6,7 @@ import { MemoryNetwork } from '../../../test/support/memory-network.ts'
 import { Broker } from '../../broker/broker.ts'
 import type { ChannelEvents, Driver, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
-import { BrokerError, LeveretError } from '../../model/errors.ts'
+import { BrokerError } from '../../model/errors.ts'
 import { emptyTable, toTable } from '../../model/field-table.ts'
 import { limits } from '../../model/limits.ts'
 import { Message } from '../../model/message.ts'
@@ -182,8 +182,7 @@ describe('the login', () => {
     await expect(openSession()).rejects.toThrow('closed the connection during the login')
   })
 
-  test('amqps is refused until it is there, and a bad address at once', () => {
-    expect(() => new AmqpDriver(platform, 'amqps://localhost')).toThrow(LeveretError)
+  test('a bad address is refused at once', () => {
     expect(() => new AmqpDriver(platform, 'http://u:secret@localhost')).toThrow('E_BAD_URL')
   })
 

@@ -10,7 +10,7 @@ import { type AmqpUri, parseUri } from '../../amqp/uri.ts'
 import type { Driver, Login, SessionEvents } from '../../model/channel.ts'
 import { BrokerError, LeveretError } from '../../model/errors.ts'
 import { emptyTable } from '../../model/field-table.ts'
-import type { Connection } from '../../platform/network.ts'
+import type { Connection, TlsClient } from '../../platform/network.ts'
 import type { Platform } from '../../platform/platform.ts'
 import { AmqpSession } from './amqp-session.ts'
 
@@ -35,14 +35,14 @@ export class AmqpDriver implements Driver {
   /** Whether the broker understands leveret.* commands: as the last session found it. */
   isLeveret = false
 
-  /** Throws E_BAD_URL, and E_UNSUPPORTED for amqps://. */
+  /** Throws E_BAD_URL. */
   constructor(platform: Platform, address: string, options: AmqpDriverOptions = {}) {
     this.platform = platform
     this.uri = parseUri(address)
     this.options = options
-    const { user, password, virtualHost, tls } = this.uri
-    if (tls) throw new LeveretError('E_UNSUPPORTED', 'amqps:// is not there yet: use amqp:// within a trusted network')
-    this.login = { credentials: { user, password }, virtualHost, remoteAddress: '', clientProperties: emptyTable }
+    const { user, password, virtualHost, external } = this.uri
+    const credentials = { user, password: external ? null : password }
+    this.login = { credentials, virtualHost, remoteAddress: '', clientProperties: emptyTable }
   }
 
   async authenticate(login: Login): Promise<void> {
@@ -81,6 +81,7 @@ export class AmqpDriver implements Driver {
 
   private connect(timeoutMs: number): Promise<Connection> {
     const { host, port } = this.uri
+    const tls = tlsOf(this.uri)
     return new Promise((resolve, reject) => {
       let hasTimedOut = false
       const failed = (reason: string, cause: unknown): void =>
@@ -95,7 +96,7 @@ export class AmqpDriver implements Driver {
         hasTimedOut = true
         failed(`no answer within ${timeoutMs} ms`, undefined)
       })
-      this.platform.network.connect(host, port).then(
+      this.platform.network.connect(host, port, tls).then(
         (connection) => {
           cancel()
           if (hasTimedOut) connection.destroy()
@@ -108,6 +109,10 @@ export class AmqpDriver implements Driver {
       )
     })
   }
+}
+
+function tlsOf({ tls, host, caFile, certFile, keyFile, serverName, verify }: AmqpUri): TlsClient | undefined {
+  return tls ? { caFile, certFile, keyFile, verify, serverName: serverName ?? host } : undefined
 }
 
 function adviceFor(cause: unknown): string {

@@ -17,8 +17,9 @@ export interface LoginHost {
   opened(): void
 }
 
-// In order of preference.
-const mechanisms = ['PLAIN', 'AMQPLAIN'] as const
+// In order of preference, for whoever has a password; without one his certificate has to do.
+const withPassword = ['PLAIN', 'AMQPLAIN'] as const
+const withCertificate = ['EXTERNAL'] as const
 
 export class ClientLogin {
   private readonly login: Login
@@ -54,15 +55,21 @@ export class ClientLogin {
   private start({ mechanisms: offered, serverProperties }: Arguments<'connection.start'>): void {
     const product = serverProperties.get('product')?.value
     if (typeof product === 'string') this.product = product
+    const mechanisms = this.login.credentials?.password === null ? withCertificate : withPassword
     const mechanism = mechanisms.find((name) => offered.split(' ').includes(name))
     if (mechanism === undefined) throw new BrokerError('COMMAND_INVALID', `the broker offers only ${offered} for login`)
     this.expected = 'connection.tune'
     this.host.send('connection.start-ok', {
       clientProperties: clientProperties(this.login.clientProperties, this.version),
       mechanism,
-      response: mechanism === 'PLAIN' ? this.plain() : this.amqplain(),
+      response: this.responseTo(mechanism),
       locale: 'en_US',
     })
+  }
+
+  private responseTo(mechanism: string): Buffer {
+    if (mechanism === 'EXTERNAL') return Buffer.alloc(0)
+    return mechanism === 'PLAIN' ? this.plain() : this.amqplain()
   }
 
   private plain(): Buffer {
