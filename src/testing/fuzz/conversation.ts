@@ -6,7 +6,7 @@ import { type MethodName, methods } from '../../amqp/methods.ts'
 import { bodyFrames, makeProperties, makePublish } from './content-maker.ts'
 import type { Dice } from './dice.ts'
 import { makeMethod, type Values } from './method-maker.ts'
-import { frame, headerFrame, u32 } from './octets.ts'
+import { frame, headerFrame, long, short, u32 } from './octets.ts'
 import { type Step, send } from './script.ts'
 
 const allMethods = Object.keys(methods) as MethodName[]
@@ -44,6 +44,18 @@ const table = u32(0)
 const persistent = Buffer.from([0x10, 0, 2])
 const plain = { passive: false, noWait: false, arguments: table }
 
+/** `{ 'x-delayed-type': 'fanout', 'alternate-exchange': 'amq.fanout' }` */
+const exchangeArguments = long(
+  Buffer.concat([
+    short('x-delayed-type'),
+    Buffer.from('S'),
+    long('fanout'),
+    short('alternate-exchange'),
+    Buffer.from('S'),
+    long('amq.fanout'),
+  ]),
+)
+
 /** Topology that the rest of a case can use, some of it with arguments that make messages move by themselves. */
 export function makeTopology(dice: Dice, channel: number): Buffer[] {
   const queue = (name: string, values: Values = {}): Buffer =>
@@ -56,7 +68,7 @@ export function makeTopology(dice: Dice, channel: number): Buffer[] {
       arguments: dice.chance(0.6) ? movingArguments(dice) : table,
       ...values,
     })
-  const kind = dice.pick(['direct', 'fanout', 'topic', 'headers'])
+  const kind = dice.pick(['direct', 'fanout', 'topic', 'headers', 'x-delayed-message', 'x-consistent-hash', 'x-random'])
   const exchange = {
     ...plain,
     exchange: 'e1',
@@ -64,6 +76,7 @@ export function makeTopology(dice: Dice, channel: number): Buffer[] {
     durable: dice.chance(0.5),
     autoDelete: dice.chance(0.3),
     internal: false,
+    arguments: dice.pick([table, exchangeArguments]),
   }
   const binding = { destination: 'q1', exchange: 'e1', routingKey: dice.pick(['a', '#', 'a.*', '']), noWait: false }
   return [
@@ -93,6 +106,15 @@ function movingArguments(dice: Dice): Buffer {
   }
   if (dice.chance(0.2)) put('x-max-priority', 'I', u32(dice.pick([0, 5, 255])))
   if (dice.chance(0.2)) put('x-leveret-keyed', 't', Buffer.from([1]))
+  if (dice.chance(0.2)) put('x-queue-type', 'S', longText(dice.pick(['quorum', 'classic'])))
+  if (dice.chance(0.2)) put('x-delivery-limit', 'I', u32(dice.pick([0, 1, 2, 0xffff_ffff])))
+  if (dice.chance(0.3)) put('x-max-length', 'I', u32(dice.pick([0, 1, 5])))
+  if (dice.chance(0.1)) put('x-max-length-bytes', 'I', u32(dice.pick([0, 100])))
+  if (dice.chance(0.2))
+    put('x-overflow', 'S', longText(dice.pick(['drop-head', 'reject-publish', 'reject-publish-dlx'])))
+  if (dice.chance(0.1)) put('x-expires', 'I', u32(dice.pick([1, 50, 5000])))
+  if (dice.chance(0.1)) put('x-single-active-consumer', 't', Buffer.from([1]))
+  if (dice.chance(0.1)) put('x-consumer-timeout', 'I', u32(dice.pick([0, 1, 1000])))
   const octets = Buffer.concat(pairs)
   return Buffer.concat([u32(octets.length), octets])
 }

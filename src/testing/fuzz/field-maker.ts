@@ -88,9 +88,25 @@ export function makeTable(dice: Dice, kind: 'headers' | 'arguments', depth = 0):
   return dice.isBent ? long(body, lieAbout(dice, body.length)) : long(body)
 }
 
+/** `{ CC: ['q1', …], BCC: […], 'x-delay': 5 }`: what makes the broker do more with a message. */
+function askingBody(dice: Dice): Buffer {
+  const keys = (): Buffer => {
+    const found = Array.from({ length: dice.below(4) }, () => Buffer.concat([u8(0x53), long(makeText(dice))]))
+    return long(Buffer.concat(found))
+  }
+  const pairs: Buffer[] = []
+  if (dice.chance(0.5)) pairs.push(short('CC'), u8(0x41), keys())
+  if (dice.chance(0.5)) pairs.push(short('BCC'), u8(0x41), keys())
+  if (dice.chance(0.3)) pairs.push(short('x-delay'), u8(0x49), u32(dice.pick([0, 5, 0xffff_ffff])))
+  if (dice.chance(0.3)) pairs.push(short('x-leveret-delay'), u8(0x49), u32(dice.pick([0, 5])))
+  if (dice.chance(0.3)) pairs.push(short('x-leveret-key'), u8(0x53), long(makeText(dice)))
+  if (dice.chance(0.2)) pairs.push(short('x-leveret-idempotency-key'), u8(0x53), long(dice.pick(words)))
+  return Buffer.concat(pairs)
+}
+
 /** The pairs of a table without its length. */
 export function tableBody(dice: Dice, kind: 'headers' | 'arguments', depth: number): Buffer {
-  const parts: Buffer[] = []
+  const parts: Buffer[] = depth === 0 && kind === 'headers' && dice.chance(0.3) ? [askingBody(dice)] : []
   const count = dice.chance(0.3) ? 0 : dice.between(1, depth > 2 ? 2 : 5)
   for (let pair = 0; pair < count; pair++) {
     const key = makeKey(dice, kind)
@@ -113,7 +129,7 @@ function makeKey(dice: Dice, kind: 'headers' | 'arguments'): string | Buffer {
 /** A tag and its value. */
 export function makeField(dice: Dice, kind: 'headers' | 'arguments', depth: number): Buffer {
   if (dice.isBent) return Buffer.concat([u8(dice.below(256)), dice.octets(dice.below(10))])
-  const tag = dice.pick([...'tbBsuIilLfdDSSSSATFVxI'])
+  const tag = dice.pick('tbBsuIilLfdDSSSSATFVxI'.split(''))
   return Buffer.concat([Buffer.from(tag, 'latin1'), valueOf(dice, tag, kind, depth)])
 }
 

@@ -28,6 +28,7 @@ export interface WorldPlan {
 }
 
 const port = 5672
+const delayedPrefix = 'amq.delayed.'
 const directory = '/data'
 const memoryBytesMax = 1_000_000_000
 
@@ -88,7 +89,12 @@ export class FuzzWorld {
 
   async deleteQueues(names: readonly string[]): Promise<void> {
     await this.ask(async (give) => {
-      for (const queue of names) await give({ type: 'queue.delete', queue, ifUnused: false, ifEmpty: false })
+      for (const queue of names) {
+        // Where an exchange keeps what it delays goes with the exchange.
+        if (queue.startsWith(delayedPrefix)) {
+          await give({ type: 'exchange.delete', exchange: queue.slice(delayedPrefix.length), ifUnused: false })
+        } else await give({ type: 'queue.delete', queue, ifUnused: false, ifEmpty: false })
+      }
     })
   }
 

@@ -111,7 +111,7 @@ export const knownFaults: readonly KnownFault[] = [
     makeMethod(dice, ch, 'queue.purge', { queue: Buffer.from([0x61, dice.pick([0xff, 0xc0, 0x80])]) }),
   ]),
   connection('a table that nests too deep', 502, (dice) => [
-    declareWith(nestedTable(dice.pick([limits.tableDepthMax + 2, 100, 600]))),
+    declareWith(nestedTable(dice.pick([limits.tableDepthMax + 1, 100, 600]))),
   ]),
   connection('arrays that nest too deep', 502, (dice) => [
     declareWith(nestedArrays(dice.pick([limits.tableDepthMax + 1, 100, 700]))),
@@ -146,7 +146,7 @@ export const knownFaults: readonly KnownFault[] = [
     isLate: true,
     make: (dice) => {
       const declare = makeMethod(dice, ch, 'queue.declare', declaration)
-      const consume = { queue: '', consumerTag: 'taken', exclusive: false, noWait: false }
+      const consume = { queue: '', consumerTag: 'taken', exclusive: false, noWait: false, arguments: u32(0) }
       return [declare, makeMethod(dice, ch, 'basic.consume', consume), makeMethod(dice, ch, 'basic.consume', consume)]
     },
   },
