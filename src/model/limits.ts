@@ -26,6 +26,8 @@ export const limits = {
   tableDepthMax: 32,
   /** What a peer that has not logged in may have us hold, beside the frame that is coming. */
   strangerBytesMax: 65_536,
+  /** Connections of one address that have not logged in; one more is dropped. */
+  strangersPerAddressMax: 100,
   connectionsMax: 10_000,
   /** Commands of one connection that wait for their answers before it is read no further. */
   commandsWaitingMax: 4_096,

@@ -10,6 +10,7 @@ import type { Connection, Listener, TlsServer } from '../platform/network.ts'
 import type { Platform } from '../platform/platform.ts'
 import { type ConnectionShared, ServerConnection } from './connection.ts'
 import { type AmqpServerOptions, serverProperties, settingsOf } from './settings.ts'
+import { Strangers } from './strangers.ts'
 
 // Half of the shortest heartbeat there is, one second.
 const tickMs = 500
@@ -20,6 +21,7 @@ export class AmqpServer {
   private readonly platform: Platform
   private readonly shared: ConnectionShared
   private readonly connections: Set<ServerConnection> = new Set()
+  private readonly strangers: Strangers = new Strangers()
   private readonly listeners: Set<Listener> = new Set()
   private readonly emptied: (() => void)[] = []
   private cancelTick: (() => void) | null = null
@@ -42,6 +44,7 @@ export class AmqpServer {
           // Whoever listens for errors and throws one has nobody left to tell.
         }
       },
+      strangers: this.strangers,
       forget: (connection) => this.forget(connection),
     }
   }
@@ -72,7 +75,9 @@ export class AmqpServer {
   }
 
   private accept(connection: Connection): void {
-    const isWelcome = !this.isClosing && this.connections.size < this.shared.settings.connectionsMax
+    const { connectionsMax, strangersPerAddressMax } = this.shared.settings
+    const isCrowded = this.strangers.of(connection.remoteAddress) >= strangersPerAddressMax
+    const isWelcome = !this.isClosing && this.connections.size < connectionsMax && !isCrowded
     const accepted = new ServerConnection(this.shared, connection)
     this.connections.add(accepted)
     if (!isWelcome) accepted.destroy()

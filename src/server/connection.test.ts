@@ -278,6 +278,28 @@ describe('the connection', () => {
   })
 })
 
+test('one address may have a hundred connections that have not logged in; the next is dropped, those of others are not', async () => {
+  const known = await served.opened()
+  const strangers: WireClient[] = []
+  const connect = async (): Promise<WireClient> => {
+    const client = await served.connect()
+    await served.settle()
+    return client
+  }
+  for (let count = 0; count < limits.strangersPerAddressMax; count++) strangers.push(await connect())
+  expect((await connect()).isClosed).toBe(true)
+  served.network.remoteAddress = '127.0.0.2'
+  const other = await connect()
+  served.network.remoteAddress = '127.0.0.1'
+  expect([known, other, ...strangers].filter(({ isClosed }) => isClosed)).toEqual([])
+  // Whoever logs in makes room, and whoever leaves.
+  await served.login(strangers[0] as WireClient)
+  strangers[1]?.connection.destroy()
+  await served.settle()
+  const more = [await connect(), await connect(), await connect()]
+  expect(more.map(({ isClosed }) => isClosed)).toEqual([false, false, true])
+})
+
 function nestedDeclare(): Buffer {
   let table = Buffer.alloc(0)
   for (let level = 0; level < 10_000; level++) {

@@ -32,6 +32,7 @@ import { HeldFrames } from './held-frames.ts'
 import { ProtocolHeader } from './protocol-header.ts'
 import { pauseReasons, ReadGate } from './read-gate.ts'
 import type { Settings } from './settings.ts'
+import type { Strangers } from './strangers.ts'
 
 /** What all connections of a server have in common. */
 export interface ConnectionShared {
@@ -42,6 +43,7 @@ export interface ConnectionShared {
   readonly pool: BufferPool
   readonly strings: ShortStringCache
   readonly reportError: (error: unknown) => void
+  readonly strangers: Strangers
   readonly forget: (connection: ServerConnection) => void
 }
 
@@ -79,6 +81,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private methodId = 0
   private channelsMax = 0
   private heartbeatSeconds = 0
+  private isStranger = true
   private hasReceived = false
   /** What was wrong since the connection began to close. */
   private mistakes = 0
@@ -107,6 +110,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     const events = this.sessionEvents()
     this.handshake = new Handshake(driver, settings, this, (login) => driver.openSession(login, events))
     this.deadlineMs = this.nowMs + settings.handshakeMs
+    shared.strangers.came(this.remoteAddress)
     connection.attach(this)
   }
 
@@ -130,6 +134,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
 
   closed(_error: Error | null): void {
     this.state = 'closed'
+    this.isKnown()
     this.detachChannels()
     this.frames.clear()
     void this.endSession()
@@ -339,7 +344,15 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.pulse.start(heartbeat, this.nowMs)
   }
 
+  /** Who it is is known, or does not matter any more. */
+  private isKnown(): void {
+    if (!this.isStranger) return
+    this.isStranger = false
+    this.shared.strangers.left(this.remoteAddress)
+  }
+
   opened(session: Session): void {
+    this.isKnown()
     if (this.state !== 'handshake') {
       // The client went away, or was sent away, while the driver was at it.
       void session.close().catch(this.shared.reportError)

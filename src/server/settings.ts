@@ -14,6 +14,8 @@ export interface AmqpServerOptions {
   readonly channelsMax?: number
   readonly messageBytesMax?: number
   readonly connectionsMax?: number
+  /** Connections of one address that have not logged in yet. */
+  readonly strangersPerAddressMax?: number
   readonly handshakeMs?: number
   /** What of a certificate is the name of its user. Default: the common name. */
   readonly certificateUser?: CertificateUser
@@ -27,6 +29,7 @@ export interface Settings {
   readonly channelsMax: number
   readonly messageBytesMax: number
   readonly connectionsMax: number
+  readonly strangersPerAddressMax: number
   readonly handshakeMs: number
   readonly certificateUser: CertificateUser
 }
@@ -38,6 +41,7 @@ export function settingsOf(options: AmqpServerOptions): Settings {
     channelsMax: options.channelsMax ?? limits.channelsMax,
     messageBytesMax: options.messageBytesMax ?? limits.messageBytesMax,
     connectionsMax: options.connectionsMax ?? limits.connectionsMax,
+    strangersPerAddressMax: options.strangersPerAddressMax ?? limits.strangersPerAddressMax,
     handshakeMs: options.handshakeMs ?? limits.handshakeMs,
     certificateUser: options.certificateUser ?? 'cn',
   }
