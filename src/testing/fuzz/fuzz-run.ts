@@ -20,7 +20,8 @@ import { Neighbour } from './neighbour.ts'
 import { changedPrototype } from './prototypes.ts'
 
 export interface FuzzHost {
-  readonly clock: Clock
+  /** Tells how much time the code under test has taken, in ms. */
+  readonly clock: Pick<Clock, 'monotonicMs'>
   /** What nobody has caught since the last call; null if nothing. */
   readonly takeUncaught: () => unknown
 }

@@ -57,7 +57,7 @@ export class FuzzWorld {
     broker.onDamage(onError)
   }
 
-  static async open(plan: WorldPlan, real: Clock): Promise<FuzzWorld> {
+  static async open(plan: WorldPlan, real: Pick<Clock, 'monotonicMs'>): Promise<FuzzWorld> {
     const clock = new MeteredClock(real)
     const { pieceBytesMax, crumbsMax } = plan
     const network = new SimNetwork(clock, new Prng(plan.seed), { pieceBytesMax, crumbsMax })

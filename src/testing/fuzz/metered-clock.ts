@@ -5,9 +5,9 @@ import { SimClock } from '../sim-clock.ts'
 export class MeteredClock extends SimClock {
   longestMs = 0
   private othersMs = 0
-  private readonly real: Clock
+  private readonly real: Pick<Clock, 'monotonicMs'>
 
-  constructor(real: Clock) {
+  constructor(real: Pick<Clock, 'monotonicMs'>) {
     super()
     this.real = real
   }
