@@ -88,3 +88,23 @@ describe('a settlement', () => {
     expect(await messagesAfterPowerCut(disk)).toBe(0)
   })
 })
+
+describe('a command', () => {
+  it('is answered although it was given while a turn ended, and nothing else happens', async () => {
+    const answered: number[] = []
+    const events: ChannelEvents = {
+      ...silentChannel,
+      replied: (id) => void answered.push(id),
+      // Confirms are the last that is said in a turn: the channel has given its answers then.
+      confirmed: () => started.channel.execute(9, { type: 'basic.get', queue: 'q', noAck: false }),
+    }
+    const started = await start(events)
+    const { clock, channel } = started
+    channel.execute(2, { type: 'confirm.select' })
+    await clock.advance(50)
+    channel.publish(Message.of('', 'q', encodeProperties({ deliveryMode: 1 }), Buffer.from('x')), false)
+    // Less than it takes the log to prove its last frame, after which everybody is looked at.
+    await clock.advance(500)
+    expect(answered).toEqual([1, 2, 9])
+  })
+})

@@ -44,6 +44,7 @@ export interface ChannelOwner extends QueueOwner, PublishingSession {
 export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, TimedChannel {
   /** In the tick's list of channels to see to. */
   touched = false
+  touchedLate = false
   /** In the tick's list of channels to see to when a frame becomes durable. */
   waitsForDisk = false
   /** One limit over all consumers of the channel; 0 = none. */
@@ -151,7 +152,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       }
       if (sequence !== 0) {
         this.confirms.add(sequence, lsn, !this.parts.publisher.refused)
-        if (!this.touched) this.parts.tick.touch(this)
+        if (!this.touched || this.parts.tick.isEnding) this.parts.tick.touch(this)
       }
       this.parts.published(this.session)
     } catch (error) {

@@ -15,6 +15,8 @@ import type { Store } from '../store/store.ts'
 /** A channel, as the end of a turn sees it. */
 export interface TickedChannel {
   touched: boolean
+  /** It was asked for something while its turn was ending. */
+  touchedLate: boolean
   waitsForDisk: boolean
   readonly hasUndurable: boolean
   answer(): void
@@ -46,6 +48,8 @@ export class Tick {
   private readonly runLater: () => void
   private readonly ended: () => void
   private stopped = false
+  /** Channels and queues are being seen to: what is asked for meanwhile may come too late for it. */
+  isEnding = false
 
   /** `ended` is called last, for whatever looks at the sum of a turn (alarms, throttled publishers). */
   constructor(clock: Clock, store: Store, deliveriesPerTurn: number, ended: () => void) {
@@ -80,7 +84,10 @@ export class Tick {
   }
 
   touch(channel: TickedChannel): void {
-    if (channel.touched) return
+    if (channel.touched) {
+      if (this.isEnding) channel.touchedLate = true
+      return
+    }
     channel.touched = true
     this.touched.push(channel)
     this.schedule()
@@ -111,6 +118,7 @@ export class Tick {
 
   private run(): void {
     this.store.commit()
+    this.isEnding = true
     for (const channel of this.touched) channel.answer()
     this.dispatchQueues()
     for (const channel of this.touched) channel.confirm()
@@ -118,10 +126,18 @@ export class Tick {
     this.touched = this.flushing
     this.flushing = touched
     for (const channel of touched) channel.touched = false
+    this.isEnding = false
+    for (const channel of touched) if (channel.touchedLate) this.touchAgain(channel)
     for (const channel of touched) channel.flush()
     touched.length = 0
     this.ended()
     this.turnMs = 0
+  }
+
+  /** What it was asked for while the turn ended has its answer in the next one. */
+  private touchAgain(channel: TickedChannel): void {
+    channel.touchedLate = false
+    this.touch(channel)
   }
 
   private dispatchQueues(): void {
