@@ -4,6 +4,7 @@
 import type { Channel, ChannelEvents } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
 import type { BrokerError } from '../../model/errors.ts'
+import type { FieldTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
 import type { Publication } from './facts.ts'
 import type { Ledger, Made } from './ledger.ts'
@@ -66,18 +67,11 @@ export class ClientChannel implements ChannelEvents {
     this.channel.execute(id, command)
   }
 
-  consume(queue: string, noAck: boolean, isExclusive: boolean): void {
+  consume(queue: string, noAck: boolean, isExclusive: boolean, table: FieldTable): void {
     const tag = `${this.name}-${++this.consumerCount}`
     this.consumers.set(tag, { queue, noAck, lastByMaker: new Map() })
-    const table: Command & { type: 'basic.consume' } = {
-      type: 'basic.consume',
-      queue,
-      consumerTag: tag,
-      noAck,
-      exclusive: isExclusive,
-      arguments: new Map(),
-    }
-    this.execute(table, tag)
+    const command = { queue, consumerTag: tag, noAck, exclusive: isExclusive, arguments: table }
+    this.execute({ type: 'basic.consume', ...command }, tag)
   }
 
   publish({ publication, message }: Made, isMandatory: boolean): void {
@@ -151,13 +145,13 @@ export class ClientChannel implements ChannelEvents {
   }
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
-    if (!accepted) this.violate('I9', `publish ${sequence} was refused`)
     if (!this.openPublishes.has(sequence)) this.violate('I9', `${sequence} was confirmed already or never sent`)
     for (let number = multiple ? this.lastConfirmed + 1 : sequence; number <= sequence; number++) {
       const publication = this.openPublishes.get(number)
       if (publication === undefined) continue
       this.openPublishes.delete(number)
-      if (publication.outcome !== 'confirmed') this.violate('I9', `#${publication.id} was not confirmed by the broker`)
+      const said = accepted ? 'confirmed' : 'refused'
+      if (publication.outcome !== said) this.violate('I9', `#${publication.id} was not ${said} by the broker`)
     }
     if (multiple) this.lastConfirmed = sequence
   }

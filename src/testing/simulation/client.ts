@@ -7,9 +7,11 @@ import type { Prng } from '../../lib/prng.ts'
 import type { Driver, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command } from '../../model/command.ts'
 import { BrokerError } from '../../model/errors.ts'
-import { emptyTable, type FieldTable, toTable } from '../../model/field-table.ts'
+import { emptyTable, type FieldTable } from '../../model/field-table.ts'
 import type { Clock } from '../../platform/clock.ts'
 import { type ChannelMode, ClientChannel } from './client-channel.ts'
+import type { ExchangeFacts } from './facts.ts'
+import { consumerArguments, copyHeaders, exchangeArguments, queueArguments } from './features.ts'
 import { type Ledger, type Made, stringField } from './ledger.ts'
 import { type Plan, pick, type QueuePlan, type Weights } from './plan.ts'
 import type { Trace } from './trace.ts'
@@ -200,13 +202,7 @@ export class Client {
     for (const queue of this.plan.queues) if (this.prng.chance(0.8)) this.declareQueue(channel, queue)
     for (const exchange of this.plan.exchanges) {
       if (!this.prng.chance(0.8)) continue
-      channel.execute({
-        type: 'exchange.declare',
-        exchange: exchange.name,
-        passive: false,
-        arguments: emptyTable,
-        ...exchange,
-      })
+      this.declareExchange(channel, exchange)
       for (let count = this.prng.below(3); count > 0; count--) this.bind(channel, exchange.name, exchange.kind)
     }
   }
@@ -267,12 +263,30 @@ export class Client {
   private target(): { exchange: string; routingKey: string; headers: FieldTable } {
     const { prng, plan } = this
     const usable = plan.exchanges.filter((exchange) => !exchange.internal)
-    if (usable.length === 0 || prng.chance(0.4))
-      return { exchange: '', routingKey: this.queueName(), headers: emptyTable }
+    if (usable.length === 0 || prng.chance(0.4)) {
+      return { exchange: '', routingKey: this.queueName(), headers: this.copies(() => this.queueName()) }
+    }
     const exchange = pick(prng, usable)
     const headers = exchange.kind === 'headers' ? this.headers() : emptyTable
-    const routingKey = exchange.kind === 'topic' ? this.topic() : pick(prng, words)
-    return { exchange: exchange.name, routingKey, headers }
+    const makeKey = (): string => (exchange.kind === 'topic' ? this.topic() : pick(prng, words))
+    const routingKey = makeKey()
+    const copies = this.copies(makeKey)
+    return {
+      exchange: exchange.name,
+      routingKey,
+      headers: copies.size === 0 ? headers : new Map([...headers, ...copies]),
+    }
+  }
+
+  /** Headers that ask for copies under keys made so. */
+  private copies(makeKey: () => string): FieldTable {
+    const { prng } = this
+    const { copyChance } = this.plan.features
+    if (copyChance === 0 || !prng.chance(copyChance)) return emptyTable
+    return copyHeaders(
+      prng,
+      Array.from({ length: 1 + prng.below(3) }, () => makeKey()),
+    )
   }
 
   private topic(): string {
@@ -281,7 +295,8 @@ export class Client {
   }
 
   private headers(): FieldTable {
-    return new Map(words.filter(() => this.prng.chance(0.5)).map((word) => [word, stringField(pick(this.prng, words))]))
+    const names = this.plan.features.hasWideHeaders ? [...words, 'x-a'] : words
+    return new Map(names.filter(() => this.prng.chance(0.5)).map((name) => [name, stringField(pick(this.prng, words))]))
   }
 
   private queueName(): string {
@@ -308,7 +323,12 @@ export class Client {
         global: prng.chance(0.2),
       })
     }
-    channel.consume(this.queueName(), prng.chance(this.plan.noAckChance), prng.chance(0.03))
+    const { consumerPriorities } = this.plan.features
+    const isPlain = consumerPriorities.length === 1
+    const queue = this.queueName()
+    const noAck = prng.chance(this.plan.noAckChance)
+    const isExclusive = prng.chance(0.03)
+    channel.consume(queue, noAck, isExclusive, consumerArguments(isPlain ? 0 : pick(prng, consumerPriorities)))
   }
 
   private cancel(channel: ClientChannel): void {
@@ -348,21 +368,20 @@ export class Client {
     else if (exchange === null) return
     else if (choice < 7) this.bind(channel, exchange.name, exchange.kind)
     else if (choice === 7) this.unbind(channel, exchange.name, exchange.kind)
-    else if (choice === 8) {
-      channel.execute({
-        type: 'exchange.declare',
-        exchange: exchange.name,
-        passive: false,
-        arguments: emptyTable,
-        ...exchange,
-      })
-    } else channel.execute({ type: 'exchange.delete', exchange: exchange.name, ifUnused: prng.chance(0.3) })
+    else if (choice === 8) this.declareExchange(channel, exchange)
+    else channel.execute({ type: 'exchange.delete', exchange: exchange.name, ifUnused: prng.chance(0.3) })
   }
 
-  private declareQueue(channel: ClientChannel, { name, durable, autoDelete, maxPriority }: QueuePlan): void {
+  private declareExchange(channel: ClientChannel, exchange: ExchangeFacts): void {
+    const { name, kind, durable, autoDelete, internal } = exchange
+    const command = { exchange: name, passive: false, kind, durable, autoDelete, internal }
+    channel.execute({ type: 'exchange.declare', ...command, arguments: exchangeArguments(exchange) })
+  }
+
+  private declareQueue(channel: ClientChannel, queue: QueuePlan): void {
+    const { name, durable, autoDelete } = queue
     const passive = this.prng.chance(0.05)
-    const table = maxPriority === 0 ? emptyTable : toTable({ 'x-max-priority': maxPriority })
-    const command = { queue: name, passive, durable, exclusive: false, autoDelete, arguments: table }
+    const command = { queue: name, passive, durable, exclusive: false, autoDelete, arguments: queueArguments(queue) }
     channel.execute({ type: 'queue.declare', ...command })
   }
 
@@ -385,9 +404,8 @@ export class Client {
   private bindCommand(exchange: string, kind: string, isUnbind: boolean): Command {
     const { prng, plan } = this
     const routingKey = kind === 'topic' ? pick(prng, patterns) : pick(prng, words)
-    const table = kind === 'headers' ? new Map(this.headers()) : new Map()
-    if (kind === 'headers' && prng.chance(0.7)) table.set('x-match', stringField(pick(prng, ['all', 'any'])))
-    if (plan.exchanges.length > 1 && prng.chance(0.25)) {
+    const table = kind === 'headers' ? this.criteria() : new Map()
+    if (plan.exchanges.length > 1 && prng.chance(plan.features.exchangeBindChance)) {
       const destination = pick(prng, plan.exchanges).name
       return {
         type: isUnbind ? 'exchange.unbind' : 'exchange.bind',
@@ -399,6 +417,16 @@ export class Client {
     }
     const destination = this.queueName()
     return { type: isUnbind ? 'queue.unbind' : 'queue.bind', destination, exchange, routingKey, arguments: table }
+  }
+
+  private criteria(): FieldTable {
+    const { prng, plan } = this
+    const table = new Map(this.headers())
+    const { hasWideHeaders } = plan.features
+    const modes = hasWideHeaders ? ['all', 'any', 'all-with-x', 'any-with-x'] : ['all', 'any']
+    if (prng.chance(0.7)) table.set('x-match', stringField(pick(prng, modes)))
+    if (hasWideHeaders && prng.chance(0.3)) table.set(pick(prng, words), { tag: 'V', value: null })
+    return table
   }
 
   /** Something that closes the channel, or more. */

@@ -16,14 +16,18 @@ export interface Publication {
   readonly routingKey: string
   readonly persistent: boolean
   readonly headers: FieldTable
+  /** As its receivers see it. */
   readonly fingerprint: string
   readonly priority: number
+  readonly bodyBytes: number
+  /** Keys that it is routed by beside its own. */
+  readonly copies: readonly string[]
   /** Property bytes and body, as they stand in a record of the log. */
   readonly content: Buffer
   /** It has come to the broker. */
   arrived: boolean
   /** What its publisher was told. */
-  outcome: 'unknown' | 'confirmed'
+  outcome: 'unknown' | 'confirmed' | 'refused'
 }
 
 /** A publication's place in one queue. */
@@ -48,7 +52,21 @@ export interface ExchangeFacts {
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly internal: boolean
+  /** Where messages go that no binding takes; null: nowhere. */
+  readonly alternate: string | null
 }
+
+/** What the arguments of a queue ask for beside priorities. */
+export interface QueueRules {
+  readonly singleActive: boolean
+  /** So many ready messages, and bytes of their bodies; more are refused. */
+  readonly messagesMax: number
+  readonly bytesMax: number
+}
+
+const unlimited = Number.POSITIVE_INFINITY
+
+export const usualRules: QueueRules = { singleActive: false, messagesMax: unlimited, bytesMax: unlimited }
 
 export interface QueueFacts {
   readonly name: string
@@ -56,6 +74,7 @@ export interface QueueFacts {
   readonly autoDelete: boolean
   /** 0: it has no priorities. */
   readonly maxPriority: number
+  readonly rules: QueueRules
 }
 
 export interface BindingFacts {

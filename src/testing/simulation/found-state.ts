@@ -87,8 +87,10 @@ export async function readState(
   const names = new Map<string, boolean>()
   const namesById = new Map<number, string>()
   broker.durableTopology((record) => {
-    if (record.type === 'exchange-declared') exchanges.set(record.name, exchangeText(record))
-    else if (record.type === 'queue-declared') {
+    if (record.type === 'exchange-declared') {
+      const alternate = (record.arguments.get('alternate-exchange')?.value ?? null) as string | null
+      exchanges.set(record.name, exchangeText({ ...record, alternate }))
+    } else if (record.type === 'queue-declared') {
       names.set(record.name, record.autoDelete)
       namesById.set(record.queueId, record.name)
     } else if (record.type === 'bound') bindings.add(bindingKey(record))
@@ -188,8 +190,16 @@ export async function openOnly(clock: SimClock, disk: SimDisk, storage: LogStore
   life.kill()
 }
 
-export function exchangeText(exchange: { kind: string; autoDelete: boolean; internal: boolean }): string {
-  return `${exchange.kind}${exchange.autoDelete ? ' auto-delete' : ''}${exchange.internal ? ' internal' : ''}`
+interface ExchangeLooks {
+  readonly kind: string
+  readonly autoDelete: boolean
+  readonly internal: boolean
+  readonly alternate: string | null
+}
+
+export function exchangeText({ kind, autoDelete, internal, alternate }: ExchangeLooks): string {
+  const elsewhere = alternate === null ? '' : ` else to '${alternate}'`
+  return `${kind}${autoDelete ? ' auto-delete' : ''}${internal ? ' internal' : ''}${elsewhere}`
 }
 
 export function onlyProcess(clock: SimClock, disk: SimDisk): SimProcess {

@@ -20,6 +20,8 @@ export class Ledger {
   /** Lives of the broker, counted. */
   life = 0
   private readonly byFingerprint = new Map<string, Publication>()
+  /** As they come to the broker. */
+  private readonly sent = new Map<string, Publication>()
   private readonly seen = new Map<string, { channel: string; life: number }>()
   private readonly trace: Trace
 
@@ -46,6 +48,7 @@ export class Ledger {
     const body = Buffer.alloc(bodyBytes)
     fillBody(prng, body)
     const message = Message.of(exchange, routingKey, encodeProperties(properties), body)
+    const sent = fingerprint(message)
     const publication: Publication = {
       id,
       maker,
@@ -54,13 +57,16 @@ export class Ledger {
       persistent: isPersistent,
       headers,
       priority,
-      fingerprint: fingerprint(message),
+      bodyBytes,
+      copies: [...textsIn(headers, 'CC'), ...textsIn(headers, 'BCC')],
+      fingerprint: headers.has('BCC') ? withoutHidden(exchange, routingKey, properties, body) : sent,
       content: Buffer.concat([message.propertyBytes, message.body]),
       arrived: false,
       outcome: 'unknown',
     }
     this.publications.push(publication)
     this.byFingerprint.set(publication.fingerprint, publication)
+    this.sent.set(sent, publication)
     return { publication, message }
   }
 
@@ -70,7 +76,7 @@ export class Ledger {
 
   /** A message comes to the broker. */
   arrived(message: Message): Publication {
-    const publication = this.find(message)
+    const publication = this.sent.get(fingerprint(message))
     if (publication === undefined) throw this.violated(`a message came to the broker that nobody sent`)
     if (publication.arrived) throw this.violated(`#${publication.id} came to the broker twice`)
     publication.arrived = true
@@ -106,6 +112,17 @@ export class Ledger {
 function fillBody(prng: Prng, body: Buffer): void {
   const word = prng.nextU32()
   for (let at = 0; at + 4 <= body.length; at += 4) body.writeUInt32LE((word + Math.imul(at, 0x9e3779b1)) >>> 0, at)
+}
+
+/** What receivers see of a message with keys that are for the broker alone. */
+function withoutHidden(exchange: string, routingKey: string, properties: Properties, body: Buffer): string {
+  const headers = new Map(properties.headers)
+  headers.delete('BCC')
+  return fingerprint(Message.of(exchange, routingKey, encodeProperties({ ...properties, headers }), body))
+}
+
+function textsIn(headers: FieldTable, name: string): string[] {
+  return ((headers.get(name)?.value ?? []) as readonly Field[]).map(({ value }) => String(value as string))
 }
 
 export function stringField(value: string): Field {

@@ -4,7 +4,8 @@
  */
 import type { Prng } from '../../lib/prng.ts'
 import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store.ts'
-import type { ExchangeFacts } from './facts.ts'
+import { type ExchangeFacts, type QueueRules, usualRules } from './facts.ts'
+import { type Features, noFeatures } from './features.ts'
 import type { LevelPlan } from './level.ts'
 
 /** The ways a client can spend its time, and how often it does relative to the others. */
@@ -31,6 +32,7 @@ export interface QueuePlan {
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly maxPriority: number
+  readonly rules: QueueRules
 }
 
 export type Ending = 'close' | 'power' | 'process' | 'write-fault' | 'sync-fault'
@@ -64,6 +66,7 @@ export interface Plan {
   readonly networkTrouble: number
   /** How often the wall clock is set, or the process held up, per client step. */
   readonly clockTrouble: number
+  readonly features: Features
 }
 
 /** More than a history has. */
@@ -94,6 +97,7 @@ export function makePlan(prng: Prng, level: LevelPlan): Plan {
     endings: makeEndings(prng),
     networkTrouble: pick(prng, [0, 0, 0.005, 0.02]),
     clockTrouble: pick(prng, [0, 0, 0.01]),
+    features: noFeatures,
   }
 }
 
@@ -142,7 +146,7 @@ function makeWeights(prng: Prng): Weights {
 
 function makeQueues(prng: Prng): QueuePlan[] {
   const durableCount = 1 + prng.below(4)
-  const queues: QueuePlan[] = []
+  const queues: Omit<QueuePlan, 'rules'>[] = []
   for (let number = 0; number < durableCount; number++) {
     queues.push({ name: `durable-${number}`, durable: true, autoDelete: false, maxPriority: pick(prng, [0, 0, 2, 5]) })
   }
@@ -150,11 +154,11 @@ function makeQueues(prng: Prng): QueuePlan[] {
     queues.push({ name: 'transient', durable: false, autoDelete: false, maxPriority: pick(prng, [0, 3]) })
   if (prng.chance(0.3)) queues.push({ name: 'durable-auto', durable: true, autoDelete: true, maxPriority: 0 })
   if (prng.chance(0.2)) queues.push({ name: 'transient-auto', durable: false, autoDelete: true, maxPriority: 0 })
-  return queues
+  return queues.map((queue) => ({ ...queue, rules: usualRules }))
 }
 
 function makeExchanges(prng: Prng): ExchangeFacts[] {
-  const exchanges: ExchangeFacts[] = []
+  const exchanges: Omit<ExchangeFacts, 'alternate'>[] = []
   for (const kind of ['direct', 'fanout', 'topic', 'headers']) {
     if (prng.chance(0.4)) exchanges.push({ name: `${kind}`, kind, durable: true, autoDelete: false, internal: false })
   }
@@ -167,7 +171,7 @@ function makeExchanges(prng: Prng): ExchangeFacts[] {
   if (prng.chance(0.2)) {
     exchanges.push({ name: 'fanout-internal', kind: 'fanout', durable: true, autoDelete: false, internal: true })
   }
-  return exchanges
+  return exchanges.map((exchange) => ({ ...exchange, alternate: null }))
 }
 
 function makeEndings(prng: Prng): Ending[] {

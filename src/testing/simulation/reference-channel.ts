@@ -20,6 +20,7 @@ export interface ModelConsumer {
   readonly noAck: boolean
   readonly isExclusive: boolean
   readonly prefetch: number
+  readonly priority: number
   unacked: number
   /** consume-ok was said. */
   isAnnounced: boolean
@@ -33,6 +34,8 @@ export class ModelQueue {
   /** Ascending by rank. */
   readonly ready: ModelEntry[] = []
   readonly consumers: ModelConsumer[] = []
+  /** Who alone is served, if only one is. */
+  active: ModelConsumer | null = null
   nextPosition = 1
   isDeleted = false
   /** The frame with its declaration; 0 = older than this life of the broker. */
@@ -44,12 +47,46 @@ export class ModelQueue {
     this.owner = owner
   }
 
+  /** Whether so many more messages with so many bytes are too much. */
+  refuses(messages: number, bytes: number): boolean {
+    const { messagesMax, bytesMax } = this.facts.rules
+    const readyBytes = this.ready.reduce((sum, { publication }) => sum + publication.bodyBytes, 0)
+    return this.ready.length + messages > messagesMax || readyBytes + bytes > bytesMax
+  }
+
+  add(consumer: ModelConsumer): void {
+    this.consumers.push(consumer)
+    if (this.facts.rules.singleActive) this.active ??= consumer
+  }
+
+  remove(consumer: ModelConsumer): void {
+    const at = this.consumers.indexOf(consumer)
+    if (at < 0) return
+    this.consumers.splice(at, 1)
+    if (this.active !== consumer) return
+    const highest = Math.max(...this.consumers.map(({ priority }) => priority))
+    this.active = this.consumers.find(({ priority }) => priority === highest) ?? null
+  }
+
+  /** Who was to be served before that consumer, or in its place; null if it is its turn. */
+  rivalOf(consumer: ModelConsumer): ModelConsumer | null {
+    if (this.facts.rules.singleActive) return this.active === consumer ? null : this.active
+    return this.consumers.find((other) => other.priority > consumer.priority && hasCredit(other)) ?? null
+  }
+
   /** Back to its original position. */
   requeue(entry: ModelEntry): void {
     let at = this.ready.length
     while (at > 0 && (this.ready[at - 1] as ModelEntry).rank > entry.rank) at--
     this.ready.splice(at, 0, entry)
   }
+}
+
+function hasCredit({ channel, noAck, prefetch, unacked }: ModelConsumer): boolean {
+  if (channel.isPaused || channel.isFailed || channel.expected.length > 0) return false
+  if (noAck) return true
+  if (prefetch > 0 && unacked >= prefetch) return false
+  return channel.prefetchGlobal === 0 || channel.unackedByConsumers < channel.prefetchGlobal
 }
 
 /** What a channel must say next, in this order, besides deliveries and confirms. */
@@ -73,6 +110,8 @@ export interface OpenPublish {
   readonly sequence: number
   readonly publication: Publication
   readonly entries: readonly ModelEntry[]
+  /** Some queue had no room. */
+  readonly isRefused: boolean
 }
 
 export interface Held {

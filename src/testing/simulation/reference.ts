@@ -6,7 +6,7 @@
 
 import { assert, unreachable } from '../../lib/assert.ts'
 import { failedOn } from '../../model/channel.ts'
-import type { BindCommand, Command, ExchangeDeclare, QueueDeclare } from '../../model/command.ts'
+import type { BasicConsume, BindCommand, Command, ExchangeDeclare, QueueDeclare } from '../../model/command.ts'
 import type { ReplyCode } from '../../model/errors.ts'
 import { emptyTable } from '../../model/field-table.ts'
 import {
@@ -18,6 +18,7 @@ import {
   type ModelEntry,
   type Publication,
 } from './facts.ts'
+import { isLimited, rulesOf } from './features.ts'
 import {
   type Held,
   ModelChannel,
@@ -59,6 +60,9 @@ export class Reference {
   private journal: DatedFact[] = []
   /** When an exchange or binding became a fact, for answers that must wait for it. */
   private readonly bornLsns = new Map<string, number>()
+  /** The channel whose command is being run: its answer goes before what is said of consumers that the command ended. */
+  private executing: ModelChannel | null = null
+  private readonly endedMeanwhile: string[] = []
 
   constructor() {
     this.restart(this.base)
@@ -97,7 +101,7 @@ export class Reference {
     this.bindings.clear()
     this.bornLsns.clear()
     for (const [name, kind] of predeclared) {
-      this.exchanges.set(name, { name, kind, durable: true, autoDelete: false, internal: false })
+      this.exchanges.set(name, { name, kind, durable: true, autoDelete: false, internal: false, alternate: null })
     }
     for (const exchange of state.exchanges.values()) this.exchanges.set(exchange.name, exchange)
     for (const { facts, entries } of state.queues.values()) {
@@ -138,6 +142,11 @@ export class Reference {
     return null
   }
 
+  /** Whether some queue refuses what is too much. */
+  get hasLimits(): boolean {
+    return [...this.queues.values()].some(({ facts }) => isLimited(facts.rules))
+  }
+
   // ------------------------------------------------------------------------------------------------- sessions
 
   openSession(name: string): ModelSession {
@@ -173,7 +182,10 @@ export class Reference {
 
   execute(channel: ModelChannel, id: number, command: Command): void {
     if (channel.isFailed) return
+    this.executing = channel
     this.attempt(channel, id, () => this.run(channel, id, command))
+    this.executing = null
+    for (const consumerTag of this.endedMeanwhile.splice(0)) channel.expected.push({ type: 'cancelled', consumerTag })
   }
 
   /** Returns the sequence number the publish gets. */
@@ -186,9 +198,9 @@ export class Reference {
         channel.transaction.publishes.push({ publication, isMandatory })
         return
       }
-      const { entries, routed } = this.enqueue(publication)
+      const { entries, routed, isRefused } = this.enqueue(publication)
       if (isMandatory && routed === 0) channel.expected.push({ type: 'returned', publication, sequence })
-      if (sequence !== 0) channel.openPublishes.push({ sequence, publication, entries })
+      if (sequence !== 0) channel.openPublishes.push({ sequence, publication, entries, isRefused })
     })
     return sequence
   }
@@ -288,7 +300,7 @@ export class Reference {
         if (!command.global) channel.prefetch = command.prefetchCount
         return this.reply(channel, id, 0, { type: 'ok' })
       case 'basic.consume': {
-        const consumer = this.consume(channel, command.queue, command.consumerTag, command.noAck, command.exclusive)
+        const consumer = this.consume(channel, command)
         return this.reply(channel, id, 0, { type: 'basic.consume-ok', consumerTag: consumer.tag }, null, () => {
           consumer.isAnnounced = true
         })
@@ -345,12 +357,18 @@ export class Reference {
     if (exchange.internal) throw new Refusal('ACCESS_REFUSED')
   }
 
-  private enqueue(publication: Publication): { entries: ModelEntry[]; routed: number } {
+  /** Queues that have no room leave it out; `routed` counts them all the same. */
+  private enqueue(publication: Publication): { entries: ModelEntry[]; routed: number; isRefused: boolean } {
     const names = route(this, publication)
     const entries: ModelEntry[] = []
+    let isRefused = false
     for (const name of names) {
       const queue = this.queues.get(name)
       assert(queue !== undefined, `the queue ${name} of a binding exists`)
+      if (queue.refuses(1, publication.bodyBytes)) {
+        isRefused = true
+        continue
+      }
       const logged = publication.persistent && queue.facts.durable
       const position = queue.nextPosition++
       const rank = position - Math.min(publication.priority, queue.facts.maxPriority) * 1_000_000
@@ -359,12 +377,26 @@ export class Reference {
       if (logged) entries.push(entry)
     }
     if (entries.length > 0) this.record({ type: 'published', entries })
-    return { entries, routed: names.size }
+    return { entries, routed: names.size, isRefused }
+  }
+
+  /** A transaction is taken as a whole: every queue must have room for all that it is to get. */
+  private checkRoom(unit: ModelTransaction): void {
+    const planned = new Map<string, { messages: number; bytes: number }>()
+    for (const { publication } of unit.publishes) {
+      for (const name of route(this, publication)) {
+        const { messages, bytes } = planned.get(name) ?? { messages: 0, bytes: 0 }
+        const load = { messages: messages + 1, bytes: bytes + publication.bodyBytes }
+        planned.set(name, load)
+        if (this.queues.get(name)?.refuses(load.messages, load.bytes)) throw new Refusal('PRECONDITION_FAILED')
+      }
+    }
   }
 
   /** Returns the frame that has it, 0 if nothing of it needs one. */
   private applyUnit(channel: ModelChannel, unit: ModelTransaction): number {
     for (const { publication } of unit.publishes) this.checkPublish(publication)
+    this.checkRoom(unit)
     let needsDisk = false
     for (const { publication, isMandatory } of unit.publishes) {
       const { entries, routed } = this.enqueue(publication)
@@ -409,22 +441,19 @@ export class Reference {
     this.reply(channel, id, 0, { type: 'basic.get-ok', deliveryTag, redelivered, messageCount }, entry)
   }
 
-  private consume(
-    channel: ModelChannel,
-    name: string,
-    tag: string,
-    noAck: boolean,
-    isExclusive: boolean,
-  ): ModelConsumer {
-    const queue = this.findQueue(channel, name)
+  private consume(channel: ModelChannel, command: BasicConsume): ModelConsumer {
+    const { consumerTag: tag, noAck, exclusive: isExclusive } = command
+    const queue = this.findQueue(channel, command.queue)
     if (channel.consumers.has(tag)) throw new Refusal('NOT_ALLOWED')
     if (queue.consumers.length > 0 && (isExclusive || queue.consumers.some((other) => other.isExclusive))) {
       throw new Refusal('ACCESS_REFUSED')
     }
+    if (isExclusive && queue.facts.rules.singleActive) throw new Refusal('ACCESS_REFUSED')
     const { prefetch } = channel
-    const consumer = { tag, channel, queue, noAck, isExclusive, prefetch, unacked: 0, isAnnounced: false }
+    const priority = Number(command.arguments.get('x-priority')?.value ?? 0)
+    const consumer = { tag, channel, queue, noAck, isExclusive, prefetch, priority, unacked: 0, isAnnounced: false }
     channel.consumers.set(tag, consumer)
-    queue.consumers.push(consumer)
+    queue.add(consumer)
     return consumer
   }
 
@@ -433,7 +462,7 @@ export class Reference {
     const consumers = [...channel.consumers.values()]
     channel.consumers.clear()
     channel.transaction = channel.transaction === null ? null : newTransaction()
-    for (const consumer of consumers) removeFrom(consumer.queue.consumers, consumer)
+    for (const consumer of consumers) consumer.queue.remove(consumer)
     this.requeueAll(channel)
     for (const consumer of consumers) this.leave(consumer)
   }
@@ -446,7 +475,7 @@ export class Reference {
 
   private leave(consumer: ModelConsumer): void {
     const { queue } = consumer
-    removeFrom(queue.consumers, consumer)
+    queue.remove(consumer)
     if (queue.facts.autoDelete && queue.consumers.length === 0 && !queue.isDeleted) this.deleteQueue(queue)
   }
 
@@ -481,6 +510,7 @@ export class Reference {
 
   private declareExchange(command: ExchangeDeclare): number {
     const { exchange: name, kind, durable, autoDelete, internal } = command
+    const alternate = (command.arguments.get('alternate-exchange')?.value ?? null) as string | null
     const existing = this.exchanges.get(name)
     if (command.passive) {
       this.findExchange(name)
@@ -488,10 +518,11 @@ export class Reference {
     }
     if (existing !== undefined) {
       const isSame = existing.kind === kind && existing.durable === durable && existing.autoDelete === autoDelete
-      if (!isSame || existing.internal !== internal) throw new Refusal('PRECONDITION_FAILED')
+      if (!isSame || existing.internal !== internal || existing.alternate !== alternate)
+        throw new Refusal('PRECONDITION_FAILED')
       return this.bornLsns.get(`exchange ${name}`) ?? 0
     }
-    const exchange = { name, kind, durable, autoDelete, internal }
+    const exchange = { name, kind, durable, autoDelete, internal, alternate }
     this.exchanges.set(name, exchange)
     if (!durable) return 0
     this.record({ type: 'exchange-declared', exchange })
@@ -525,7 +556,8 @@ export class Reference {
     }
     const durable = command.durable && !command.exclusive
     const maxPriority = Number(command.arguments.get('x-max-priority')?.value ?? 0)
-    const facts = { name: command.queue, durable, autoDelete: command.autoDelete, maxPriority }
+    const rules = rulesOf(command.arguments)
+    const facts = { name: command.queue, durable, autoDelete: command.autoDelete, maxPriority, rules }
     const queue = new ModelQueue(facts, command.exclusive ? session : null)
     if (command.exclusive) session.exclusiveQueues.add(queue)
     if (durable) {
@@ -566,7 +598,9 @@ export class Reference {
     this.removeBindingsTo('queue', queue.name)
     for (const consumer of queue.consumers.splice(0)) {
       const { channel, tag } = consumer
-      if (channel.consumers.delete(tag)) channel.expected.push({ type: 'cancelled', consumerTag: tag })
+      if (!channel.consumers.delete(tag)) continue
+      if (channel === this.executing) this.endedMeanwhile.push(tag)
+      else channel.expected.push({ type: 'cancelled', consumerTag: tag })
     }
   }
 
@@ -652,9 +686,4 @@ function bindingOf(command: BindCommand<string>, toQueue: boolean): Omit<Binding
     routingKey: command.routingKey,
     arguments: command.arguments.size === 0 ? emptyTable : command.arguments,
   }
-}
-
-function removeFrom<T>(list: T[], item: T): void {
-  const at = list.indexOf(item)
-  if (at >= 0) list.splice(at, 1)
 }

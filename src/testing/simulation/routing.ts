@@ -1,6 +1,6 @@
 /**
  * The reference for routing, written to be obviously right and not fast: which queues a message reaches through which
- * bindings. Nothing here is shared with the broker.
+ * bindings and alternate exchanges. Nothing here is shared with the broker.
  */
 import type { FieldTable } from '../../model/field-table.ts'
 import type { BindingFacts, ExchangeFacts, Publication } from './facts.ts'
@@ -13,18 +13,26 @@ export interface RoutingTables {
 
 /** The names of the queues that get it, each once. */
 export function route(tables: RoutingTables, publication: Publication): Set<string> {
+  const keys = [publication.routingKey, ...publication.copies]
   const reached = new Set<string>()
-  if (publication.exchange === '') {
-    if (tables.queues.has(publication.routingKey)) reached.add(publication.routingKey)
-    return reached
-  }
   const seen = new Set<string>()
   const waiting = [publication.exchange]
   for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
     if (seen.has(name)) continue
     seen.add(name)
-    for (const binding of tables.bindings.values()) {
-      if (binding.source !== name || !matches(tables.exchanges.get(name)?.kind ?? '', binding, publication)) continue
+    if (name === '') {
+      for (const key of keys) if (tables.queues.has(key)) reached.add(key)
+      continue
+    }
+    const exchange = tables.exchanges.get(name)
+    if (exchange === undefined) continue
+    const taken = [...tables.bindings.values()].filter(
+      (binding) =>
+        binding.source === name && keys.some((key) => matches(exchange.kind, binding, key, publication.headers)),
+    )
+    // Each exchange on the way has its own alternate, which is asked if none of its own bindings took the message.
+    if (taken.length === 0 && exchange.alternate !== null) waiting.push(exchange.alternate)
+    for (const binding of taken) {
       if (binding.destinationKind === 'queue') reached.add(binding.destination)
       else waiting.push(binding.destination)
     }
@@ -32,16 +40,16 @@ export function route(tables: RoutingTables, publication: Publication): Set<stri
   return reached
 }
 
-function matches(kind: string, binding: BindingFacts, publication: Publication): boolean {
+function matches(kind: string, binding: BindingFacts, key: string, headers: FieldTable): boolean {
   switch (kind) {
     case 'fanout':
       return true
     case 'direct':
-      return binding.routingKey === publication.routingKey
+      return binding.routingKey === key
     case 'topic':
-      return topicMatches(binding.routingKey.split('.'), publication.routingKey.split('.'))
+      return topicMatches(binding.routingKey.split('.'), key.split('.'))
     case 'headers':
-      return headersMatch(binding.arguments, publication.headers)
+      return headersMatch(binding.arguments, headers)
     default:
       return false
   }
@@ -60,7 +68,12 @@ function topicMatches(pattern: readonly string[], words: readonly string[]): boo
 }
 
 function headersMatch(criteria: FieldTable, headers: FieldTable): boolean {
-  const wanted = [...criteria].filter(([name]) => name !== 'x-match')
-  const met = wanted.filter(([name, field]) => headers.get(name)?.value === field.value)
-  return criteria.get('x-match')?.value === 'any' ? met.length > 0 : met.length === wanted.length
+  const mode = String(criteria.get('x-match')?.value ?? 'all')
+  const counts = (name: string): boolean => name !== 'x-match' && (mode.endsWith('-with-x') || !name.startsWith('x-'))
+  const wanted = [...criteria].filter(([name]) => counts(name))
+  // One without a value asks for the header alone.
+  const met = wanted.filter(([name, field]) =>
+    field.tag === 'V' ? headers.has(name) : headers.get(name)?.value === field.value,
+  )
+  return mode.startsWith('any') ? met.length > 0 : met.length === wanted.length
 }

@@ -17,6 +17,7 @@ import { Checker, type Match } from './checker.ts'
 import { Client } from './client.ts'
 import { crashDisk, cutPower, endProcess, loseSomething } from './crash.ts'
 import { DurableState, inOrder } from './facts.ts'
+import { withFeatures } from './features.ts'
 import { mixForks } from './forks.ts'
 import { dataDirectory, type OpenedBroker, openBroker } from './found-state.ts'
 import { FrameHistory, readNumbers } from './frame-history.ts'
@@ -110,7 +111,7 @@ class Simulation {
     this.seed = seed
     this.options = options
     this.prng = new Prng(seed)
-    this.plan = makePlan(this.prng, makeLevel(seed))
+    this.plan = withFeatures(makePlan(this.prng, makeLevel(seed)), seed)
     this.syncWatch = new SyncWatch(this.plan.level, this.plan.diskLatencyMs)
     this.trace = new Trace(this.clock, options.print)
     this.disk = new SimDisk(this.clock, this.prng.nextU32(), { latencyMsMax: this.plan.diskLatencyMs })

@@ -12,7 +12,7 @@ import type { Message } from '../../model/message.ts'
 import type { ModelEntry, Publication } from './facts.ts'
 import type { Ledger } from './ledger.ts'
 import type { Reference } from './reference.ts'
-import type { Expected, ModelChannel, ModelSession, OpenPublish } from './reference-channel.ts'
+import type { Expected, ModelChannel, ModelConsumer, ModelSession, OpenPublish } from './reference-channel.ts'
 import type { Trace } from './trace.ts'
 import { Violation } from './trace.ts'
 
@@ -43,6 +43,8 @@ export class Witness implements Driver {
   hasFailed = false
   readonly parts: WitnessParts
   private readonly driver: Driver
+  /** A delivery may come out of the call that is under way. */
+  mayDeliver = false
   private sessionCount = 0
   private depth = 0
 
@@ -98,7 +100,7 @@ export class Witness implements Driver {
   hears(what: string): boolean {
     if (this.isDead) return false
     const { trace } = this.parts
-    if (this.depth > 0) {
+    if (this.depth > 0 && !(this.mayDeliver && what === 'a delivery')) {
       throw trace.violated(new Violation('turn', `${what} came back inside the call that caused it`))
     }
     if (this.hasFailed) throw trace.violated(new Violation('I9', `${what} was said after the storage had failed`))
@@ -185,8 +187,11 @@ class WitnessChannel implements Channel, ChannelEvents {
     const publication = this.ledger.arrived(message)
     this.note(`publish ${describe(publication)}${mandatory ? ' mandatory' : ''}`)
     return this.witness.call(() => {
-      const expected = this.reference.publish(this.model, publication, mandatory)
+      // Where there is no room, consumers are given what they can take before it is said that there is none.
+      this.witness.mayDeliver = this.reference.hasLimits
       const sequence = this.inner.publish(message, mandatory)
+      this.witness.mayDeliver = false
+      const expected = this.reference.publish(this.model, publication, mandatory)
       if (sequence !== expected) throw this.violation('I9', `publish got the number ${sequence}, not ${expected}`)
       return sequence
     })
@@ -274,6 +279,7 @@ class WitnessChannel implements Channel, ChannelEvents {
     if (!consumer.noAck) this.checkCredit(consumer.prefetch, consumer.unacked)
     if (deliveryTag !== model.nextTag)
       throw this.violation('order', `tag ${deliveryTag} came after ${model.nextTag - 1}`)
+    this.checkRivals(consumer)
     const held = this.reference.deliver(consumer)
     if (held === null) throw this.violation('I3', `${this.ledger.name(message)} came out of a queue that is empty`)
     this.checkMessage(message, held.entry)
@@ -287,7 +293,6 @@ class WitnessChannel implements Channel, ChannelEvents {
     if (!this.witness.hears('a confirm')) return
     const { model } = this
     this.note(`confirmed ${sequence}${multiple ? ' multiple' : ''}${accepted ? '' : ' refused'}`)
-    if (!accepted) throw this.violation('I9', 'the broker has no reason to refuse a publish')
     if (model.isFailed) throw this.violation('I9', 'a confirm came after the channel had failed or was closed')
     const covered = model.openPublishes.filter((open) =>
       multiple ? open.sequence <= sequence : open.sequence === sequence,
@@ -295,7 +300,10 @@ class WitnessChannel implements Channel, ChannelEvents {
     if (covered.at(-1)?.sequence !== sequence)
       throw this.violation('I9', `${sequence} was confirmed already or never sent`)
     model.openPublishes = model.openPublishes.filter((open) => !covered.includes(open))
-    for (const open of covered) this.checkConfirm(open)
+    for (const open of covered) {
+      if (accepted) this.checkConfirm(open)
+      else this.checkRefusal(open)
+    }
     this.witness.parts.promised()
     this.events.confirmed(sequence, multiple, accepted)
   }
@@ -386,12 +394,30 @@ class WitnessChannel implements Channel, ChannelEvents {
     throw this.violation('I15', `${what} came, and is not on the platter`)
   }
 
+  private checkRivals(consumer: ModelConsumer): void {
+    const { queue, tag } = consumer
+    const rival = queue.rivalOf(consumer)
+    if (rival === null) return
+    const why = queue.facts.rules.singleActive ? 'is the active one' : 'is of a higher priority and can take more'
+    throw this.violation('I11', `${tag} got a message of ${queue.name} where ${rival.tag} ${why}`)
+  }
+
+  private checkRefusal({ publication, sequence, isRefused }: OpenPublish): void {
+    if (!isRefused) throw this.violation('I9', `${describe(publication)} is refused, and there was room`)
+    this.checkReturned(publication, sequence, 'the refusal')
+    publication.outcome = 'refused'
+  }
+
+  private checkReturned(publication: Publication, sequence: number, what: string): void {
+    if (!this.model.expected.some((item) => item.type === 'returned' && item.sequence === sequence)) return
+    throw this.violation('order', `${what} of ${describe(publication)} came before its return`)
+  }
+
   private checkConfirm(open: OpenPublish): void {
-    const { publication, entries, sequence } = open
+    const { publication, entries, sequence, isRefused } = open
+    if (isRefused) throw this.violation('I9', `${describe(publication)} is confirmed, and a queue had no room for it`)
     const what = `the confirm of ${describe(publication)} (number ${sequence})`
-    if (this.model.expected.some((item) => item.type === 'returned' && item.sequence === sequence)) {
-      throw this.violation('order', `${what} came before its return`)
-    }
+    this.checkReturned(publication, sequence, 'the confirm')
     publication.outcome = 'confirmed'
     if (entries.length === 0) return
     const { frames, isStored } = this.witness.parts
