@@ -20,6 +20,7 @@ import { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
 import { Patterns } from './patterns.ts'
 import { Policies } from './policies.ts'
+import { PolicyKeeper } from './policy-keeper.ts'
 import { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
 import { Session } from './session.ts'
@@ -57,6 +58,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
   private readonly desk: ControlDesk
   /** What holds for queues and exchanges by their names. */
   readonly policies: Policies
+  private readonly policyKeeper: PolicyKeeper
   private readonly sessions = new Set<Session>()
   private readonly throttledSessions = new Set<Session>()
   private blockedReason: string | null = null
@@ -90,6 +92,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     this.timeWatch = new TimeWatch(platform.clock)
     this.topology = new Topology(platform.random, store, this.state)
     this.policies = new Policies(this.state.parameters, this.patterns)
+    this.policyKeeper = new PolicyKeeper(this.state, this.policies)
     const administration = new Administration(this.state, this.topology, this.patterns, store, this)
     this.users = new Users(platform, this.state.access, (user) => {
       administration.record(userRecord(user))
@@ -123,6 +126,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     const broker = new Broker(platform, store, options)
     broker.report = await store.load((record) => broker.state.apply(record), broker, broker)
     await broker.patterns.ready([...broker.state.access.patterns(), ...broker.state.parameters.patterns()])
+    broker.policyKeeper.applyAll()
+    broker.state.declarations = broker.policyKeeper
     broker.state.nextQueueId = Math.max(broker.state.nextQueueId, broker.report.nextQueueId)
     return broker
   }
@@ -198,7 +203,10 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     for (const session of this.sessions) session.accessChanged()
   }
 
-  policiesChanged(): void {}
+  policiesChanged(): void {
+    this.policyKeeper.applyAll()
+    this.tick.schedule()
+  }
 
   // What the store tells.
 

@@ -57,7 +57,7 @@ const definitions: JsonObject = {
       vhost: 'h',
       component: 'operator_policy',
       name: 'o',
-      value: { pattern: '', 'apply-to': 'queues', definition: { expires: 9 }, priority: 0 },
+      value: { pattern: '', 'apply-to': 'queues', definition: { expires: 900_000 }, priority: 0 },
     },
     { vhost: 'h', component: 'shovel', name: 's', value: { 'src-uri': 'amqp://' } },
   ],
@@ -122,7 +122,10 @@ describe('an import', () => {
       "read access to queue 'q' in vhost 'h'",
     )
     expect(host.counts('q')).toEqual({ ready: 0, unacked: 0, consumers: 0 })
-    expect(core.broker.policies.effective('h', 'classic', 'q')?.definition).toEqual({ 'max-length': 10, expires: 9 })
+    expect(core.broker.policies.effective('h', 'classic', 'q')?.definition).toEqual({
+      'max-length': 10,
+      expires: 900_000,
+    })
   })
 
   test('twice changes nothing, and leaves queues that are there with their messages', async () => {

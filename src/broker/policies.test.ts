@@ -1,7 +1,8 @@
 // Which policy holds for what, and what of it.
 import { describe, expect, test } from 'vitest'
 import type { AdminCommand, JsonObject } from '../model/administration.ts'
-import { openCore } from '../testing/core-harness.ts'
+import { type CoreChannel, openCore } from '../testing/core-harness.ts'
+import { SimFolder } from '../testing/sim-folder.ts'
 import type { EffectivePolicy, PolicyKind } from './policies.ts'
 
 type Policy = Extract<AdminCommand, { readonly type: 'leveret.put-policy' }>
@@ -107,4 +108,55 @@ test.each([
 test('settings that nobody here knows are kept', async () => {
   const { effective } = await open(policy('p', { 'ha-mode': 'all', 'federation-upstream-set': 'all' }))
   expect(effective('x')?.definition).toEqual({ 'ha-mode': 'all', 'federation-upstream-set': 'all' })
+})
+
+describe('a policy that holds', () => {
+  const bodies = (channel: CoreChannel): string[] => channel.drain('q')
+
+  test('changes queues that are there, and those that come, until it goes', async () => {
+    const { core, channel } = await open()
+    channel.declareQueue('q')
+    for (const body of ['1', '2', '3']) channel.publish('', 'q', body)
+    channel.ask(policy('p', { 'max-length': 2 }, { pattern: '^q' }))
+    core.settle()
+    expect(bodies(channel)).toEqual(['2', '3'])
+    channel.declareQueue('q2')
+    for (const body of ['1', '2', '3']) channel.publish('', 'q2', body)
+    expect(channel.drain('q2')).toEqual(['2', '3'])
+    channel.ask({ type: 'leveret.delete-policy', virtualHost: '/', name: 'p', operator: false })
+    for (const body of ['1', '2', '3']) channel.publish('', 'q', body)
+    expect(bodies(channel)).toEqual(['1', '2', '3'])
+  })
+
+  test('does not wind up the clock of a queue again, when another one changes', async () => {
+    const { core, channel } = await open(policy('p', { expires: 1_000 }, { pattern: '^q' }))
+    channel.declareQueue('q')
+    core.clock.advance(600)
+    channel.ask(policy('other', { expires: 5_000 }, { pattern: '^x' }))
+    core.clock.advance(600)
+    expect(channel.has('q')).toBe(false)
+  })
+
+  test('gives an exchange another way out', async () => {
+    const { channel } = await open(
+      policy('p', { 'alternate-exchange': 'amq.fanout' }, { applyTo: 'exchanges', pattern: '^x' }),
+    )
+    channel.declareExchange('x', 'direct')
+    channel.declareQueue('q')
+    channel.bind('q', 'amq.fanout')
+    channel.publish('x', 'nowhere', 'found')
+    expect(bodies(channel)).toEqual(['found'])
+  })
+
+  test('holds again after a restart', async () => {
+    const folder = new SimFolder()
+    const run = await folder.open()
+    run.channel.give(policy('p', { 'max-length': 2 }, { pattern: '^q', priority: 1 }))
+    await run.declare('q')
+    folder.kill(true)
+    const again = await folder.open()
+    await again.publish('q', '1', '2', '3')
+    expect(await again.take('q')).toEqual(['2', '3'])
+    await again.close()
+  })
 })

@@ -35,12 +35,19 @@ export interface StateParts {
   readonly deleteQueue: (host: VirtualHost, queue: Queue) => void
 }
 
+/** Hears of what was declared, when all that was remembered is there. */
+export interface DeclarationEvents {
+  queueDeclared(host: VirtualHost, queue: Queue): void
+  exchangeDeclared(host: VirtualHost, exchange: Exchange): void
+}
+
 export class State {
   readonly virtualHosts: Map<string, VirtualHost> = new Map([['/', new VirtualHost('/')]])
   readonly access: Access = new Access()
   readonly parameters: Parameters = new Parameters()
   readonly queuesById: Map<number, Queue> = new Map()
   nextQueueId = 1
+  declarations: DeclarationEvents | null = null
   private readonly parts: StateParts
   private readonly queueParts = new WeakMap<VirtualHost, QueueParts>()
   private readonly deliveryCounts: DeliveryCounts
@@ -56,19 +63,13 @@ export class State {
     assert(host !== undefined, `the virtual host '${record.virtualHost}' of a record exists`)
     host.topologyVersion++
     switch (record.type) {
-      case 'exchange-declared':
-        host.exchanges.set(
-          record.name,
-          new Exchange(
-            record.name,
-            record.kind as ExchangeKind,
-            record.durable,
-            record.autoDelete,
-            record.internal,
-            record.arguments,
-          ),
-        )
+      case 'exchange-declared': {
+        const { name, kind, durable, autoDelete, internal } = record
+        const exchange = new Exchange(name, kind as ExchangeKind, durable, autoDelete, internal, record.arguments)
+        host.exchanges.set(name, exchange)
+        this.declarations?.exchangeDeclared(host, exchange)
         return
+      }
       case 'exchange-deleted':
         return this.removeExchange(host, record.name)
       case 'queue-declared': {
@@ -84,6 +85,7 @@ export class State {
         if (queue.mayRefuse) host.refusingQueues++
         this.queuesById.set(queueId, queue)
         if (queueId >= this.nextQueueId) this.nextQueueId = queueId + 1
+        this.declarations?.queueDeclared(host, queue)
         return
       }
       case 'queue-deleted':
