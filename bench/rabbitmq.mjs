@@ -1,7 +1,7 @@
 // Starts the RabbitMQ that Debian packages (rabbitmq-server) as a peer to compare with: a node of its own, with its own
 // name, ports, epmd and folders, bound to 127.0.0.1, so that it meets no other RabbitMQ on the machine.
 
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
@@ -16,6 +16,7 @@ const readyMs = 120_000
  * @property {string} url
  * @property {number} pid  the process that does the work, for /proc
  * @property {number} readyMs  from spawn until it accepts connections
+ * @property {(...args: string[]) => Promise<string>} control  rabbitmqctl, with what it prints
  * @property {() => Promise<void>} stop
  */
 
@@ -41,20 +42,25 @@ export async function startRabbitmq({ folder }) {
   })
   await untilListening(mapperPort)
 
+  // Who wants to reach the node needs its name, its cookie, which is in its home, and its port mapper.
+  const env = {
+    PATH: process.env.PATH,
+    LANG: 'C.UTF-8',
+    HOME: folder,
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    ERL_EPMD_PORT: String(mapperPort),
+    RABBITMQ_CONF_ENV_FILE: path.join(folder, 'environment'),
+    RABBITMQ_NODENAME: `leveret-bench-${process.pid}@localhost`,
+  }
   const startedAt = performance.now()
   const log = fs.openSync(path.join(folder, 'log', 'console'), 'w')
   const server = spawn(path.join(scripts, 'rabbitmq-server'), [], {
     cwd: folder,
     stdio: ['ignore', log, log],
     env: {
-      PATH: process.env.PATH,
-      LANG: 'C.UTF-8',
-      HOME: folder,
+      ...env,
       // Makes the script become the Erlang machine instead of waiting for it: the child's pid is then the broker's.
       RUNNING_UNDER_SYSTEMD: 'true',
-      ERL_EPMD_ADDRESS: '127.0.0.1',
-      ERL_EPMD_PORT: String(mapperPort),
-      RABBITMQ_CONF_ENV_FILE: path.join(folder, 'environment'),
       RABBITMQ_CONFIG_FILE: path.join(folder, 'rabbitmq.conf'),
       RABBITMQ_ADVANCED_CONFIG_FILE: path.join(folder, 'advanced.config'),
       RABBITMQ_ENABLED_PLUGINS_FILE: path.join(folder, 'enabled_plugins'),
@@ -63,7 +69,6 @@ export async function startRabbitmq({ folder }) {
       RABBITMQ_MNESIA_BASE: path.join(folder, 'data'),
       RABBITMQ_LOG_BASE: path.join(folder, 'log'),
       RABBITMQ_PID_FILE: path.join(folder, 'pid'),
-      RABBITMQ_NODENAME: `leveret-bench-${process.pid}@localhost`,
       RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
       RABBITMQ_NODE_PORT: String(port),
       RABBITMQ_DIST_PORT: String(distributionPort),
@@ -101,7 +106,15 @@ export async function startRabbitmq({ folder }) {
       await sleep(50)
     }
   }
-  return { url, pid: /** @type {number} */ (server.pid), readyMs: performance.now() - startedAt, stop }
+  /** @type {StartedBroker['control']} */
+  const control = (...args) =>
+    new Promise((resolve, reject) => {
+      execFile(path.join(scripts, 'rabbitmqctl'), args, { cwd: folder, env }, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout)
+        else reject(new Error(`rabbitmqctl ${args.join(' ')}: ${stderr}${stdout}`, { cause: error }))
+      })
+    })
+  return { url, pid: /** @type {number} */ (server.pid), readyMs: performance.now() - startedAt, control, stop }
 }
 
 /** A port of 127.0.0.1 that nobody listens on now. @returns {Promise<number>} */

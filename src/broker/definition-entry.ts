@@ -67,7 +67,7 @@ export class DefinitionEntry {
 
   /** `otherwise` null: it has to be there. */
   object(key: string, otherwise: JsonObject | null): JsonObject {
-    const value = this.value(key) ?? otherwise
+    const value = fromPairs(this.value(key) ?? otherwise)
     if (!isObject(value)) throw this.refused(value === null ? `${key} is missing` : `${key} has to be an object`)
     return value
   }
@@ -81,9 +81,6 @@ export class DefinitionEntry {
 
   /** Integers become `l`, and so on: see toField. */
   table(key: string): FieldTable {
-    const value = this.value(key) ?? {}
-    // An empty table is an empty list in definitions that were written by hand or by old versions.
-    if (Array.isArray(value) && value.length === 0) return toTable({})
     return toTable(this.object(key, {}) as { readonly [key: string]: PlainValue })
   }
 
@@ -97,12 +94,18 @@ export class DefinitionEntry {
     return words.filter((word) => word !== '')
   }
 
-  /** An object; an empty list is one too. */
+  /** An object. */
   limits(): Readonly<Record<string, number>> {
-    const value = this.value('limits') ?? {}
-    if (Array.isArray(value) && value.length === 0) return {}
     return this.has('limits') ? this.within('limits').all() : {}
   }
+}
+
+/** RabbitMQ 3 writes some objects as lists of pairs, and empty ones as empty lists. */
+function fromPairs(value: Json): Json {
+  if (!Array.isArray(value)) return value
+  const pairs = value as readonly Json[]
+  const arePairs = pairs.every((pair) => Array.isArray(pair) && pair.length === 2 && typeof pair[0] === 'string')
+  return arePairs ? Object.fromEntries(pairs as unknown as readonly (readonly [string, Json])[]) : value
 }
 
 function isObject(value: Json | undefined): value is JsonObject {

@@ -5,13 +5,13 @@
  */
 import type { Json, JsonObject } from '../model/administration.ts'
 import { BrokerError } from '../model/errors.ts'
-import { toTable } from '../model/field-table.ts'
+import { type FieldTable, toTable } from '../model/field-table.ts'
 import type { AccessRecord } from '../store/record-access.ts'
 import type { Administration, Plain } from './administration.ts'
-import { bindingIdentity } from './binding.ts'
 import { DefinitionEntry } from './definition-entry.ts'
 import { components } from './parameters.ts'
 import { hashingOf } from './password-hashing.ts'
+import { plainTable } from './plain-table.ts'
 import type { QueueOwner } from './queue.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
@@ -218,8 +218,7 @@ export class DefinitionsImport {
       throw entry.refused(`destination_type is '${kind}', and has to be queue or exchange`)
     const routingKey = entry.optionalText('routing_key') ?? ''
     const table = entry.table('arguments')
-    const identity = bindingIdentity(kind, destination, routingKey, table)
-    if (host.exchanges.get(source)?.bindings.has(identity) === true) return
+    if (isBound(host, source, kind, destination, routingKey, table)) return
     const { topology } = this.administration
     const command = { destination, exchange: source, routingKey, arguments: table }
     topology.bind(host, nobody, { type: `${kind}.bind`, ...command })
@@ -251,6 +250,28 @@ export class DefinitionsImport {
     if (host === undefined) throw entry.refused(`vhost '${name}' not found`)
     return host
   }
+}
+
+/** Whoever bound it may have sent other types of integers than JSON makes, and would have two of the same. */
+function isBound(
+  host: VirtualHost,
+  source: string,
+  kind: 'queue' | 'exchange',
+  destination: string,
+  routingKey: string,
+  table: FieldTable,
+): boolean {
+  const end = kind === 'queue' ? host.queues.get(destination) : host.exchanges.get(destination)
+  const bindings = end === undefined ? undefined : host.bindingsTo.get(end)
+  const text = sortedText(table)
+  return [...(bindings ?? [])].some((binding) => {
+    const isSame = binding.source.name === source && binding.routingKey === routingKey
+    return isSame && sortedText(binding.arguments) === text
+  })
+}
+
+function sortedText(table: FieldTable): string {
+  return JSON.stringify(plainTable([...table].sort(([one], [other]) => (one < other ? -1 : 1))))
 }
 
 function refused(text: string): BrokerError {

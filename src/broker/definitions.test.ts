@@ -153,6 +153,18 @@ describe('an import', () => {
     expect(newer).toMatchObject({ hashing_algorithm: 'rabbit_password_hashing_sha256' })
   })
 
+  test('takes objects that RabbitMQ 3 writes as lists of pairs', async () => {
+    const [core] = await open()
+    const value = { pattern: '', 'apply-to': 'all', definition: [['expires', 900_000]], priority: 0 }
+    const file = {
+      vhosts: [{ name: 'h', limits: [['max-queues', 20]], metadata: [] }],
+      parameters: [{ vhost: 'h', component: 'operator_policy', name: 'o', value }],
+      queues: [{ name: 'q', vhost: 'h', arguments: [] }],
+    }
+    expect(await tryImport(core, file as unknown as JsonObject)).toBe('')
+    expect(core.broker.policies.effective('h', 'classic', 'q')?.definition).toEqual({ expires: 900_000 })
+  })
+
   test('takes a password, and keeps a hash of it alone', async () => {
     const [core] = await open()
     const users = [{ name: 'new', password: 'secret', tags: '' }]
@@ -161,6 +173,20 @@ describe('an import', () => {
     expect(JSON.stringify(await exported(core))).not.toContain('secret')
     await core.session({ user: 'new', password: 'secret' })
     await expect(core.session({ user: 'new', password: 'other' })).rejects.toThrow('ACCESS_REFUSED')
+  })
+
+  test('knows a binding again whose integers somebody sent in another type', async () => {
+    const [core, host] = await open()
+    host.declareQueue('q')
+    const table = new Map([
+      ['n', { tag: 'b' as const, value: 3 }],
+      ['a', { tag: 'S' as const, value: 'x' }],
+    ])
+    host.ask({ type: 'queue.bind', destination: 'q', exchange: 'amq.headers', routingKey: '', arguments: table })
+    const before = await exported(core)
+    expect(await tryImport(core, before)).toBe('')
+    expect(await exported(core)).toEqual(before)
+    expect((before['bindings'] as Json[]).length).toBe(1)
   })
 
   test('keeps integers integers', async () => {

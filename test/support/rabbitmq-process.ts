@@ -3,6 +3,8 @@ import { removeFolder, temporaryFolder } from './temporary-folder.ts'
 
 interface StartedBroker {
   readonly url: string
+  /** rabbitmqctl, with what it prints. */
+  control(...args: string[]): Promise<string>
   stop(): Promise<void>
 }
 
@@ -17,6 +19,7 @@ export async function startRabbitmq(): Promise<StartedBroker> {
   const broker = await starter.startRabbitmq({ folder })
   return {
     url: broker.url,
+    control: (...args) => broker.control(...args),
     async stop() {
       await broker.stop()
       removeFolder(folder)
