@@ -2,7 +2,16 @@
 // root, otherwise names what is missing and how to get it.
 import { spawnSync } from 'node:child_process'
 
-const packages = ['rabbitmq-server', 'amqp-tools', 'python3-pika', 'strace']
+const packages = [
+  'rabbitmq-server',
+  'amqp-tools',
+  'strace',
+  'python3-pika',
+  'php-cli',
+  'php-amqplib',
+  'golang-go',
+  'golang-github-rabbitmq-amqp091-go-dev',
+]
 
 /** @param {string} name */
 function isInstalled(name) {

@@ -21,6 +21,16 @@ it('has pika, a client written in Python', () => {
   expect(output('/usr/bin/python3', ['-c', 'import pika; print(pika.__version__)'])).toMatch(/^\d+\.\d+/)
 })
 
+it('has php-amqplib, a client written in PHP', () => {
+  const script = 'require "/usr/share/php/PhpAmqpLib/autoload.php"; echo PhpAmqpLib\\Package::VERSION;'
+  expect(output('php', ['-r', script])).toMatch(/^\d+\.\d+/)
+})
+
+it('has a compiler for Go, and a client written in it', () => {
+  expect(output('go', ['version'])).toMatch(/go\d+\.\d+/)
+  expect(() => accessSync('/usr/share/gocode/src/github.com/rabbitmq/amqp091-go')).not.toThrow()
+})
+
 it('has strace to watch the system calls', () => {
   expect(output('strace', ['--version'])).toContain('strace')
 })
