@@ -1,11 +1,12 @@
 // The rules of docs/amqp.md: each has a name of its own, and what is said to prove it exists.
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { alarmConversations } from './differential/conversations/alarms.ts'
 import { conversations } from './differential/conversations/all.ts'
 
 const root = new URL('../', import.meta.url)
 const page = readFileSync(new URL('docs/amqp.md', root), 'utf8')
-const conversationNames = conversations.map(({ name }) => name)
+const conversationNames = [...conversations, ...alarmConversations({ ring: async () => {} })].map(({ name }) => name)
 
 interface Proof {
   /** The path of a test file; null: the conversations. */

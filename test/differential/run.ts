@@ -1,18 +1,17 @@
 // Has many conversations with one broker, some at a time, and gives their transcripts.
 import { type Conversation, Talk } from './talk.ts'
 
-const togetherMax = 8
-
 export interface Outcome {
   readonly transcript: readonly string[]
   /** What went wrong with the conversation itself; null, if nothing. */
   readonly error: string | null
 }
 
-/** By name. */
+/** By name; so many at a time. */
 export async function converse(
   port: number,
   conversations: readonly Conversation[],
+  togetherMax = 8,
 ): Promise<ReadonlyMap<string, Outcome>> {
   const outcomes = new Map<string, Outcome>()
   let next = 0
