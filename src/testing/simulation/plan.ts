@@ -5,7 +5,6 @@
 import type { Prng } from '../../lib/prng.ts'
 import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store.ts'
 import { type ExchangeFacts, type QueueRules, usualRules } from './facts.ts'
-import { type Features, noFeatures } from './features.ts'
 import type { LevelPlan } from './level.ts'
 
 /** The ways a client can spend its time, and how often it does relative to the others. */
@@ -67,6 +66,25 @@ export interface Plan {
   /** How often the wall clock is set, or the process held up, per client step. */
   readonly clockTrouble: number
   readonly features: Features
+}
+
+/** What histories of later seeds have: see features.ts. */
+export interface Features {
+  /** One of these for each consumer. */
+  readonly consumerPriorities: readonly number[]
+  /** How often a message asks for copies under other keys. */
+  readonly copyChance: number
+  /** How often a binding leads to an exchange. */
+  readonly exchangeBindChance: number
+  /** Headers exchanges know more than `all` and `any`. */
+  readonly hasWideHeaders: boolean
+}
+
+const noFeatures: Features = {
+  consumerPriorities: [0],
+  copyChance: 0,
+  exchangeBindChance: 0.25,
+  hasWideHeaders: false,
 }
 
 /** More than a history has. */

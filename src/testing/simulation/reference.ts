@@ -18,7 +18,7 @@ import {
   type ModelEntry,
   type Publication,
 } from './facts.ts'
-import { isLimited, rulesOf } from './features.ts'
+import { isLimited, rulesOf } from './feature-arguments.ts'
 import {
   type Held,
   ModelChannel,

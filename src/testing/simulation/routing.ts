@@ -68,7 +68,7 @@ function topicMatches(pattern: readonly string[], words: readonly string[]): boo
 }
 
 function headersMatch(criteria: FieldTable, headers: FieldTable): boolean {
-  const mode = String(criteria.get('x-match')?.value ?? 'all')
+  const mode = (criteria.get('x-match')?.value ?? 'all') as string
   const counts = (name: string): boolean => name !== 'x-match' && (mode.endsWith('-with-x') || !name.startsWith('x-'))
   const wanted = [...criteria].filter(([name]) => counts(name))
   // One without a value asks for the header alone.
