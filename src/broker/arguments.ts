@@ -2,6 +2,7 @@
  * The arguments of queues and consumers: what they mean, and what is wrong with them, in RabbitMQ's words. Those that
  * mean nothing to us are kept and not compared, as RabbitMQ does.
  */
+import { delaysForArgument } from '../model/delay-queues.ts'
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
@@ -41,9 +42,6 @@ const keyConcurrencyMax = 65_535
 
 /** Ten years, RabbitMQ's limit for times. */
 const ttlMsMax = 315_360_000_000
-
-/** The argument of the queue that keeps what an exchange delays. The broker makes it; nobody else may give it. */
-export const delaysForArgument = 'x-leveret-delays-for'
 
 const unlimited = Number.POSITIVE_INFINITY
 

@@ -8,6 +8,7 @@
 
 import type { BindCommand, ExchangeDeclare, QueueDeclare } from '../model/command.ts'
 import { controlExchange, controlPrefix } from '../model/control-exchange.ts'
+import { delayQueuePrefix, delaysForArgument } from '../model/delay-queues.ts'
 import { BrokerError } from '../model/errors.ts'
 import type { Field } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
@@ -15,14 +16,7 @@ import { directReplyTo } from '../model/properties.ts'
 import type { Random } from '../platform/random.ts'
 import type { TopologyRecord } from '../store/record.ts'
 import type { Store } from '../store/store.ts'
-import {
-  checkQueueArguments,
-  checkSame,
-  checkSameArgument,
-  checkSameArguments,
-  delaysForArgument,
-  isQuorum,
-} from './arguments.ts'
+import { checkQueueArguments, checkSame, checkSameArgument, checkSameArguments, isQuorum } from './arguments.ts'
 import { bindingIdentity } from './binding.ts'
 import { checkWeight } from './consistent-hash.ts'
 import { delayedKind, type Exchange, isExchangeKind } from './exchange.ts'
@@ -31,8 +25,6 @@ import { checkHeaderCriteria } from './header-match.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import type { State } from './state.ts'
 import type { VirtualHost } from './virtual-host.ts'
-
-const delayQueuePrefix = 'amq.delayed.'
 
 export class Topology {
   private readonly random: Random
@@ -75,6 +67,7 @@ export class Topology {
       throw new BrokerError('ACCESS_REFUSED', `exchange name '${name}' contains reserved prefix '${reserved}*'`)
     }
     checkExchangeArguments(name, host.name, kind, command.arguments)
+    if (kind === delayedKind) checkDelayQueue(host, name)
     const { durable, autoDelete, internal } = command
     this.record(
       {
@@ -332,6 +325,14 @@ function checkQuorum(host: VirtualHost, name: string, command: QueueDeclare): vo
     'PRECONDITION_FAILED',
     `invalid property '${property}' for queue '${name}' in vhost '${host.name}'`,
   )
+}
+
+/** Where a folder was salvaged that had lost the exchange, what it kept is in a queue of that name, which anybody may empty. */
+function checkDelayQueue(host: VirtualHost, exchange: string): void {
+  const name = `${delayQueuePrefix}${exchange}`
+  if (!host.queues.has(name)) return
+  const text = `the queue '${name}' in vhost '${host.name}' is in the way of what exchange '${exchange}' delays: delete it`
+  throw new BrokerError('PRECONDITION_FAILED', text)
 }
 
 function checkName(what: string, name: string): void {

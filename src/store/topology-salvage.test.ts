@@ -53,6 +53,31 @@ describe('salvage', () => {
     expect(await run.take('first-queue')).toEqual(['of the second'])
   })
 
+  test('keeps what an exchange delayed whose record is lost: it appears in its queue when it is due', async () => {
+    const world = new SimFolder()
+    let run = await world.open('/data', late)
+    const exchange = declareExchange('later', 'x-delayed-message', {
+      durable: true,
+      arguments: { 'x-delayed-type': 'fanout' },
+    })
+    run.channel.give(exchange)
+    await run.settle()
+    run.channel.post('later', 'k', 'kept', { persistent: true, headers: { 'x-delay': 5_000 } })
+    await run.settle()
+    world.kill()
+    world.disk.flipBit(file, world.disk.contents(file).indexOf(declared('exchange', 'later')), 0)
+    await (await world.open('/data', { ...late, salvage: true })).close()
+    run = await world.open('/data', late)
+    await run.settle(8_000)
+    expect(await run.take('amq.delayed.later')).toEqual(['kept'])
+    expect(run.channel.error).toBeNull()
+    run.channel.give(exchange)
+    await run.settle()
+    expect(String((run.channel.error as Error | null)?.message)).toContain(
+      "'amq.delayed.later' in vhost '/' is in the way",
+    )
+  })
+
   test('knows that a queue that was declared twice was deleted in between', async () => {
     const world = await damagedFolder(deleted)
     const run = await world.open()

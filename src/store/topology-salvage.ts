@@ -2,6 +2,7 @@
  * Salvage of exchanges, queues and bindings: if a record is lost, those after it may be about what nobody knows. What is
  * left makes sense by itself, as the broker takes for granted.
  */
+import { delaysForArgument } from '../model/delay-queues.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { TopologyRecord } from './record.ts'
 
@@ -37,11 +38,21 @@ export function consistentTopology(records: readonly TopologyRecord[], leftOut: 
         const { virtualHost, name, queueId } = before
         kept.push({ type: 'queue-deleted', virtualHost, name, queueId })
       }
-      queues.set(key, record)
-    }
-    kept.push(record)
+      const declared = withExchange(record, exchanges)
+      queues.set(key, declared)
+      kept.push(declared)
+    } else kept.push(record)
   }
   return kept
+}
+
+/** A queue that kept what an exchange delays is one like any other if that is not there: what is due appears in it. */
+function withExchange(record: QueueDeclared, exchanges: ReadonlySet<string>): QueueDeclared {
+  const exchange = record.arguments.get(delaysForArgument)?.value
+  if (typeof exchange !== 'string' || exchanges.has(keyOf(record.virtualHost, exchange))) return record
+  const table = new Map(record.arguments)
+  table.delete(delaysForArgument)
+  return { ...record, arguments: table }
 }
 
 /** A virtual host goes when nothing is left in it: what deletes that, where those records are lost. */

@@ -52,7 +52,7 @@ function comparable(definitions: JsonObject): Record<string, string[]> {
       JSON.stringify(
         Object.entries(entry)
           .filter(([key]) => isCompared(key))
-          .sort(),
+          .sort(([one], [other]) => (one < other ? -1 : 1)),
       ),
     )
     // To RabbitMQ a binding with a short integer is another one than that with a long, which definitions make.
