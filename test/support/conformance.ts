@@ -6,6 +6,7 @@ import { connectionCases } from './cases/connections.ts'
 import { consumingCases } from './cases/consuming.ts'
 import { deadLetterCases } from './cases/dead-letters.ts'
 import { exchangeCases } from './cases/exchanges.ts'
+import { extensionCases } from './cases/extensions.ts'
 import { publishingCases } from './cases/publishing.ts'
 import { queueCases } from './cases/queues.ts'
 import { transactionCases } from './cases/transactions.ts'
@@ -149,6 +150,7 @@ const table: readonly (readonly [string, readonly Case[]])[] = [
   ['consuming', consumingCases],
   ['dead letters', deadLetterCases],
   ['transactions', transactionCases],
+  ['extensions', extensionCases],
 ]
 
 /** Declares the tests of the whole table; `broker` is asked when they run. */

@@ -88,6 +88,7 @@ export interface ConsumeOptions {
   readonly consumerTag?: string
   readonly noAck?: boolean
   readonly exclusive?: boolean
+  readonly arguments?: Headers
 }
 
 export interface Properties {

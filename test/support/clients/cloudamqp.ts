@@ -184,8 +184,8 @@ class CloudamqpChannel implements TestChannel {
   }
 
   async consume(queue: string, listener: (delivery: Delivery) => void, options: ConsumeOptions = {}): Promise<string> {
-    const { consumerTag: tag = '', noAck = false, exclusive = false } = options
-    const consumed = this.channel.basicConsume(queue, { tag, noAck, exclusive }, (message) =>
+    const { consumerTag: tag = '', noAck = false, exclusive = false, arguments: args = {} } = options
+    const consumed = this.channel.basicConsume(queue, { tag, noAck, exclusive, args }, (message) =>
       listener(deliveryOf(message)),
     )
     const consumer = await this.ask(consumed)
