@@ -249,8 +249,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: channel,
-        from: 'this.mustBeDurable = queue.durable && !command.passive;',
-        to: 'this.mustBeDurable = false;',
+        from: 'const lsn = queue.durable && !command.passive ? parts.store.barrier() : 0;',
+        to: 'const lsn = 0;',
       },
     ],
     seed: 1,
