@@ -189,7 +189,8 @@ async function listen(server: AmqpServer, host: string, port: number, tls?: TlsS
 function serverTls({ certFile, keyFile, caFile, verify }: TlsSettings): TlsServer {
   // What cannot be used is not used, and what was read before still holds.
   const reloadFailed = (): void => {}
-  return { certFile, keyFile, caFile, verify, handshakeMs: limits.tlsHandshakeMs, reloadFailed }
+  const { tlsHandshakeMs: handshakeMs, strangersPerAddressMax: handshakesPerAddressMax } = limits
+  return { certFile, keyFile, caFile, verify, handshakeMs, handshakesPerAddressMax, reloadFailed }
 }
 
 function urlOf(scheme: string, host: string, { port }: Listener): string {

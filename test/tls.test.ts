@@ -1,7 +1,7 @@
 // TLS over real sockets: who gets in, with which certificate, and as whom. The certificates are made by
 // scripts/test-certificates.sh.
 import { copyFileSync, mkdirSync, readFileSync, utimesSync } from 'node:fs'
-import { connect as connectPlain } from 'node:net'
+import { connect as connectPlain, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { fileURLToPath } from 'node:url'
@@ -110,6 +110,29 @@ describe('a bus that is served over TLS', () => {
     const bus = await open(served)
     await bus.createQueue('q')
     silent.destroy()
+  })
+
+  it('has at most a hundred of one address at their handshakes; those that are done do not count', async () => {
+    const served = await serve(server)
+    const port = Number(new URL(served.url).port)
+    await open(served)
+    const dropped: Socket[] = []
+    const strangers = Array.from({ length: 110 }, () => {
+      const socket = connectPlain(port, '127.0.0.1')
+      socket.on('error', () => {}).on('close', () => dropped.push(socket))
+      return socket
+    })
+    await expect.poll(() => dropped.length).toBe(10)
+    for (const socket of strangers) socket.destroy()
+    await expect.poll(() => dropped.length).toBe(110)
+    await expect
+      .poll(() =>
+        open(served).then(
+          () => 'open',
+          () => 'refused',
+        ),
+      )
+      .toBe('open')
   })
 
   it('says what is wrong with its files', async () => {

@@ -14,8 +14,9 @@ export interface TlsServer {
   readonly caFile: string | null
   /** Whether clients are asked for a certificate, and must have one. One that nobody vouches for lets nobody in. */
   readonly verify: 'none' | 'optional' | 'require'
-  /** How long a client may take, in ms. */
+  /** How long a client may take, in ms, and how many of one address may be at it: others are gone at once. */
   readonly handshakeMs: number
+  readonly handshakesPerAddressMax: number
   /** Files changed and cannot be used: those that were read before still hold. */
   readonly reloadFailed: (error: Error) => void
 }

@@ -31,6 +31,7 @@ export function createTlsServer(
       else accepted(socket, certificate)
     },
   )
+  limitHandshakes(server, options.handshakesPerAddressMax)
   const reload = (): void => {
     try {
       server.setSecureContext(contextOf(options))
@@ -44,6 +45,26 @@ export function createTlsServer(
     for (const file of files) unwatchFile(file, reload)
   })
   return server
+}
+
+/** Connections whose handshake is not done: nobody above knows of them yet. */
+function limitHandshakes(server: tls.Server, perAddressMax: number): void {
+  const ports = new Map<string, Set<number>>()
+  const over = (address: string, port: number): void => {
+    const open = ports.get(address)
+    if (open?.delete(port) === true && open.size === 0) ports.delete(address)
+  }
+  server.on('connection', (socket: Socket) => {
+    const { remoteAddress: address = '', remotePort: port = 0 } = socket
+    const open = ports.get(address) ?? new Set()
+    if (open.size >= perAddressMax) {
+      socket.destroy()
+      return
+    }
+    ports.set(address, open.add(port))
+    socket.once('close', () => over(address, port))
+  })
+  server.on('secureConnection', ({ remoteAddress = '', remotePort = 0 }) => over(remoteAddress, remotePort))
 }
 
 export function connectTls(host: string, port: number, options: TlsClient): Socket {
