@@ -1,6 +1,8 @@
 // Where Leveret differs from Debian's RabbitMQ 3.10.8 and is meant to, each with its reason. One that no longer occurs is a
 // failure, so this list is never longer than the truth.
+import { methods } from '../../src/amqp/methods.ts'
 import type { Difference } from './compare.ts'
+import { refusals } from './conversations/access.ts'
 
 const closes = (text: string, method: string): string =>
   `< a0 connection.close replyCode=${text.slice(0, 3)} replyText="${text.slice(4)}" ${method}`
@@ -240,7 +242,20 @@ function tooLarge(max: number): string {
   return `< a1 channel.close replyCode=406 replyText="${text}" classId=60 methodId=40`
 }
 
+const rights: readonly Difference[] = refusals.map(({ name, method, right, thing }) => {
+  const line = (access: string): string =>
+    `< b1 channel.close replyCode=403 replyText="ACCESS_REFUSED - ${access} to ${thing} refused for user 'limited'" ` +
+    `classId=${methods[method].classId} methodId=${methods[method].methodId}`
+  return {
+    conversation: name,
+    reason: 'RabbitMQ before 4.0 does not say which right is missing',
+    rabbitmq: [line('access')],
+    leveret: [line(`${right} access`)],
+  }
+})
+
 export const differences: readonly Difference[] = [
+  ...rights,
   ...connection,
   ...tuneRefusals,
   ...fatal,

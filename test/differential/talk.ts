@@ -30,6 +30,8 @@ export const capable: Table = {
 
 // Channels that only fences use; what comes on them is in no transcript. RabbitMQ bounds their count, not their numbers.
 const hiddenChannelMin = 60_000
+/** So often a queue is looked at, every 10 ms and more, until it has so many messages. */
+const looksMax = 1_000
 
 /** One connection of a conversation. */
 export class Line {
@@ -240,9 +242,10 @@ export class Talk {
 
   /** Resolves when the queue has so many messages; the fences' own way to look is not in the transcript. */
   async until(queue: string, messageCount: number): Promise<void> {
-    for (;;) {
+    for (let looks = 1; ; looks++) {
       const fence = await this.fence(queue)
       if (fence === null || fence.lastCount === messageCount) break
+      if (looks === looksMax) throw new Error(`waited in vain for ${messageCount} messages in ${queue}`)
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
     this.write(`= ${queue} has ${this.queues.has(queue) ? `${messageCount} messages` : 'gone'}`)

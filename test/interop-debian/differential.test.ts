@@ -1,12 +1,17 @@
 // The conversations of test/differential, word for word with Debian's RabbitMQ and with Leveret: whatever the two answer
 // differently must be in the list of differences that are meant.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { differences } from '../differential/allowed-differences.ts'
 import { Allowed } from '../differential/compare.ts'
 import { conversations } from '../differential/conversations/all.ts'
+import { definitions } from '../differential/definitions.ts'
 import { converse, type Outcome } from '../differential/run.ts'
 import { LeveretProcess } from '../support/leveret-process.ts'
 import { startRabbitmq } from '../support/rabbitmq-process.ts'
+import { runLeveret } from '../support/run-leveret.ts'
+import { removeFolder, temporaryFolder } from '../support/temporary-folder.ts'
 
 const minutes = 60_000
 const names = new Set(conversations.map(({ name }) => name))
@@ -17,11 +22,29 @@ let outcomes: readonly [ReadonlyMap<string, Outcome>, ReadonlyMap<string, Outcom
 
 beforeAll(async () => {
   ;[rabbitmq, leveret] = await Promise.all([startRabbitmq(), LeveretProcess.start()])
+  await define()
   outcomes = await Promise.all([
     converse(Number(new URL(rabbitmq.url).port), conversations),
     converse(leveret.port, conversations),
   ])
 }, 5 * minutes)
+
+/** Both get the same users, permissions, limits and policies, from one file. */
+async function define(): Promise<void> {
+  const folder = temporaryFolder('definitions')
+  const file = join(folder, 'definitions.json')
+  writeFileSync(file, JSON.stringify(definitions))
+  const [said, imported] = await Promise.all([
+    rabbitmq.control('import_definitions', file),
+    runLeveret(['definitions', 'import', file, leveret.url]),
+  ])
+  expect(said).toContain('Success')
+  expect(imported).toMatchObject({ code: 0, stderr: '' })
+  // RabbitMQ goes on when it has answered: the policies come last.
+  while (!(await rabbitmq.control('list_policies')).includes('brief'))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  removeFolder(folder)
+}
 
 afterAll(async () => {
   await rabbitmq?.stop()

@@ -1,6 +1,7 @@
 // All conversations, in the order of their sections.
 
 import type { Conversation } from '../talk.ts'
+import { accessConversations } from './access.ts'
 import { channelConversations } from './channels.ts'
 import { connectionConversations } from './connection.ts'
 import { consumingConversations } from './consuming.ts'
@@ -18,5 +19,6 @@ export const conversations: readonly Conversation[] = [
   ...queueConversations,
   ...publishingConversations,
   ...consumingConversations,
+  ...accessConversations,
   ...generatedConversations,
 ]
