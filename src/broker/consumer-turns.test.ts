@@ -58,6 +58,20 @@ describe('consumers with priorities', () => {
     expect(turns(channel, 5)).toBe('cbdcb')
   })
 
+  test('that can take more again stand before one that comes after that', async () => {
+    const channel = await open()
+    channel.qos(1)
+    channel.consume('q', { tag: 'a' })
+    channel.qos(0)
+    expect(turns(channel, 1)).toBe('a')
+    channel.publish('', 'q', 'waits')
+    channel.counts('q')
+    channel.get('q')
+    channel.ack(1)
+    channel.consume('q', { tag: 'b', noAck: true })
+    expect(turns(channel, 2)).toBe('ab')
+  })
+
   test('are exclusive also while they cannot take more', async () => {
     const channel = await open()
     channel.qos(1)

@@ -74,7 +74,7 @@ class Rank {
     return null
   }
 
-  private rejoin(): void {
+  rejoin(): void {
     const { passedOver } = this
     for (let at = 0; at < passedOver.length; ) {
       const subscriber = passedOver[at] as Subscriber
@@ -116,7 +116,11 @@ export class ConsumerTurns {
     }
     // Of those of which one is served, the one that came first is the next.
     if (this.isSingle) rank.members.push(subscriber)
-    else rank.join(subscriber)
+    else {
+      // Whoever has credit again was there before.
+      rank.rejoin()
+      rank.join(subscriber)
+    }
     this.count++
     if (this.isSingle) this.active ??= subscriber
   }
