@@ -104,8 +104,13 @@ export function bentHandshake(dice: Dice): BentHandshake {
     case 6:
       return { steps: [first, need('wrong order', [wrongOrder(dice)])], expected: { closes: 'socket' } }
     case 7: {
-      const steps = dice.pick([[first], [first, login], [first, login, tune]])
-      return { steps: [...steps, need('a broken frame', [brokenFrame(dice)])], expected: { closes: 'socket' } }
+      const broken = need('a broken frame', [brokenFrame(dice)])
+      if (dice.chance(0.7)) {
+        return { steps: [...dice.pick([[first], [first, login]]), broken], expected: { closes: 'socket' } }
+      }
+      // Who has logged in is told.
+      const tuned: Step[] = [first, login, { type: 'wait', ms: 50 }, tune, { type: 'wait', ms: 50 }, broken]
+      return { steps: tuned, expected: { closes: 'connection', code: 501 } }
     }
     default: {
       dice.bend = 0.3

@@ -85,7 +85,7 @@ export const knownFaults: readonly KnownFault[] = [
     publish,
     headerFrame(ch, dice.pick([536_870_913n, 2n ** 32n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n]), u16(0)),
   ]),
-  connection('a content header that ends too early', 502, (dice) => [
+  connection('a content header that ends too early', 501, (dice) => [
     publish,
     frame(2, ch, u32(0x3c0000).subarray(0, dice.between(0, 4))),
   ]),
@@ -97,12 +97,12 @@ export const knownFaults: readonly KnownFault[] = [
     methodFrame(ch, dice.pick([0, 0x003c_0029, 0x0032_0063, 0x00ff_0001, 0xffff_ffff]), none),
   ]),
   connection('a method of the server', 503, (dice) => [makeMethod(dice, ch, dice.pick(serverMethods))]),
-  connection('a method frame of less than four octets', 502, (dice) => [frame(1, ch, Buffer.alloc(dice.below(4)))]),
-  connection('too many arguments', 502, (dice) => {
+  connection('a method frame of less than four octets', 501, (dice) => [frame(1, ch, Buffer.alloc(dice.below(4)))]),
+  connection('too many arguments', 501, (dice) => {
     const name = dice.pick(['basic.publish', 'basic.ack', 'queue.purge', 'tx.select'] as const)
     return [methodFrame(ch, methodId(name), Buffer.concat([makeArguments(dice, name), u8(1)]))]
   }),
-  connection('too few arguments', 502, (dice) => {
+  connection('too few arguments', 501, (dice) => {
     const name = dice.pick(['basic.publish', 'basic.ack', 'queue.purge', 'basic.qos'] as const)
     const octets = makeArguments(dice, name)
     return [methodFrame(ch, methodId(name), octets.subarray(0, octets.length - 1))]
@@ -119,7 +119,7 @@ export const knownFaults: readonly KnownFault[] = [
   connection('a field of an unknown type', 502, (dice) => [
     declareWith(long(Buffer.concat([short('k'), u8(dice.pick([0, 0x55, 0x7a, 255])), Buffer.alloc(8)]))),
   ]),
-  connection('a table longer than its frame', 502, (dice) => [
+  connection('a table longer than its frame', 501, (dice) => [
     declareWith(u32(dice.pick([1, 0x7fff_ffff, 0xffff_ffff]))),
   ]),
   connection('a method on a channel that is not open', 504, (dice) => [
