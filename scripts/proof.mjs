@@ -1,6 +1,6 @@
 // What takes longer than a test run may: `npm run proof [minutes]` (30 by default). First every crash of short workloads is
-// tried. Then simulated histories, histories compared with SQLite, SIGKILLs of the real binary, a load that must stay within
-// its memory, a mixed load during which it must stay as it is and (as root on Linux) a small disk that is filled and emptied
+// tried. Then simulated histories, histories compared with SQLite, bent AMQP, SIGKILLs of the real binary, a load that must stay
+// within its memory, a mixed load during which it must stay as it is and (as root on Linux) a small disk that is filled and emptied
 // take turns until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md.
 // Needs a build. Exits with 1 at the first violation, which is kept in the page too.
 import { spawn } from 'node:child_process'
@@ -13,6 +13,7 @@ const seedsPerTurn = 1000
 const oracleSeedsPerTurn = 500
 const letterSeedsPerTurn = 500
 const killsPerTurn = 20
+const framesPerTurn = 500_000
 const fillsPerTurn = 2
 /** No fewer are judged. */
 const soakMinutesPerTurn = 5
@@ -32,6 +33,7 @@ while (performance.now() < endMs) {
   await simulate()
   if (performance.now() < endMs) await compareWithSqlite()
   if (performance.now() < endMs) await simulateLetters()
+  if (performance.now() < endMs) await fuzz()
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
   if (performance.now() < endMs && process.platform === 'linux') await stayWithinBounds()
@@ -88,6 +90,22 @@ async function compareWithSqlite() {
   }
   const found = output.split('\n').find((line) => /^seed \d+: /.test(line))
   finishTurn(code, `SQLite holds something else: ${found ?? 'see the output of the test'}`)
+}
+
+/** Bent AMQP: a case is one seed, so the next turn goes on behind the last case of this one. */
+async function fuzz() {
+  const range = ['--frames', `${framesPerTurn}`, '--seed', `${counts.nextFuzzSeed}`]
+  const { code, output } = await run('node', ['scripts/fuzz.mjs', ...range, '--json'])
+  const found = JSON.parse(output.trim().split('\n').at(-1) || '{}')
+  counts.fuzzFrames += found.frames ?? 0
+  counts.fuzzConnections += found.connections ?? 0
+  counts.nextFuzzSeed += found.cases ?? 0
+  counts.fuzzLongestMs = Math.max(counts.fuzzLongestMs, Math.ceil(found.longestMs ?? 0))
+  for (const { seed, kept, violation } of found.failures ?? []) {
+    counts.violations.push(`npm run fuzz -- --seed ${seed} --keep ${kept.join(',')}: ${violation.split('\n', 1)[0]}`)
+  }
+  if (found.isStalled) counts.violations.push(`fuzz case ${found.longestSeed}: a turn of ${found.longestMs} ms`)
+  finishTurn(code, `the fuzzer ended with status ${code}`)
 }
 
 async function kill() {
@@ -175,6 +193,10 @@ function readCounts() {
     oracleSeeds: 0,
     oracleOperations: 0,
     oracleRecoveries: 0,
+    nextFuzzSeed: seedFirst,
+    fuzzFrames: 0,
+    fuzzConnections: 0,
+    fuzzLongestMs: 0,
     kills: 0,
     killConfirms: 0,
     fills: 0,
@@ -212,6 +234,8 @@ function writeCounts() {
     `| simulated publishes, confirmed | ${number(counts.publishes)}, ${number(counts.confirms)} |`,
     `| histories compared with SQLite, and recoveries in them | ${number(counts.oracleSeeds)}, ${number(counts.oracleRecoveries)} |`,
     `| operations done by both | ${number(counts.oracleOperations)} |`,
+    `| bent AMQP frames, connections they came on | ${number(counts.fuzzFrames)}, ${number(counts.fuzzConnections)} |`,
+    `| longest turn of the server and the broker meanwhile | ${counts.fuzzLongestMs} ms |`,
     `| SIGKILLs of the real binary under load | ${number(counts.kills)} |`,
     `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
     `| times a small disk was filled and emptied | ${number(counts.fills)} |`,
