@@ -155,6 +155,19 @@ describe('a message that is rejected', () => {
     expect(channel.drain('dead')).toEqual(['a'])
   })
 
+  test('does not go round for ever though its headers cannot be read, and nobody can say where it was', async () => {
+    const [core, channel] = await open()
+    const round = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'round', 'x-max-length': 0 }
+    channel.declareQueue('round', { arguments: { ...round, 'x-message-ttl': 5 } })
+    // A header of a type that there is not.
+    const properties = Buffer.from([0x20, 0, 0, 0, 0, 3, 1, 0x6b, 0x7a])
+    channel.port.publish(Message.of('', 'round', properties, Buffer.from('a')), false)
+    core.settle()
+    core.clock.advance(100)
+    expect(channel.counts('round')).toEqual({ ready: 0, unacked: 0, consumers: 0 })
+    expect(core.broker.residentBytes).toBe(0)
+  })
+
   // Re-encoding such text makes three octets of one, and a timestamp beyond 2^53 another number: neither may cost anybody but
   // the sender anything, least of all the process.
   test('keeps, octet by octet, properties that are no text or no number that JavaScript has', async () => {

@@ -21,12 +21,15 @@ export class Death {
   readonly message: Message
   /** Events, the latest first. */
   private readonly events: readonly FieldTable[]
+  /** It died before, nobody rejected it now, and where it was cannot be told. */
+  private readonly mayGoRound: boolean
 
   /** `key` null: it keeps its own. */
   constructor(dead: Message, queue: string, reason: DeathReason, nowMs: number, exchange: string, key: string | null) {
     const routingKey = key ?? dead.routingKey
     let events: readonly FieldTable[] = []
     let properties = dead.propertyBytes
+    let mayGoRound = false
     try {
       const { expiration, headers } = dead.decodeProperties()
       // What publishers write there is theirs: only what the broker wrote is history.
@@ -38,15 +41,19 @@ export class Death {
       properties = markDied(changeProperties(properties, change))
       events = told
     } catch (error) {
-      // Headers that nobody can read cannot be added to; that is no reason to lose the message.
+      // Headers that nobody can read cannot be added to; that is no reason to lose the message, the first time.
       if (!(error instanceof BrokerError)) throw error
+      properties = markDied(Buffer.from(properties))
+      mayGoRound = dead.died && reason !== 'rejected'
     }
     this.events = events
+    this.mayGoRound = mayGoRound
     this.message = dead.copy(exchange, routingKey, properties)
   }
 
   /** Whether it has been in that queue, and nobody rejected it since: then it would go round for ever. */
   wentRound(queue: string): boolean {
+    if (this.mayGoRound) return true
     for (const event of this.events) {
       if (textOf(event, 'reason') === 'rejected') return false
       if (textOf(event, 'queue') === queue) return true
