@@ -2,7 +2,11 @@
 import type { Clock } from '../../platform/clock.ts'
 import { SimClock } from '../sim-clock.ts'
 
+/** A case has some ten thousand; one that has so many never ends. */
+const eventsMax = 1_000_000
+
 export class MeteredClock extends SimClock {
+  private happened = 0
   longestMs = 0
   private othersMs = 0
   private readonly real: Pick<Clock, 'monotonicMs'>
@@ -32,6 +36,7 @@ export class MeteredClock extends SimClock {
   }
 
   private measure(callback: () => void): void {
+    if (++this.happened > eventsMax) throw new Error('it never comes to rest')
     const begunMs = this.real.monotonicMs()
     this.othersMs = 0
     callback()
