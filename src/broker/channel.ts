@@ -10,23 +10,22 @@ import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { directReplyTo } from '../model/properties.ts'
 import type { Entry } from '../store/entry.ts'
-import { authorize, authorizePublish, isAdministrative } from './authorize.ts'
+import { authorize, isAdministrative } from './authorize.ts'
 import { ChannelConsumers } from './channel-consumers.ts'
 import { Confirms } from './confirms.ts'
 import type { Consumer, ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
-import type { Exchange } from './exchange.ts'
-import type { Grants, TopicGrants } from './grants.ts'
+import type { Grants } from './grants.ts'
 import { HoldTimes } from './hold-times.ts'
-import { checkMessage } from './message-check.ts'
 import { Got, Later, Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
 import { PlannedLoads } from './planned-loads.ts'
+import { PublishGate } from './publish-gate.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import { shown, withReplyTo } from './rewrite.ts'
 import type { TickedChannel } from './tick.ts'
 import type { TimedChannel } from './time-watch.ts'
-import { findExchange, findQueue, noQueue } from './topology.ts'
+import { findQueue, noQueue } from './topology.ts'
 import { type Outcome, Transaction } from './transaction.ts'
 import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -75,11 +74,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private isExecuting = false
   /** Tags of consumers that the command being run ended: its answer goes before what is said of them, as with RabbitMQ. */
   private readonly endedMeanwhile: string[] = []
-  private lastExchange: Exchange | null = null
-  private lastExchangeVersion = -1
-  private lastGrantsVersion = -1
-  /** What the user may write to the last exchange, if that is not everything. */
-  private lastTopics: TopicGrants | null = null
+  private readonly gate: PublishGate
 
   constructor(parts: BrokerParts, session: ChannelOwner, events: ChannelEvents) {
     this.parts = parts
@@ -88,6 +83,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.host = session.virtualHost
     this.events = events
     this.consumers = new ChannelConsumers(parts, session, this)
+    this.gate = new PublishGate(session)
   }
 
   /** Whether deliveries wait: the receiver is full, or something must be said first. */
@@ -137,7 +133,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     if (this.closed) return 0
     const sequence = this.confirming ? ++this.publishSequence : 0
     try {
-      const exchange = this.exchangeFor(published)
+      const exchange = this.gate.exchangeFor(published)
       const message = this.answerable(published)
       if (this.transaction !== null) {
         this.transaction.publish(message, mandatory)
@@ -339,40 +335,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     }
   }
 
-  /** The exchange a message goes to; what is wrong with the message is found here, before anything changes. */
-  private exchangeFor(message: Message): Exchange {
-    const exchange = this.openExchange(message.exchange)
-    checkMessage(message, this.session.grants)
-    const { lastTopics } = this
-    if (lastTopics !== null) this.session.grants?.checkTopic(lastTopics, 'write', exchange.name, message.routingKey)
-    return exchange
-  }
-
-  /** The exchange, if it takes messages from this session. The last one is remembered. */
-  private openExchange(name: string): Exchange {
-    const { host, lastExchange } = this
-    const { grants } = this.session
-    const grantsVersion = grants === null ? 0 : grants.version
-    if (
-      lastExchange !== null &&
-      lastExchange.name === name &&
-      this.lastExchangeVersion === host.topologyVersion &&
-      this.lastGrantsVersion === grantsVersion
-    ) {
-      return lastExchange
-    }
-    authorizePublish(grants, name)
-    const exchange = findExchange(host, name)
-    if (exchange.internal) {
-      throw new BrokerError('ACCESS_REFUSED', `cannot publish to internal exchange '${name}' in vhost '${host.name}'`)
-    }
-    this.lastExchange = exchange
-    this.lastExchangeVersion = host.topologyVersion
-    this.lastGrantsVersion = grantsVersion
-    this.lastTopics = grants === null || exchange.routerKind !== 'topic' ? null : grants.topicGrants(name)
-    return exchange
-  }
-
   private settle(deliveryTag: number, multiple: boolean, outcome: Outcome): void {
     if (this.closed) return
     const { unacked, transaction } = this
@@ -431,12 +393,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private applyUnit(unit: Transaction): void {
     const { publisher } = this.parts
     for (const message of unit.publishes) {
-      if (!this.exchangeFor(message).routesByKey) message.decodeProperties()
+      if (!this.gate.exchangeFor(message).routesByKey) message.decodeProperties()
     }
     if (this.host.refusingQueues > 0) this.checkRoom(unit)
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message
-      const lsn = publisher.publish(this.host, this.exchangeFor(message), message, this.session.grants)
+      const lsn = publisher.publish(this.host, this.gate.exchangeFor(message), message, this.session.grants)
       if (lsn !== 0) this.mustBeDurable = true
       if (unit.mandatory[at] === true && publisher.routed === 0) this.outbox.returned(message)
     }
@@ -456,7 +418,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private checkRoom(unit: Transaction): void {
     const planned = new PlannedLoads()
     for (const message of unit.publishes) {
-      if (!this.parts.publisher.wouldRefuse(this.host, this.exchangeFor(message), message, planned)) continue
+      if (!this.parts.publisher.wouldRefuse(this.host, this.gate.exchangeFor(message), message, planned)) continue
       throw new BrokerError('PRECONDITION_FAILED', 'partial tx completion')
     }
   }
