@@ -38,6 +38,8 @@ export class Line {
   readonly label: string
   readonly peer: Peer
   readonly channels: Map<number, Channel> = new Map()
+  /** Its end is in the transcript, where it stands once and as soon as something waits for it. */
+  hasEnded = false
   private readonly talk: Talk
 
   constructor(talk: Talk, label: string, peer: Peer) {
@@ -92,7 +94,8 @@ export class Line {
   async end(): Promise<void> {
     await this.peer.until('the end of the connection', () => this.peer.isEnded)
     this.talk.hearAll()
-    this.talk.write(`< ${this.label} ended`)
+    if (!this.hasEnded) this.talk.write(`< ${this.label} ended`)
+    this.hasEnded = true
   }
 
   /** Header, login, tuning and opening, without a trace in the transcript. */
@@ -236,7 +239,7 @@ export class Talk {
     await Promise.all(this.lines.map((line) => untilSettled(line)))
     this.hearAll()
     for (const line of this.lines) {
-      if (line.peer.isClosed && line.peer.answersCloses && !line.peer.isEnded) await line.end()
+      if (line.peer.isClosed && line.peer.answersCloses) await line.end()
     }
   }
 
