@@ -1,7 +1,7 @@
 /**
  * How often the messages of queues with a delivery limit came back, so that one that brings its consumers down is given up
  * although each time the process ends with it. A count is noted when a message comes back, and looked up when it is
- * handed out for the first time in this life. Checkpoints know the counts of what waits, too.
+ * handed out. Checkpoints know the counts of what waits, too, as they were when they were made.
  */
 import { namespaces } from '../model/namespaces.ts'
 import type { Entry } from '../store/entry.ts'

@@ -94,4 +94,34 @@ describe('a queue with a delivery limit', () => {
     expect(await run.take('q')).toEqual([])
     expect(await run.take('dead')).toEqual(['m'])
   })
+
+  test('remembers more than a checkpoint knows that was made before', async () => {
+    const folder = new SimFolder()
+    const options = { checkpointBytes: 1, checkpointMs: 600, checkpointSoonMs: 0 }
+    let run = await folder.open('/data', options)
+    run.channel.give(declareQueue('q', { durable: true, arguments: { ...quorum, 'x-delivery-limit': 9 } }))
+    await run.publish('q', 'm')
+    const told: unknown[] = []
+    const take = async (): Promise<number> => {
+      const id = run.channel.give({ type: 'basic.get', queue: 'q', noAck: false })
+      await run.settle()
+      const reply = run.channel.replies.get(id)
+      if (reply?.type !== 'basic.get-ok') throw new Error('the queue is empty')
+      told.push(reply.message.decodeProperties().headers?.get('x-delivery-count')?.value)
+      return reply.deliveryTag
+    }
+    for (let count = 0; count < 3; count++) {
+      const tag = await take()
+      // While it is out for the third time.
+      if (count === 2) await run.settle(1_300)
+      run.channel.reject(tag, true)
+    }
+    run.channel.reject(await take(), true)
+    // Less than until the next checkpoint.
+    await run.settle(100)
+    folder.kill()
+    run = await folder.open('/data', options)
+    await take()
+    expect(told).toEqual([undefined, 1, 2, 3, 4])
+  })
 })

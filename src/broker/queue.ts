@@ -497,9 +497,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   private countDelivery(entry: Entry): boolean {
     const { counters } = this
-    if (this.countsDeliveries && entry.deliveryCount <= 1) {
-      this.parts.deliveryCounts.recall(this.id, entry, this.tick.nowMs)
-    }
+    // Also if it came with a count: that may be of a checkpoint, and older than what was noted since.
+    if (this.countsDeliveries) this.parts.deliveryCounts.recall(this.id, entry, this.tick.nowMs)
     if (entry.deliveryCount++ > 0) {
       counters.redelivered++
       return true
