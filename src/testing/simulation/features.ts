@@ -4,10 +4,8 @@
  */
 import { Prng } from '../../lib/prng.ts'
 import type { ExchangeFacts, QueueRules } from './facts.ts'
+import { featureSeedsMin } from './level.ts'
 import { type Plan, pick, type QueuePlan } from './plan.ts'
-
-/** The first seed of which histories have all this. */
-export const featureSeedsMin = 10_000_001
 
 /** Drawn from a generator of its own, as all that came later. */
 export function withFeatures(plan: Plan, seed: number): Plan {

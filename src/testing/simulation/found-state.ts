@@ -11,6 +11,8 @@ import { emptyTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
 import type { AwaitingMessage, Entry } from '../../store/entry.ts'
 import { LogStore, type LogStoreOptions } from '../../store/log-store.ts'
+import type { TopologyRecord } from '../../store/record.ts'
+import type { LoadReport, SnapshotSource, StoreEvents } from '../../store/store.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'
@@ -65,11 +67,39 @@ export async function openBroker(
   memoryBytesMax: number,
   deliverAfter: DeliverAfter = 'accept',
 ): Promise<OpenedBroker> {
-  const store = new LogStore(process, dataDirectory, storage)
+  return await openStore(process, new LogStore(process, dataDirectory, storage), memoryBytesMax, deliverAfter)
+}
+
+async function openStore(
+  process: SimProcess,
+  store: LogStore,
+  memoryBytesMax: number,
+  deliverAfter: DeliverAfter,
+): Promise<OpenedBroker> {
   const broker = await Broker.open(process, store, { memoryBytesMax, deliverAfter })
   const damages: Error[] = []
   broker.onDamage((error) => damages.push(error))
   return { broker, store, damages }
+}
+
+/** For whoever looks what is there: queues have no arguments by which something would go as soon as they are opened. */
+class QuietStore extends LogStore {
+  override load(
+    sink: (record: TopologyRecord) => void,
+    events: StoreEvents,
+    source: SnapshotSource,
+  ): Promise<LoadReport> {
+    return super.load((record) => sink(quiet(record)), events, source)
+  }
+}
+
+const restless: readonly string[] = ['x-max-length', 'x-max-length-bytes', 'x-expires']
+
+function quiet(record: TopologyRecord): TopologyRecord {
+  if (record.type !== 'queue-declared' || !restless.some((name) => record.arguments.has(name))) return record
+  const table = new Map(record.arguments)
+  for (const name of restless) table.delete(name)
+  return { ...record, arguments: table }
 }
 
 /** Opens the broker on the disk and takes everything out. The disk is of no use afterwards. */
@@ -80,17 +110,21 @@ export async function readState(
   isDamaged = false,
 ): Promise<FoundState> {
   const life = onlyProcess(clock, disk)
-  const { broker, store, damages } = await clock.run(openBroker(life, storage, Number.MAX_SAFE_INTEGER))
+  const quietStore = new QuietStore(life, dataDirectory, storage)
+  const { broker, store, damages } = await clock.run(openStore(life, quietStore, Number.MAX_SAFE_INTEGER, 'accept'))
   const { openLsn } = store
   const exchanges = new Map<string, string>()
   const bindings = new Set<string>()
   const names = new Map<string, boolean>()
+  const kept = new Set<string>()
   const namesById = new Map<number, string>()
   broker.durableTopology((record) => {
     if (record.type === 'exchange-declared') {
       const alternate = (record.arguments.get('alternate-exchange')?.value ?? null) as string | null
       exchanges.set(record.name, exchangeText({ ...record, alternate }))
     } else if (record.type === 'queue-declared') {
+      // Nobody can ask for what an exchange keeps back: see `readHidden`.
+      if (record.arguments.has('x-leveret-delays-for')) kept.add(record.name)
       names.set(record.name, record.autoDelete)
       namesById.set(record.queueId, record.name)
     } else if (record.type === 'bound') bindings.add(bindingKey(record))
@@ -111,6 +145,10 @@ export async function readState(
   for (const [name, autoDelete] of names) {
     const count = counts.get(name) ?? 0
     const get: Command = { type: 'basic.get', queue: name, noAck: true }
+    if (kept.has(name)) {
+      queues.set(name, { autoDelete, messages: [], hidden: hidden.get(name) ?? [] })
+      continue
+    }
     if (!isDamaged) {
       for (let at = 0; at <= count; at++) channel.execute(0, get)
       while (!drain.isEmpty && (await clock.step()));

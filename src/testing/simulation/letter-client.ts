@@ -5,7 +5,7 @@ import type { Reply } from '../../model/command.ts'
 import type { BrokerError } from '../../model/errors.ts'
 import { emptyTable, type FieldTable, toTable } from '../../model/field-table.ts'
 import type { Clock } from '../../platform/clock.ts'
-import { type LetterQueue, type LetterWishes, noWishes } from './letter.ts'
+import { delayExchange, type LetterQueue, type LetterWishes, noWishes } from './letter.ts'
 import type { LetterPlan } from './letter-plan.ts'
 import type { Letters } from './letters.ts'
 import { pick } from './plan.ts'
@@ -46,6 +46,8 @@ export class LetterClient implements ChannelEvents {
   private readonly clock: Clock
   private channel!: Channel
   private tags: number[] = []
+  /** Settled by a transaction that is under way; null: the channel has none. */
+  private unitTags: number[] | null = null
   private consumerCount = 0
   private readonly noAckTags = new Set<string>()
   private isStopped = false
@@ -73,8 +75,10 @@ export class LetterClient implements ChannelEvents {
     this.tags = []
     this.consumerCount = 0
     this.channel = this.session.openChannel(this)
-    this.channel.execute(0, { type: 'confirm.select' })
-    for (const queue of this.plan.queues) declare(this.channel, queue)
+    const { transactionChance } = this.plan.features
+    this.unitTags = transactionChance > 0 && this.prng.chance(transactionChance) ? [] : null
+    this.channel.execute(0, { type: this.unitTags === null ? 'confirm.select' : 'tx.select' })
+    declareAll(this.channel, this.plan)
   }
 
   private later(): void {
@@ -89,6 +93,7 @@ export class LetterClient implements ChannelEvents {
 
   private step(): void {
     const { prng, plan, channel } = this
+    if (this.unitTags !== null && prng.chance(0.25)) this.endUnit()
     const choice = prng.below(100)
     if (choice < 40) this.publish()
     else if (choice < 70) this.settle()
@@ -105,6 +110,13 @@ export class LetterClient implements ChannelEvents {
     } else if (plan.hardships.emptyChance > 0 && prng.chance(plan.hardships.emptyChance)) this.empty()
   }
 
+  private endUnit(): void {
+    const isCommit = this.prng.chance(0.8)
+    this.channel.execute(0, { type: isCommit ? 'tx.commit' : 'tx.rollback' })
+    if (!isCommit) this.tags.push(...(this.unitTags ?? []))
+    this.unitTags = []
+  }
+
   private empty(): void {
     const { prng, channel } = this
     const queue = pick(prng, this.plan.queues)
@@ -113,16 +125,21 @@ export class LetterClient implements ChannelEvents {
       // Nobody can do anything in between.
       channel.execute(0, { type: 'queue.delete', queue: queue.name, ifUnused: false, ifEmpty: false })
       declare(channel, queue)
+      bindDelayed(channel, queue, this.plan)
     }
   }
 
   private publish(): void {
     const { prng, plan } = this
     if (this.pressure.isBlocked || this.pressure.isThrottled) return
-    const queue = pick(prng, plan.queues).name
+    // Where a queue refuses, a transaction would be refused.
+    const isOpen = ({ rules }: LetterQueue): boolean => this.unitTags === null || rules.overflow === 'drop-head'
+    const queues = plan.queues.filter(isOpen)
+    if (queues.length === 0) return
+    const queue = pick(prng, queues).name
     for (let count = prng.chance(0.3) ? 1 + prng.below(12) : 1; count > 0; count--) {
       const key = prng.chance(0.8) ? `k${prng.below(plan.keys)}` : null
-      const target = prng.chance(0.7) ? queue : pick(prng, plan.queues).name
+      const target = prng.chance(0.7) ? queue : pick(prng, queues).name
       const bytes = prng.below(plan.bodyBytesMax + 1)
       const expirationMs = pick(prng, plan.expirationsMs)
       this.channel.publish(this.letters.make(target, key, expirationMs, bytes, this.wishes()), false)
@@ -133,7 +150,9 @@ export class LetterClient implements ChannelEvents {
     const { prng } = this
     const { delaysMs, transientChance } = this.plan.hardships
     if (delaysMs.length === 0) return noWishes
-    return { delayMs: pick(prng, delaysMs), priority: prng.below(4), isTransient: prng.chance(transientChance) }
+    const wishes = { delayMs: pick(prng, delaysMs), priority: prng.below(4), isTransient: prng.chance(transientChance) }
+    const { keptBackMs } = this.plan.features
+    return { ...wishes, keptBackMs: keptBackMs.length === 0 ? 0 : pick(prng, keptBackMs) }
   }
 
   private settle(): void {
@@ -141,9 +160,11 @@ export class LetterClient implements ChannelEvents {
     if (this.tags.length === 0) return
     const tag = pick(prng, this.tags)
     const isMultiple = prng.chance(0.3)
-    this.tags = this.tags.filter((other) => (isMultiple ? other > tag : other !== tag))
+    const isSettled = (other: number): boolean => (isMultiple ? other <= tag : other === tag)
+    this.unitTags?.push(...this.tags.filter((other) => isSettled(other)))
+    this.tags = this.tags.filter((other) => !isSettled(other))
     if (prng.chance(plan.rejectChance)) channel.reject(tag, isMultiple, false)
-    else if (prng.chance(0.15)) channel.reject(tag, isMultiple, true)
+    else if (prng.chance(plan.features.requeueChance)) channel.reject(tag, isMultiple, true)
     else channel.ack(tag, isMultiple)
   }
 
@@ -184,11 +205,38 @@ export function declare(channel: Channel, queue: LetterQueue): void {
   channel.execute(0, { type: 'queue.declare', queue: queue.name, ...command, arguments: argumentsOf(queue) })
 }
 
-export function argumentsOf({ ttlMs, keyed, maxPriority, deadTo }: LetterQueue): FieldTable {
+/** What every client of a history wants to be there. */
+export function declareAll(channel: Channel, plan: LetterPlan): void {
+  if (plan.features.keptBackMs.length > 0) {
+    const command = { exchange: delayExchange, kind: 'x-delayed-message', passive: false, durable: true }
+    const table = toTable({ 'x-delayed-type': 'direct' })
+    channel.execute(0, { type: 'exchange.declare', ...command, autoDelete: false, internal: false, arguments: table })
+  }
+  for (const queue of plan.queues) {
+    declare(channel, queue)
+    bindDelayed(channel, queue, plan)
+  }
+}
+
+function bindDelayed(channel: Channel, { name }: LetterQueue, { features }: LetterPlan): void {
+  if (features.keptBackMs.length === 0) return
+  const binding = { exchange: delayExchange, destination: name, routingKey: name, arguments: emptyTable }
+  channel.execute(0, { type: 'queue.bind', ...binding })
+}
+
+export function argumentsOf({ ttlMs, keyed, maxPriority, deadTo, rules }: LetterQueue): FieldTable {
   const table: Record<string, string | number> = {}
   if (ttlMs < Number.POSITIVE_INFINITY) table['x-message-ttl'] = ttlMs
   if (maxPriority > 0) table['x-max-priority'] = maxPriority
   if (keyed > 0) table['x-leveret-keyed'] = keyed
+  const { messagesMax, bytesMax, overflow, deliveryLimit } = rules
+  if (messagesMax < Number.POSITIVE_INFINITY) table['x-max-length'] = messagesMax
+  if (bytesMax < Number.POSITIVE_INFINITY) table['x-max-length-bytes'] = bytesMax
+  if (overflow !== 'drop-head') table['x-overflow'] = overflow
+  if (deliveryLimit !== null) {
+    table['x-queue-type'] = 'quorum'
+    table['x-delivery-limit'] = deliveryLimit
+  }
   if (deadTo === 'nowhere') table['x-dead-letter-exchange'] = 'nowhere'
   else if (deadTo !== null) {
     table['x-dead-letter-exchange'] = ''

@@ -1,8 +1,8 @@
 /** What a seed makes of a history of letters: which queues get rid of what, and how much goes wrong. */
 import { Prng } from '../../lib/prng.ts'
 import type { LogStoreOptions } from '../../store/log-store.ts'
-import type { LetterQueue } from './letter.ts'
-import { type LevelPlan, makeLevel, usualSeedsMax } from './level.ts'
+import { type LetterQueue, type LetterRules, plainRules } from './letter.ts'
+import { featureSeedsMin, type LevelPlan, makeLevel, usualSeedsMax } from './level.ts'
 import { type Ending, makeStorage, memoryBytesPlenty, pick } from './plan.ts'
 
 export interface LetterPlan {
@@ -24,7 +24,22 @@ export interface LetterPlan {
   /** How often the wall clock is set, per step of a client. */
   readonly clockTrouble: number
   readonly hardships: Hardships
+  readonly features: LetterFeatures
 }
+
+/** What histories of later seeds have beside queues with rules. */
+export interface LetterFeatures {
+  /** How long an exchange keeps messages back, one of these for each; none: there is no such exchange. */
+  readonly keptBackMs: readonly number[]
+  /** How many channels have transactions. */
+  readonly transactionChance: number
+  /** How often what is not acknowledged comes back. */
+  readonly requeueChance: number
+  /** How long queues live that nobody uses; none: there are none. */
+  readonly leasesMs: readonly number[]
+}
+
+const noFeatures: LetterFeatures = { keptBackMs: [], transactionChance: 0, requeueChance: 0.15, leasesMs: [] }
 
 /** What histories up to seed 5,000 do not have. */
 export interface Hardships {
@@ -45,7 +60,7 @@ const forever = Number.POSITIVE_INFINITY
 export function makeLetterPlan(prng: Prng, seed: number): LetterPlan {
   const hardships = makeHardships(seed)
   const { durability, syncDelayMs, syncDelayBytesMax } = hardships.level
-  return {
+  const plan: LetterPlan = {
     storage: { ...makeStorage(prng), durability, syncDelayMs, syncDelayBytesMax },
     diskLatencyMs: pick(prng, [0, 0.2, 2, 10]),
     incarnations: 2 + prng.below(3),
@@ -63,6 +78,37 @@ export function makeLetterPlan(prng: Prng, seed: number): LetterPlan {
     endings: makeEndings(seed),
     clockTrouble: pick(prng, [0, 0, 0.02]),
     hardships,
+    features: noFeatures,
+  }
+  return seed < featureSeedsMin ? plan : withFeatures(plan, seed)
+}
+
+/** Drawn from a generator of its own, too. */
+function withFeatures(plan: LetterPlan, seed: number): LetterPlan {
+  const prng = new Prng((seed ^ 0xfea7) >>> 0)
+  const features = {
+    keptBackMs: pick(prng, [[], [0, 0, 50, 700], [0, 3_000], [10, 100, 20_000]]),
+    transactionChance: pick(prng, [0, 0.3, 0.6]),
+    requeueChance: pick(prng, [0.15, 0.5]),
+    leasesMs: pick(prng, [[], [], [200, 1_500], [50, 4_000, 70_000]]),
+  }
+  const queues = plan.queues.map((queue) => {
+    const rules = makeRules(prng)
+    // Priorities are for classic queues.
+    return { ...queue, rules, maxPriority: rules.deliveryLimit === null ? queue.maxPriority : 0 }
+  })
+  return { ...plan, queues, features }
+}
+
+function makeRules(prng: Prng): LetterRules {
+  const isCounted = prng.chance(0.4)
+  const limits = { messagesMax: forever, bytesMax: forever }
+  if (prng.chance(0.6)) limits.messagesMax = pick(prng, [0, 1, 2, 4, 10, 30])
+  if (prng.chance(0.15)) limits.bytesMax = pick(prng, [1, 300, 3_000])
+  return {
+    ...limits,
+    overflow: pick(prng, ['drop-head', 'drop-head', 'drop-head', 'reject-publish', 'reject-publish-dlx']),
+    deliveryLimit: isCounted ? pick(prng, [0, 1, 2, 5]) : null,
   }
 }
 
@@ -115,5 +161,6 @@ function makeQueues(prng: Prng, priorities: readonly number[]): LetterQueue[] {
     keyed: pick(prng, [0, 0, 1, 1, 2]),
     maxPriority: priorities[at] ?? 0,
     deadTo: prng.chance(0.15) ? null : pick(prng, [...names, ...names, 'nowhere']),
+    rules: plainRules,
   }))
 }

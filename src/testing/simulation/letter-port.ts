@@ -53,7 +53,9 @@ export class LetterPort implements Driver {
   }
 
   close(): Promise<void> {
-    this.parts.trace.add('broker close')
+    const { letters, frames, clock, trace } = this.parts
+    trace.add('broker close')
+    if (!this.isDead) letters.ended(frames.openLsn, clock.realtimeMs())
     return this.driver.close()
   }
 }
@@ -65,6 +67,15 @@ interface Asked {
   readonly noAck: boolean
   /** How many messages the answer must tell of at least. */
   readonly countMin: number
+  /** What a transaction sent that ends with this; null: it is no commit. */
+  readonly committed: readonly Letter[] | null
+}
+
+/** What a transaction holds back. */
+interface Unit {
+  readonly messages: Message[]
+  readonly settledTags: Set<number>
+  readonly settlements: (() => void)[]
 }
 
 class LetterChannel implements Channel, ChannelEvents {
@@ -78,6 +89,8 @@ class LetterChannel implements Channel, ChannelEvents {
   /** Commands without an answer, in order. */
   private readonly asked: Asked[] = []
   private readonly open = new Map<number, Letter>()
+  /** Null: it has no transactions. */
+  private unit: Unit | null = null
 
   constructor(port: LetterPort, name: string, events: ChannelEvents) {
     this.port = port
@@ -95,7 +108,7 @@ class LetterChannel implements Channel, ChannelEvents {
     const noAck = command.type === 'basic.get' && command.noAck
     const atMs = this.nowMs()
     if (command.type === 'queue.purge' || command.type === 'queue.delete') return this.empty(id, command)
-    this.asked.push({ queue, atMs, noAck, countMin: 0 })
+    this.asked.push({ queue, atMs, noAck, countMin: 0, committed: this.endUnit(command) })
     if (command.type === 'basic.consume') {
       this.consumers.set(command.consumerTag, { queue: command.queue, noAck: command.noAck })
     }
@@ -108,13 +121,30 @@ class LetterChannel implements Channel, ChannelEvents {
     const hidden = letters.hiddenIn(queue)
     const isDeleted = command.type === 'queue.delete'
     // The answer to a deletion tells of what was ready.
-    this.asked.push({ queue: '', atMs: 0, noAck: false, countMin: isDeleted ? 0 : hidden.length })
+    this.asked.push({ queue: '', atMs: 0, noAck: false, countMin: isDeleted ? 0 : hidden.length, committed: null })
     this.inner.execute(id, command)
     letters.emptied(queue, hidden, isDeleted, frames.openLsn)
   }
 
+  /** What a transaction gathered happens at its commit, or never. */
+  private endUnit({ type }: Command): readonly Letter[] | null {
+    const { unit } = this
+    if (type === 'tx.select' || type === 'tx.rollback') this.unit = newUnit()
+    if (type !== 'tx.commit' || unit === null) return null
+    const { letters, frames } = this.parts
+    const sent = unit.messages.map((message) => letters.arrived(message, frames.openLsn, this.nowMs()))
+    for (const end of unit.settlements) end()
+    this.unit = newUnit()
+    return sent
+  }
+
   publish(message: Message, mandatory: boolean): number {
     const { letters, frames } = this.parts
+    if (this.unit !== null) {
+      this.note(`publish ${message.decodeProperties().messageId} to ${message.routingKey} with the commit`)
+      this.unit.messages.push(message)
+      return this.inner.publish(message, mandatory)
+    }
     const letter = letters.arrived(message, frames.openLsn, this.nowMs())
     const wishes = textOf(letter.wishes)
     const key = letter.key === null ? '' : ` of key ${letter.key}`
@@ -130,16 +160,16 @@ class LetterChannel implements Channel, ChannelEvents {
   }
 
   reject(deliveryTag: number, multiple: boolean, requeue: boolean): void {
-    const { letters } = this.parts
+    const { letters, frames } = this.parts
     this.settle(deliveryTag, multiple, requeue ? 'requeue' : 'reject', (letter) => {
-      if (requeue) letters.requeued(letter)
+      if (requeue) letters.requeued(letter, frames.openLsn, this.nowMs())
       else letters.rejected(letter, this.nowMs())
     })
     this.inner.reject(deliveryTag, multiple, requeue)
   }
 
   commit(): void {
-    throw this.parts.letters.violated('model', 'letters are not sent in transactions')
+    throw this.parts.letters.violated('model', 'letters are not sent as units of a client')
   }
 
   pauseDeliveries(): void {
@@ -151,8 +181,10 @@ class LetterChannel implements Channel, ChannelEvents {
   }
 
   close(): void {
-    this.settle(0, true, 'close', (letter) => this.parts.letters.requeued(letter))
-    for (const { queue } of this.asked.splice(0)) if (queue !== '') this.parts.letters.gaveUp(queue)
+    this.unit = null
+    const { letters, frames } = this.parts
+    this.settle(0, true, 'close', (letter) => letters.requeued(letter, frames.openLsn, this.nowMs()))
+    for (const { queue } of this.asked.splice(0)) if (queue !== '') letters.gaveUp(queue)
     this.inner.close()
   }
 
@@ -166,6 +198,7 @@ class LetterChannel implements Channel, ChannelEvents {
       const counts = `${reply.messageCount}, and ${asked.countMin} were hidden`
       throw this.parts.letters.violated('I1', `a purge says that it removed ${counts}`)
     }
+    if (asked.committed !== null) for (const letter of asked.committed) this.checkSafe(letter)
     if (reply.type === 'basic.get-ok') this.handOut(reply.message, reply.deliveryTag, asked, true)
     this.events.replied(id, reply)
   }
@@ -174,27 +207,33 @@ class LetterChannel implements Channel, ChannelEvents {
     if (this.port.isDead) return
     const consumer = this.consumers.get(consumerTag)
     if (consumer === undefined) throw this.parts.letters.violated('order', `there is no consumer ${consumerTag}`)
-    this.handOut(message, deliveryTag, { ...consumer, atMs: this.nowMs(), countMin: 0 }, false)
+    this.handOut(message, deliveryTag, { ...consumer, atMs: this.nowMs(), countMin: 0, committed: null }, false)
     this.events.delivered(consumerTag, deliveryTag, redelivered, message)
   }
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
     if (this.port.isDead) return
-    const { letters, frames, durability, promised } = this.parts
-    const written = durability === 'write' ? frames.writtenLsn : Number.POSITIVE_INFINITY
-    const safe = durability === 'fsync' ? frames.durableLsn : written
-    this.note(`confirmed ${sequence}${multiple ? ' multiple' : ''}`)
+    const { letters, promised } = this.parts
+    this.note(`confirmed ${sequence}${multiple ? ' multiple' : ''}${accepted ? '' : ' refused'}`)
     for (const [number, letter] of this.open) {
       if (multiple ? number > sequence : number !== sequence) continue
       this.open.delete(number)
-      const lsn = letter.seen[0]?.seenLsn ?? 0
-      if (!accepted || (lsn > safe && !letter.isTransient)) {
-        throw letters.violated('I9', `#${letter.id} of frame ${lsn} is confirmed, and only ${safe} is as safe as that`)
-      }
-      letter.isConfirmed = true
+      letters.answered(letter, accepted)
+      if (accepted) this.checkSafe(letter)
     }
     promised()
     this.events.confirmed(sequence, multiple, accepted)
+  }
+
+  private checkSafe(letter: Letter): void {
+    const { letters, frames, durability } = this.parts
+    const written = durability === 'write' ? frames.writtenLsn : Number.POSITIVE_INFINITY
+    const safe = durability === 'fsync' ? frames.durableLsn : written
+    const lsn = letter.seen[0]?.seenLsn ?? 0
+    if (lsn > safe && !letter.isTransient) {
+      throw letters.violated('I9', `#${letter.id} of frame ${lsn} is confirmed, and only ${safe} is as safe as that`)
+    }
+    letter.isConfirmed = true
   }
 
   returned(message: Message, reason: 'NO_ROUTE' | 'NO_CONSUMERS'): void {
@@ -225,8 +264,15 @@ class LetterChannel implements Channel, ChannelEvents {
     this.note(`${what} ${deliveryTag}${multiple ? ' multiple' : ''}`)
     for (const [tag, letter] of this.held) {
       if (multiple ? deliveryTag !== 0 && tag > deliveryTag : tag !== deliveryTag) continue
-      this.held.delete(tag)
-      end(letter)
+      const settled = (): void => {
+        this.held.delete(tag)
+        end(letter)
+      }
+      if (this.unit === null) settled()
+      else if (!this.unit.settledTags.has(tag)) {
+        this.unit.settledTags.add(tag)
+        this.unit.settlements.push(settled)
+      }
     }
   }
 
@@ -242,9 +288,14 @@ class LetterChannel implements Channel, ChannelEvents {
   }
 }
 
-function textOf({ delayMs, priority, isTransient }: LetterWishes): string {
+function newUnit(): Unit {
+  return { messages: [], settledTags: new Set(), settlements: [] }
+}
+
+function textOf({ delayMs, keptBackMs, priority, isTransient }: LetterWishes): string {
   const parts = isTransient ? ['transient'] : []
   if (priority > 0) parts.unshift(`of priority ${priority}`)
   if (delayMs > 0) parts.unshift(`hidden for ${delayMs} ms`)
+  if (keptBackMs > 0) parts.unshift(`kept back for ${keptBackMs} ms`)
   return parts.map((part) => `, ${part}`).join('')
 }

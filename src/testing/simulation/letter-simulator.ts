@@ -21,7 +21,7 @@ import { isHonest } from './checker.ts'
 import { crashDisk, cutPower, endProcess, type Loss, loseSomething } from './crash.ts'
 import { type OpenedBroker, openBroker, readState, silentSession } from './found-state.ts'
 import type { Letter, Station } from './letter.ts'
-import { declare, LetterClient, Pressure } from './letter-client.ts'
+import { declareAll, LetterClient, Pressure } from './letter-client.ts'
 import { type LetterPlan, makeLetterPlan } from './letter-plan.ts'
 import { LetterPort } from './letter-port.ts'
 import { Letters } from './letters.ts'
@@ -62,6 +62,8 @@ class LetterSimulation {
   private places: ReadonlyMap<Letter, Station> = new Map()
   /** What must be there, whatever happens to the machine. */
   private durableLsn = 0
+  /** What was there when the disk was last looked at. */
+  private foundLsn = 0
   /** What must be there as long as the power stays on. */
   private safeLsn = 0
   /** No power cut has come since the last broker lived, nor a failed sync, after which it may look like one. */
@@ -144,7 +146,7 @@ class LetterSimulation {
     this.isPowered = true
     this.hasFailed = false
     this.recoveries++
-    letters.adopt(this.places)
+    letters.adopt(this.places, this.foundLsn)
     const { broker, store } = opened
     trace.add(`opened at frame ${store.openLsn}: ${broker.report.messages} messages`)
     broker.onFailure((error) => {
@@ -296,6 +298,7 @@ class LetterSimulation {
     const clock = lookingClock()
     const copy = this.disk.clone(clock, this.prng.nextU32())
     const least = this.isPowered ? this.safeLsn : this.durableLsn
+    this.foundLsn = least
     this.places = this.letters.check(await readState(clock, copy, this.plan.storage), least)
     this.trace.add(`examined: ${this.places.size} letters`)
     if (this.isClosed && this.plan.hardships.lossChance > 0) await this.tryLoss()
@@ -347,11 +350,12 @@ class LetterSimulation {
     const session = (await this.openSession(silentSession)) as Session
     const last = new LastReader()
     const channel = session.openChannel(last)
-    for (const queue of plan.queues) declare(channel, queue)
+    declareAll(channel, plan)
     await this.checkPromptness(channel, last)
     const finite = plan.queues.map(({ ttlMs }) => ttlMs).filter((ttlMs) => ttlMs < Number.POSITIVE_INFINITY)
     const longestMs = Math.max(0, ...finite) * (plan.queues.length + 1) + 10_000
-    const hiddenMs = plan.hardships.delaysMs.reduce((left, right) => Math.max(left, right), 0)
+    const { delaysMs } = plan.hardships
+    const hiddenMs = Math.max(0, ...delaysMs) + Math.max(0, ...plan.features.keptBackMs)
     // Where the wall clock is set, what is due may be half a minute late.
     const hiddenAtMostMs = hiddenMs > 0 ? (hiddenMs + 30_000) * (plan.queues.length + 1) : 0
     await this.stepWhile(() => true, clock.monotonicMs() + longestMs + hiddenAtMostMs)

@@ -1,11 +1,13 @@
 // What may have become of a letter, for the cases that are easy to get wrong.
 import { describe, expect, it } from 'vitest'
-import { Letter, type LetterQueue, noWishes } from './letter.ts'
+import { Letter, type LetterQueue, noWishes, plainRules } from './letter.ts'
 
 const never = Number.POSITIVE_INFINITY
 
 function queues(...list: readonly [name: string, ttlMs: number, deadTo: string | null][]): Map<string, LetterQueue> {
-  return new Map(list.map(([name, ttlMs, deadTo]) => [name, { name, ttlMs, keyed: 0, maxPriority: 0, deadTo }]))
+  return new Map(
+    list.map(([name, ttlMs, deadTo]) => [name, { name, ttlMs, keyed: 0, maxPriority: 0, deadTo, rules: plainRules }]),
+  )
 }
 
 function letterIn(among: Map<string, LetterQueue>, queue: string, expirationMs = never): Letter {
@@ -83,7 +85,7 @@ describe('a letter', () => {
 
   it('never comes back after a recovery has shown that it is gone', () => {
     const letter = letterIn(queues(['a', never, null]), 'a')
-    letter.adopt(null)
+    letter.adopt(null, 5)
     expect(letter.possible(1_000, 2_000)).toEqual({ stations: [], mayBeGone: true, mustBeGone: true })
   })
 })

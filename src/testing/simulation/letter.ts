@@ -20,9 +20,38 @@ export interface LetterQueue {
   readonly maxPriority: number
   /** The queue that gets what this one gets rid of; null: nobody does. */
   readonly deadTo: string | null
+  readonly rules: LetterRules
 }
 
-export type DeathReason = 'rejected' | 'expired'
+/** What the arguments of a queue ask for that most queues do without. */
+export interface LetterRules {
+  /** So many ready messages, and bytes of their bodies. */
+  readonly messagesMax: number
+  readonly bytesMax: number
+  readonly overflow: 'drop-head' | 'reject-publish' | 'reject-publish-dlx'
+  /** How often a message may come back; infinity: for ever. Null: nobody counts. */
+  readonly deliveryLimit: number | null
+}
+
+export const plainRules: LetterRules = {
+  messagesMax: Number.POSITIVE_INFINITY,
+  bytesMax: Number.POSITIVE_INFINITY,
+  overflow: 'drop-head',
+  deliveryLimit: null,
+}
+
+/** What the exchange that delays keeps is in a queue of its own. */
+export const delayExchange = 'later'
+export const delayQueue: LetterQueue = {
+  name: `amq.delayed.${delayExchange}`,
+  ttlMs: Number.POSITIVE_INFINITY,
+  keyed: 0,
+  maxPriority: 0,
+  deadTo: null,
+  rules: plainRules,
+}
+
+export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
 
 interface Death {
   readonly queue: string
@@ -47,6 +76,37 @@ export interface Station {
   ackedLsn: number
   /** Its queue was emptied when it may have been there. */
   mayBePurged: boolean
+  /** When there was, or may have been, too much in its queue, and it may have been the first to go; infinity: never. */
+  droppedMs: number
+  /** When it came, or may have come, back too often; infinity: never. */
+  givenUpMs: number
+  /** It came back too often, and nobody may get it in this life. */
+  mustGo: boolean
+  /** It is there since an earlier life. */
+  isAdopted: boolean
+  /** How often it was handed out, at least and at most. */
+  handedOutMin: number
+  handedOutMax: number
+  /** What was written of that, with the frame. */
+  readonly counted: { readonly count: number; readonly lsn: number }[]
+}
+
+const never = Number.POSITIVE_INFINITY
+
+function freshMarks(): Omit<Station, 'key' | 'queue' | 'isHidden' | 'deaths' | 'fromMs'> {
+  return {
+    seenLsn: never,
+    rejectedMs: never,
+    ackedLsn: never,
+    mayBePurged: false,
+    droppedMs: never,
+    givenUpMs: never,
+    mustGo: false,
+    isAdopted: false,
+    handedOutMin: 0,
+    handedOutMax: 0,
+    counted: [],
+  }
 }
 
 export interface Possible {
@@ -58,11 +118,13 @@ export interface Possible {
 /** What most letters do not ask for. */
 export interface LetterWishes {
   readonly delayMs: number
+  /** How long an exchange keeps it back; 0: it goes by none that does. */
+  readonly keptBackMs: number
   readonly priority: number
   readonly isTransient: boolean
 }
 
-export const noWishes: LetterWishes = { delayMs: 0, priority: 0, isTransient: false }
+export const noWishes: LetterWishes = { delayMs: 0, keptBackMs: 0, priority: 0, isTransient: false }
 
 /** A timestamp in the log has no fraction. */
 const roundingMs = 1
@@ -75,6 +137,11 @@ export class Letter {
   readonly bodyBytes: number
   readonly wishes: LetterWishes
   publishedMs = 0
+  /** Counted over the whole history. */
+  arrival = 0
+  /** What its publisher heard of a queue that may refuse it. */
+  refusal: 'none' | 'possible' | 'certain' = 'none'
+  private target: LetterQueue | null = null
   isConfirmed = false
   /** A recovery has shown that it is not there. */
   isGone = false
@@ -112,6 +179,11 @@ export class Letter {
     return this.wishes.isTransient
   }
 
+  /** It was hidden, or may be, so that its place among others is that in which they were due. */
+  get isDelayed(): boolean {
+    return this.wishes.delayMs > 0 || this.wishes.keptBackMs > 0
+  }
+
   get hasArrived(): boolean {
     return this.seen.length > 0
   }
@@ -123,7 +195,9 @@ export class Letter {
 
   publish(queue: LetterQueue, lsn: number, nowMs: number): void {
     this.publishedMs = nowMs
-    const home = this.station(queue, [], nowMs, this.delayMs > 0)
+    this.target = queue
+    const isKeptBack = this.wishes.keptBackMs > 0
+    const home = this.station(isKeptBack ? delayQueue : queue, [], nowMs, isKeptBack || this.delayMs > 0)
     home.seenLsn = lsn
     this.seen.push(home)
   }
@@ -136,21 +210,30 @@ export class Letter {
   }
 
   /** A recovery found it there, or nowhere: all that was before no longer matters. */
-  adopt(station: Station | null): void {
+  adopt(station: Station | null, durableLsn: number): void {
     this.isHeld = false
+    this.refusal = 'none'
     this.isGone = station === null
     this.stations.clear()
     this.seen = []
     if (station === null) return
-    const never = Number.POSITIVE_INFINITY
-    const found = { ...station, seenLsn: 0, rejectedMs: never, ackedLsn: never, mayBePurged: false }
+    const written = station.counted.filter(({ lsn }) => lsn <= durableLsn).map(({ count }) => count)
+    const handedOutMin = Math.max(0, ...written)
+    // Of what may have been handed out when the end came the broker takes for granted that it was, once.
+    const handedOutMax = Math.max(1, station.handedOutMax)
+    const counted = [{ count: handedOutMin, lsn: 0 }]
+    const found = { ...station, ...freshMarks(), seenLsn: 0, isAdopted: true, handedOutMin, handedOutMax, counted }
     this.stations.set(found.key, found)
     this.seen.push(found)
   }
 
   /** When it is due, at the earliest, if it is hidden at that station. */
-  dueMs({ fromMs }: Station): number {
-    return Math.ceil(fromMs + this.delayMs)
+  dueMs(station: Station): number {
+    return Math.ceil(station.fromMs + this.hiddenMs(station))
+  }
+
+  private hiddenMs({ queue }: Station): number {
+    return queue === delayQueue ? this.wishes.keptBackMs : this.delayMs
   }
 
   /** When it expires at that station, at the earliest. */
@@ -166,30 +249,59 @@ export class Letter {
     const stations: Station[] = []
     let mayBeGone = durable.length === 0
     let mustBeGone = false
-    const waiting = [durable.at(-1) ?? (this.seen[0] as Station)]
+    const start = durable.at(-1) ?? (this.seen[0] as Station)
+    const waiting = [start]
+    const isRefused = this.refusal === 'certain' && start === this.seen[0]
     for (let station = waiting.pop(); station !== undefined; station = waiting.pop()) {
       if (stations.includes(station)) continue
-      stations.push(station)
+      if (!isRefused || station !== start) stations.push(station)
       if (station.ackedLsn < Number.POSITIVE_INFINITY || station.mayBePurged) mayBeGone = true
       if (station.ackedLsn <= durableLsn) mustBeGone = true
       const expiresMs = this.expiresMs(station)
       const moves: Station[] = []
       const { queue, deaths, fromMs } = station
       if (station.isHidden && this.dueMs(station) <= nowMs) {
-        moves.push(this.station(queue, deaths, fromMs + this.delayMs, false))
+        const appearsMs = fromMs + this.hiddenMs(station)
+        const isReleased = queue === delayQueue
+        const to = isReleased ? (this.target as LetterQueue) : queue
+        const next = this.station(to, deaths, appearsMs, isReleased && this.delayMs > 0)
+        // What was due when a life ended may have been handed out, for all the next one knows.
+        if (!isReleased) next.handedOutMax = Math.max(next.handedOutMax, station.handedOutMax)
+        moves.push(next)
+        if (isReleased && to.rules.overflow !== 'drop-head') {
+          mayBeGone = true
+          moves.push(...this.refused(next))
+        }
+      }
+      if (this.refusal !== 'none' && station === this.seen[0]) {
+        const elsewhere = this.refused(station)
+        moves.push(...elsewhere)
+        // The next queue may be full as well.
+        if (elsewhere.every(({ queue: { rules } }) => rules.overflow !== 'drop-head')) mayBeGone = true
+        if (elsewhere.length === 0 && isRefused) mustBeGone = true
       }
       for (const [reason, atMs] of [
         ['rejected', station.rejectedMs],
         ['expired', expiresMs - roundingMs],
+        ['maxlen', station.droppedMs],
+        ['delivery_limit', station.givenUpMs],
       ] as const) {
         if (atMs > nowMs) continue
         const next = this.next(station, reason, atMs)
-        if (next === null) mayBeGone = true
-        else moves.push(next)
+        // What a full queue refuses is gone, and nobody hears of it.
+        if (next === null || next.queue.rules.overflow !== 'drop-head') mayBeGone = true
+        if (next !== null) moves.push(next)
       }
       waiting.push(...moves)
     }
     return { stations, mayBeGone, mustBeGone }
+  }
+
+  /** Where it goes instead of a queue that refuses it. */
+  private refused(from: Station): Station[] {
+    if (from.queue.rules.overflow !== 'reject-publish-dlx') return []
+    const next = this.next(from, 'maxlen', from.fromMs)
+    return next === null ? [] : [next]
   }
 
   /** Where it goes from there; null: nowhere. */
@@ -210,9 +322,7 @@ export class Letter {
     const key = stationKey(queue.name, deaths, isHidden)
     const known = this.stations.get(key)
     if (known !== undefined) return known
-    const never = Number.POSITIVE_INFINITY
-    const unseen = { seenLsn: never, rejectedMs: never, ackedLsn: never, mayBePurged: false }
-    const station = { key, queue, isHidden, deaths, fromMs, ...unseen }
+    const station = { key, queue, isHidden, deaths, fromMs, ...freshMarks() }
     this.stations.set(key, station)
     return station
   }
@@ -221,4 +331,9 @@ export class Letter {
 export function stationKey(queue: string, deaths: readonly Death[], isHidden: boolean): string {
   const place = isHidden ? `hidden in ${queue}` : queue
   return [place, ...deaths.map((death) => `${death.count}x ${death.reason} in ${death.queue}`)].join(', ')
+}
+
+/** What a priority counts for in that queue. */
+export function rankOf({ wishes }: Letter, { maxPriority }: LetterQueue): number {
+  return Math.min(wishes.priority, maxPriority)
 }

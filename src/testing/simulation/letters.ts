@@ -10,13 +10,18 @@ import { encodeProperties, type Properties } from '../../model/properties.ts'
 import type { FoundState } from './found-state.ts'
 import {
   type DeathReason,
+  delayExchange,
+  delayQueue,
   Letter,
   type LetterQueue,
   type LetterWishes,
   noWishes,
+  type Possible,
+  rankOf,
   type Station,
   stationKey,
 } from './letter.ts'
+import { isLimited, markDropped, mayBeFull } from './letter-limits.ts'
 import { type Trace, Violation } from './trace.ts'
 
 /** Expiry is looked at once in a turn, and a timestamp has no fraction. */
@@ -35,6 +40,10 @@ export class Letters {
   setBackMs = 0
   private readonly trace: Trace
   private readonly keepsDueOrder: boolean
+  private arrivals = 0
+  /** Queues that drop what is too much. */
+  private readonly limited: readonly LetterQueue[]
+  private markedMs = 0
   /** Queues with a basic.get under way: what it took is not known before it answers. */
   private readonly asked = new Map<string, number>()
 
@@ -42,6 +51,7 @@ export class Letters {
   constructor(queues: readonly LetterQueue[], trace: Trace, keepsDueOrder = true) {
     this.keepsDueOrder = keepsDueOrder
     this.queues = new Map(queues.map((queue) => [queue.name, queue]))
+    this.limited = queues.filter((queue) => isLimited(queue) && queue.rules.overflow === 'drop-head')
     this.trace = trace
   }
 
@@ -53,23 +63,49 @@ export class Letters {
     wishes: LetterWishes = noWishes,
   ): Message {
     const letter = new Letter(this.queues, this.all.length + 1, key, expirationMs, bodyBytes, wishes)
-    const { delayMs, priority, isTransient } = wishes
+    const { delayMs, keptBackMs, priority, isTransient } = wishes
     this.all.push(letter)
     const properties: Properties = { messageId: `letter-${letter.id}`, deliveryMode: isTransient ? 1 : 2 }
     if (priority > 0) properties.priority = priority
     const headers = new Map<string, Field>()
     if (key !== null) headers.set('x-leveret-key', { tag: 'S', value: key })
     if (delayMs > 0) headers.set('x-leveret-delay', { tag: 'l', value: delayMs })
+    if (keptBackMs > 0) headers.set('x-delay', { tag: 'l', value: keptBackMs })
     if (headers.size > 0) properties.headers = headers
     if (expirationMs < Number.POSITIVE_INFINITY) properties.expiration = String(expirationMs)
-    return Message.of('', queue, encodeProperties(properties), bodyOf(letter))
+    return Message.of(keptBackMs > 0 ? delayExchange : '', queue, encodeProperties(properties), bodyOf(letter))
   }
 
   arrived(message: Message, lsn: number, nowMs: number): Letter {
     const letter = this.find(message)
     if (letter.hasArrived) throw this.violated('I3', `#${letter.id} came to the broker twice`)
-    letter.publish(this.queues.get(message.routingKey) as LetterQueue, lsn, nowMs)
+    this.mark()
+    const queue = this.queues.get(message.routingKey) as LetterQueue
+    const mayBeRefused = isLimited(queue) && queue.rules.overflow !== 'drop-head' && letter.wishes.keptBackMs === 0
+    if (mayBeRefused && mayBeFull(queue, this.all, letter.bodyBytes, this.latestMs)) letter.refusal = 'possible'
+    letter.arrival = ++this.arrivals
+    letter.publish(queue, lsn, nowMs)
+    this.mark()
     return letter
+  }
+
+  /** Its publisher was told whether it was taken. */
+  answered(letter: Letter, isAccepted: boolean): void {
+    if (isAccepted) {
+      letter.refusal = 'none'
+      return
+    }
+    if (letter.refusal === 'none') throw this.violated('I9', `#${letter.id} is refused, and there was room`)
+    if (letter.wasHandedOut && letter.place === letter.seen[0]) {
+      throw this.violated('I9', `#${letter.id} is refused, and somebody had it`)
+    }
+    letter.refusal = 'certain'
+  }
+
+  /** Notes what may have been dropped: before anything goes for sure, and after something came. */
+  private mark(): void {
+    if (this.limited.length > 0) markDropped(this.all, this.limited, this.markedMs, this.latestMs)
+    this.markedMs = this.latestMs
   }
 
   noteAsked(queue: string, by: 1 | -1): void {
@@ -80,24 +116,39 @@ export class Letters {
   gaveUp(queue: string): void {
     this.noteAsked(queue, -1)
     for (const letter of this.all) {
+      if (letter.isHeld) continue
       const { stations } = letter.possible(Number.MAX_SAFE_INTEGER, this.latestMs)
-      if (stations.some((station) => station.queue.name === queue)) letter.wasHandedOut = true
+      for (const station of stations) {
+        if (station.queue.name !== queue) continue
+        letter.wasHandedOut = true
+        station.handedOutMax++
+        // It came back from there, perhaps once too often.
+        const { deliveryLimit } = station.queue.rules
+        if (deliveryLimit !== null && station.handedOutMax > deliveryLimit) {
+          station.givenUpMs = Math.min(station.givenUpMs, this.markedMs)
+        }
+      }
     }
   }
 
   /** A consumer or a basic.get got it: may it, and is it its turn? `sinceMs`: when it can have been taken at the earliest. */
   handedOut(message: Message, queue: string, lsn: number, nowMs: number, sinceMs: number, isAnswer: boolean): Letter {
     this.latestMs = Math.max(this.latestMs, nowMs)
+    this.mark()
     const letter = this.find(message)
     const station = this.stationOf(letter, message, queue, false, Number.MAX_SAFE_INTEGER)
     if (letter.isHeld) throw this.violated('I11', `#${letter.id} is with two consumers at a time`)
     if (station.ackedLsn < Number.POSITIVE_INFINITY) {
       throw this.violated('I2', `#${letter.id} came from ${queue} after it was acknowledged`)
     }
+    if (station.rejectedMs < Number.POSITIVE_INFINITY) {
+      throw this.violated('I2', `#${letter.id} came from ${queue} after it was rejected`)
+    }
+    this.checkCount(letter, station, message)
     letter.see(station, lsn)
     // Elsewhere nobody knows when exactly it came.
-    const graceMs = letter.delayMs > 0 ? lateHiddenMs : lateMs
-    if (station.deaths.length === 0 && this.deadlineOf(letter, station) + graceMs < sinceMs) {
+    const graceMs = letter.isDelayed ? lateHiddenMs : lateMs
+    if (isFirst(letter, station) && this.deadlineOf(letter, station) + graceMs < sinceMs) {
       throw this.violated('I16', `#${letter.id} came from ${queue} after its time was over`)
     }
     this.checkKey(letter, station)
@@ -107,9 +158,36 @@ export class Letters {
     return letter
   }
 
+  /** Receivers are told how often it was handed out before, where that counts. */
+  private checkCount(letter: Letter, station: Station, message: Message): void {
+    const told = Number(message.decodeProperties().headers?.get('x-delivery-count')?.value ?? 0)
+    const { handedOutMin, handedOutMax, queue } = station
+    const { deliveryLimit } = queue.rules
+    if (deliveryLimit === null) {
+      if (told === 0) return
+      throw this.violated('I7', `#${letter.id} tells of deliveries in ${queue.name}, where nobody counts them`)
+    }
+    if (told < handedOutMin || told > handedOutMax) {
+      const known = `between ${handedOutMin} and ${handedOutMax}`
+      throw this.violated('I7', `#${letter.id} of ${station.key} was handed out ${told} times before, not ${known}`)
+    }
+    // That it was handed out when a life ended is known at best; it did not come back then.
+    // Of what was due when a life ended once is taken for granted.
+    const isTaken = told === 1 && handedOutMin === 0
+    if (station.mustGo || (told > deliveryLimit && !station.isAdopted && !isTaken)) {
+      throw this.violated(
+        'I7',
+        `#${letter.id} came back to ${station.key} ${told} times, and ${deliveryLimit} are enough`,
+      )
+    }
+    station.handedOutMin = told + 1
+    station.handedOutMax = told + 1
+  }
+
   acked(letter: Letter, lsn: number): void {
     // The queue was deleted meanwhile: that was its end.
     if (!letter.isHeld) return
+    this.mark()
     letter.isHeld = false
     letter.place.ackedLsn = lsn
   }
@@ -120,14 +198,31 @@ export class Letters {
     letter.place.rejectedMs = nowMs
   }
 
-  requeued(letter: Letter): void {
+  requeued(letter: Letter, lsn: number, nowMs: number): void {
+    if (!letter.isHeld) return
     letter.isHeld = false
+    const { place } = letter
+    const { deliveryLimit } = place.queue.rules
+    if (deliveryLimit !== null) {
+      place.counted.push({ count: place.handedOutMin, lsn })
+      // From here on it is as if somebody had rejected it.
+      if (place.handedOutMin > deliveryLimit) {
+        place.givenUpMs = nowMs
+        place.mustGo = true
+      }
+    }
+    this.mark()
+  }
+
+  /** The broker ends, and gives back what anybody has. */
+  ended(lsn: number, nowMs: number): void {
+    for (const letter of this.all) if (letter.isHeld) this.requeued(letter, lsn, nowMs)
   }
 
   /** What is hidden in that queue for sure. All else that may be there can be on its way out of it at any time. */
   hiddenIn(queue: string): Letter[] {
     return this.all.filter((letter) => {
-      const { stations, mayBeGone } = letter.possible(Number.MAX_SAFE_INTEGER, this.latestMs)
+      const { stations, mayBeGone } = this.reach(letter, Number.MAX_SAFE_INTEGER)
       const [station] = stations
       return !mayBeGone && stations.length === 1 && station?.isHidden === true && station.queue.name === queue
     })
@@ -135,6 +230,7 @@ export class Letters {
 
   /** A purge took out what was ready and what was `hidden`; or the queue was deleted, and with it what consumers held. */
   emptied(queue: string, hidden: readonly Letter[], isDeleted: boolean, lsn: number): void {
+    this.mark()
     for (const letter of this.all) {
       if (letter.isHeld && letter.place.queue.name === queue) {
         if (isDeleted) this.acked(letter, lsn)
@@ -155,7 +251,7 @@ export class Letters {
           station.isHidden &&
           station.queue.name === queue &&
           // Elsewhere nobody knows when exactly it came.
-          (station.deaths.length > 0 || letter.dueMs(station) + unitMs + graceMs > nowMs),
+          (!isFirst(letter, station) || letter.dueMs(station) + unitMs + graceMs > nowMs),
       )
     return this.all.filter(mayBeHidden).length
   }
@@ -163,21 +259,23 @@ export class Letters {
   /** Is on the disk what must be? Returns where each was found. */
   check(found: FoundState, durableLsn: number): ReadonlyMap<Letter, Station> {
     if (found.failure !== null) throw this.violated('I13', found.failure.message)
+    this.mark()
+    const lsn = this.shownLsn(found, durableLsn)
     const places = new Map<Letter, Station>()
     for (const [queue, { messages, hidden }] of found.queues) {
       const stations: [Letter, Station][] = []
-      for (const { message } of messages) stations.push(this.place(places, message, queue, false, durableLsn))
+      for (const { message } of messages) stations.push(this.place(places, message, queue, false, lsn))
       this.checkOrder(stations)
-      const queueOf = this.queues.get(queue) as LetterQueue
+      const queueOf = this.queues.get(queue) ?? delayQueue
       let before: Letter | null = null
       let beforeMs = 0
       for (const { message, appearsMs } of hidden) {
-        const [letter, station] = this.place(places, message, queue, true, durableLsn)
+        const [letter, station] = this.place(places, message, queue, true, lsn)
         this.checkDue(letter, station, appearsMs)
-        if (station.deaths.length > 0) continue
+        if (!isFirst(letter, station)) continue
         const isTogether =
           appearsMs === beforeMs && before !== null && rankOf(before, queueOf) === rankOf(letter, queueOf)
-        if (isTogether && (before?.id ?? 0) > letter.id) {
+        if (isTogether && (before?.arrival ?? 0) > letter.arrival) {
           throw this.violated('I5', `in ${station.key} #${before?.id} is to appear before #${letter.id}`)
         }
         before = letter
@@ -185,11 +283,20 @@ export class Letters {
       }
     }
     for (const letter of this.all) {
-      if (places.has(letter) || letter.isTransient || letter.possible(durableLsn, this.latestMs).mayBeGone) continue
+      if (places.has(letter) || letter.isTransient || this.reach(letter, lsn).mayBeGone) continue
       const what = letter.isConfirmed ? 'and was confirmed' : 'and is durable'
       throw this.violated('I1', `#${letter.id} is nowhere, was last in ${letter.place.key}, ${what}`)
     }
     return places
+  }
+
+  /** The last frame that must be there: what was published in it is, and what was done in the same frame goes with it. */
+  private shownLsn(found: FoundState, durableLsn: number): number {
+    let lsn = durableLsn
+    for (const { messages, hidden } of found.queues.values()) {
+      for (const { message } of [...messages, ...hidden]) lsn = Math.max(lsn, this.find(message).seen[0]?.seenLsn ?? 0)
+    }
+    return lsn
   }
 
   private place(
@@ -258,14 +365,16 @@ export class Letters {
   }
 
   /** A broker begins with that. */
-  adopt(places: ReadonlyMap<Letter, Station>): void {
+  adopt(places: ReadonlyMap<Letter, Station>, durableLsn: number): void {
     for (const [queue, count] of this.asked) if (count > 0) this.gaveUp(queue)
     this.asked.clear()
-    for (const letter of this.all) letter.adopt(places.get(letter) ?? null)
+    for (const letter of this.all) letter.adopt(places.get(letter) ?? null, durableLsn)
+    this.mark()
   }
 
   /** The first that is neither consumed nor may be gone; null if there is none. */
   leftOver(): Letter | null {
+    this.mark()
     return this.all.find((letter) => !letter.possible(Number.MAX_SAFE_INTEGER, this.latestMs).mayBeGone) ?? null
   }
 
@@ -279,6 +388,14 @@ export class Letters {
     if (letter === undefined) throw this.violated('I3', 'there is a letter that nobody sent')
     if (!message.body.equals(bodyOf(letter))) throw this.violated('I3', `#${letter.id} has another body`)
     return letter
+  }
+
+  /**
+   * As `possible`, for whoever wants to be sure: what left a place before the clock was set back may have begun to wait in
+   * the next one behind that.
+   */
+  private reach(letter: Letter, durableLsn: number): Possible {
+    return letter.possible(durableLsn, this.latestMs + this.setBackMs)
   }
 
   /** Where it says it is, if it can be there. */
@@ -296,14 +413,16 @@ export class Letters {
   }
 
   private deadlineOf(letter: Letter, station: Station): number {
-    return letter.expiresMs({ ...station, fromMs: letter.publishedMs + letter.delayMs })
+    return letter.expiresMs({ ...station, fromMs: letter.publishedMs + letter.wishes.keptBackMs + letter.delayMs })
   }
 
   private checkDue(letter: Letter, station: Station, appearsMs: number): void {
     const dueMs = letter.dueMs(station)
     // Elsewhere nobody knows when exactly it came.
-    const isLate = station.deaths.length === 0 && dueMs + unitMs < appearsMs
-    if (appearsMs > dueMs && !isLate) return
+    const isLate = isFirst(letter, station) && dueMs + unitMs < appearsMs
+    // It may have left the place before when the clock had not been set back, and come to this one behind that.
+    const leastMs = isFirst(letter, station) ? dueMs : dueMs - this.setBackMs
+    if (appearsMs > leastMs && !isLate) return
     throw this.violated('I16', `#${letter.id} is ${station.key}, due in ${dueMs}, and is to appear in ${appearsMs}`)
   }
 
@@ -319,16 +438,15 @@ export class Letters {
   /** Nobody gets it while an earlier one, of its key if the queue has keys, is ready for sure. */
   private checkTurn(letter: Letter, station: Station): void {
     if (station.deaths.length > 0 || (station.queue.keyed > 0 && letter.key === null)) return
-    if (letter.delayMs > 0) return
+    if (letter.isDelayed) return
     for (const other of this.all) {
-      if (other === letter) return
-      if (other.delayMs > 0) continue
+      if (other.arrival >= letter.arrival || other.isDelayed) continue
       if (!other.hasArrived || other.isHeld || other.isGone || other.place.queue !== station.queue) continue
       if (station.queue.keyed > 0 && other.key !== letter.key) continue
       if (rankOf(other, station.queue) !== rankOf(letter, station.queue)) continue
       if (other.place.deaths.length > 0) continue
-      const { stations, mayBeGone } = other.possible(Number.MAX_SAFE_INTEGER, this.latestMs)
-      if (mayBeGone || stations.length > 1) continue
+      const { stations, mayBeGone } = this.reach(other, Number.MAX_SAFE_INTEGER)
+      if (mayBeGone || stations.length > 1 || stations[0] !== other.place) continue
       throw this.violated('I5', `#${letter.id} came from ${station.queue.name} before #${other.id}, which is ready`)
     }
   }
@@ -342,7 +460,9 @@ export class Letters {
       const passed = [station.queue, ...station.deaths.map(({ queue }) => this.queues.get(queue) as LetterQueue)]
       const isKeyed = passed.some(({ keyed }) => keyed > 0)
       if (isKeyed && letter.key === null) continue
-      const isDelayed = letter.delayMs > 0
+      const { isDelayed } = letter
+      // Where it waits next it may have been overtaken.
+      if (letter.wishes.keptBackMs > 0) continue
       if (isDelayed && (wasMoved || !this.keepsDueOrder)) continue
       const ranks = passed.map((queue) => rankOf(letter, queue)).join(' ')
       const group = `${station.key} ${ranks} ${isKeyed ? letter.key : ''} ${isDelayed ? 'delayed' : ''}`
@@ -355,8 +475,9 @@ export class Letters {
   }
 }
 
-function rankOf({ wishes }: Letter, { maxPriority }: LetterQueue): number {
-  return Math.min(wishes.priority, maxPriority)
+/** Where it was published: when it came there is known. */
+function isFirst({ wishes }: Letter, { deaths, queue }: Station): boolean {
+  return deaths.length === 0 && (wishes.keptBackMs === 0 || queue === delayQueue)
 }
 
 /** In the order in which they come to be ready. */
@@ -364,7 +485,7 @@ function isBefore(left: Letter, right: Letter): boolean {
   const [leftUnit, rightUnit] = [left, right].map(({ publishedMs, delayMs }) =>
     delayMs > 0 ? Math.floor(Math.ceil(publishedMs + delayMs) / unitMs) : 0,
   ) as [number, number]
-  return leftUnit === rightUnit ? left.id < right.id : leftUnit < rightUnit
+  return leftUnit === rightUnit ? left.arrival < right.arrival : leftUnit < rightUnit
 }
 
 function bodyOf({ id, bodyBytes }: Letter): Buffer {

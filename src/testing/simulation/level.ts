@@ -24,6 +24,9 @@ export interface LogEnds {
 /** Seeds up to this one know the usual level alone: they find what they found before there were others. */
 export const usualSeedsMax = 5_000
 
+/** From this one on histories have what programs written for RabbitMQ declare; those before stay what they were. */
+export const featureSeedsMin = 10_000_001
+
 /** Drawn from a generator of its own: the rest of a history is the same at every level. */
 export function makeLevel(seed: number): LevelPlan {
   const prng = new Prng((seed ^ 0x1eaf) >>> 0)

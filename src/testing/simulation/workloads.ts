@@ -3,7 +3,7 @@
  * files so small that it happens at once. A workload is a list of lives: between two of them the broker is closed.
  */
 import type { LogStoreOptions } from '../../store/log-store.ts'
-import type { LetterQueue } from './letter.ts'
+import { type LetterQueue, plainRules } from './letter.ts'
 import { argumentsOf } from './letter-client.ts'
 import type { Scene } from './scene.ts'
 
@@ -29,16 +29,18 @@ const checkpointing: Partial<LogStoreOptions> = { ...quiet, checkpointBytes: 1, 
 
 const forever = Number.POSITIVE_INFINITY
 const oneWay: readonly LetterQueue[] = [
-  { name: 'work', ttlMs: 200, keyed: 0, maxPriority: 0, deadTo: 'dead' },
-  { name: 'dead', ttlMs: forever, keyed: 0, maxPriority: 0, deadTo: null },
+  { name: 'work', ttlMs: 200, keyed: 0, maxPriority: 0, deadTo: 'dead', rules: plainRules },
+  { name: 'dead', ttlMs: forever, keyed: 0, maxPriority: 0, deadTo: null, rules: plainRules },
 ]
 /** What 'work' gets rid of goes to 'dead', and what stays there too long comes back. */
 const circle: readonly LetterQueue[] = [
-  { name: 'work', ttlMs: 200, keyed: 0, maxPriority: 0, deadTo: 'dead' },
-  { name: 'dead', ttlMs: 700, keyed: 0, maxPriority: 0, deadTo: 'work' },
+  { name: 'work', ttlMs: 200, keyed: 0, maxPriority: 0, deadTo: 'dead', rules: plainRules },
+  { name: 'dead', ttlMs: 700, keyed: 0, maxPriority: 0, deadTo: 'work', rules: plainRules },
 ]
 
-const alone: readonly LetterQueue[] = [{ name: 'work', ttlMs: forever, keyed: 0, maxPriority: 0, deadTo: null }]
+const alone: readonly LetterQueue[] = [
+  { name: 'work', ttlMs: forever, keyed: 0, maxPriority: 0, deadTo: null, rules: plainRules },
+]
 
 async function letters(scene: Scene, queues: readonly LetterQueue[]): Promise<void> {
   for (const queue of queues) await scene.declare(queue.name, argumentsOf(queue))
