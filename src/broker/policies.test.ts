@@ -95,6 +95,7 @@ test.each([
   [policy('p', { 'max-length': '10' }), 'max-length has to be an integer'],
   [policy('p', { overflow: 'explode' }), "overflow is 'explode', and has to be one of drop-head, reject-publish"],
   [policy('p', { 'dead-letter-exchange': 5 }), 'dead-letter-exchange has to be text'],
+  [policy('p', { 'dead-letter-routing-key': 'ü'.repeat(128) }), 'has 256 bytes, at most 255 fit'],
   [policy('p', { expires: 1 }, { applyTo: 'cats' }), "apply-to is 'cats', and has to be one of all, exchanges, queues"],
   [policy('p', { expires: 1 }, { priority: 0.5 }), 'its priority has to be an integer'],
   [policy('p', { expires: 1 }, { virtualHost: 'h' }), "vhost 'h' not found"],

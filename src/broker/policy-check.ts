@@ -1,6 +1,7 @@
 /** What is wrong with a policy. Settings that Leveret does not know are kept: definitions of other brokers have them. */
 import type { AdminCommand, Json } from '../model/administration.ts'
 import { BrokerError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
 import type { Patterns } from './patterns.ts'
 import { policyTargets } from './policies.ts'
 
@@ -41,10 +42,17 @@ function checkSetting(where: string, key: string, value: Json): void {
     if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return
     throw refused(`${where} has to be an integer from ${min} to ${max}`)
   }
-  if (texts.includes(key) && typeof value !== 'string') throw refused(`${where} has to be text`)
+  if (texts.includes(key)) checkText(where, value)
   if (key === 'overflow' && typeof value === 'string' && !overflows.includes(value)) {
     throw refused(`${where} is '${value}', and has to be one of ${overflows.join(', ')}`)
   }
+}
+
+/** Names and keys have to fit into a short string, or nobody could be told of them. */
+function checkText(where: string, value: Json): void {
+  if (typeof value !== 'string') throw refused(`${where} has to be text`)
+  const size = Buffer.byteLength(value)
+  if (size > limits.nameBytesMax) throw refused(`${where} has ${size} bytes, at most ${limits.nameBytesMax} fit`)
 }
 
 function refused(text: string): BrokerError {

@@ -217,6 +217,23 @@ describe('the queue declared last', () => {
     expect(served.network.accepted[0]?.isPaused).toBe(false)
     expect(channel.messages).toHaveLength(100)
   })
+
+  test('a client is not read as long as any of its channels holds too much', async () => {
+    const client = await served.opened(2)
+    const [one, two] = served.driver.session.channels
+    for (const channel of [one, two]) Object.assign(channel as object, { answers: null })
+    for (const number of [1, 2])
+      client.send(number, 'queue.declare', { ...declare, queue: '' }).send(number, 'queue.bind', bindQ)
+    for (let count = 0; count < 28; count++) client.publish(1 + (count % 2), 'k', Buffer.alloc(10_000))
+    await served.say(client)
+    one?.reply({ type: 'queue.declare-ok', queue: 'g', messageCount: 0, consumerCount: 0 })
+    await served.settle()
+    expect(served.network.accepted[0]?.isPaused).toBe(true)
+    two?.reply({ type: 'queue.declare-ok', queue: 'h', messageCount: 0, consumerCount: 0 })
+    await served.settle()
+    expect(served.network.accepted[0]?.isPaused).toBe(false)
+    expect([one?.messages.length, two?.messages.length]).toEqual([14, 14])
+  })
 })
 
 describe('messages', () => {

@@ -57,11 +57,11 @@ export interface ChannelHost {
   crashed(error: unknown): void
   /** Reads frames that were held back, as if they came from the socket now. */
   replay(held: HeldFrames): void
-  /** Whether so much is held back that the socket must not be read. */
+  /** Whether so much is held back that the socket must not be read; told in turns, as the next two are. */
   holdBack(isTooMuch: boolean): void
   /** Whether so much of a large body waits to be written that the socket must not be read. */
   holdBodies(isTooMuch: boolean): void
-  /** Whether so much is to be said behind a large body that the socket must not be read; told in turns. */
+  /** Whether so much is to be said behind a large body that the socket must not be read. */
   holdBehind(isTooMuch: boolean): void
   /** So many commands more, or fewer, wait for their answers. */
   commandsWaiting(more: number): void
@@ -111,6 +111,9 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private laterBytes = 0
   private isBehind = false
   private readonly laterHolds: Set<() => void> = new Set()
+  /** What the connection was told last. */
+  private isHeldBack = false
+  private isBodyFull = false
   private isOutputFull = false
   private closeRequested = false
 
@@ -142,8 +145,8 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     for (const letGo of this.laterHolds) letGo()
     this.laterHolds.clear()
     // Whatever of this channel was too much is gone, and nobody else would say so.
-    this.host.holdBodies(false)
-    this.host.holdBack(false)
+    this.tellBodies(false)
+    this.tellHeldBack(false)
   }
 
   pauseDeliveries(): void {
@@ -214,18 +217,18 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private content(message: Message | null): void {
     if (message !== null) this.port.publish(message, this.mandatory)
     else if (this.assembler.isStoring) this.state = 'held'
-    else if (this.assembler.isFull) this.host.holdBodies(true)
+    else if (this.assembler.isFull) this.tellBodies(true)
   }
 
   private largeBodies(bodies: BodyStore | null): LargeBodies | null {
     if (bodies === null) return null
-    return { bodies, drained: () => this.host.holdBodies(false), stored: () => this.bodyStored() }
+    return { bodies, drained: () => this.tellBodies(false), stored: () => this.bodyStored() }
   }
 
   /** The body is safe: the message can be published, and what came behind it is read. */
   private bodyStored(): void {
     try {
-      this.host.holdBodies(false)
+      this.tellBodies(false)
       this.port.publish(this.assembler.stored(), this.mandatory)
       this.release()
     } catch (error) {
@@ -305,13 +308,13 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private hold(type: number, buffer: Buffer, start: number, end: number, last = true): void {
     this.state = 'held'
     this.held.add(type, this.number, buffer, start, end, last)
-    this.host.holdBack(this.held.isTooMuch)
+    this.tellHeldBack(this.held.isTooMuch)
   }
 
   private release(): void {
     if (this.state !== 'held') return
     this.state = 'open'
-    this.host.holdBack(false)
+    this.tellHeldBack(false)
     this.host.replay(this.held)
   }
 
@@ -491,6 +494,18 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     this.later.push({ say, bytes: bytes + laterItemBytes })
     this.laterBytes += bytes + laterItemBytes
     this.seeBehind()
+  }
+
+  private tellHeldBack(isTooMuch: boolean): void {
+    if (isTooMuch === this.isHeldBack) return
+    this.isHeldBack = isTooMuch
+    this.host.holdBack(isTooMuch)
+  }
+
+  private tellBodies(isTooMuch: boolean): void {
+    if (isTooMuch === this.isBodyFull) return
+    this.isBodyFull = isTooMuch
+    this.host.holdBodies(isTooMuch)
   }
 
   private seeBehind(): void {

@@ -90,6 +90,9 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   private toldBlocked = false
   /** Channels that have much to say behind a large body. */
   private behind = 0
+  /** Channels with too many frames that wait for an answer before them, or too much of a body that waits to be written. */
+  private heldBack = 0
+  private fullBodies = 0
   /** Commands that were not answered yet. */
   private commands = 0
   private session: Session | null = null
@@ -391,8 +394,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   holdBack(isTooMuch: boolean): void {
-    if (isTooMuch) this.gate.pause(pauseReasons.held)
-    else this.gate.resume(pauseReasons.held)
+    this.heldBack += isTooMuch ? 1 : -1
+    this.gate.set(pauseReasons.held, this.heldBack > 0)
   }
 
   get bodies(): BodyStore | null {
@@ -400,14 +403,13 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   holdBodies(isTooMuch: boolean): void {
-    if (isTooMuch) this.gate.pause(pauseReasons.bodies)
-    else this.gate.resume(pauseReasons.bodies)
+    this.fullBodies += isTooMuch ? 1 : -1
+    this.gate.set(pauseReasons.bodies, this.fullBodies > 0)
   }
 
   holdBehind(isTooMuch: boolean): void {
     this.behind += isTooMuch ? 1 : -1
-    if (this.behind > 0) this.gate.pause(pauseReasons.behind)
-    else this.gate.resume(pauseReasons.behind)
+    this.gate.set(pauseReasons.behind, this.behind > 0)
   }
 
   commandsWaiting(more: number): void {

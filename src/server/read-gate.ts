@@ -46,6 +46,11 @@ export class ReadGate {
     if (this.reasons === 0) this.connection.resume()
   }
 
+  set(reason: number, is: boolean): void {
+    if (is) this.pause(reason)
+    else this.resume(reason)
+  }
+
   /** The connection is about to end: what comes is dropped, so nothing needs to wait, and the peer's end must be seen. */
   openForGood(): void {
     if (this.reasons !== 0) this.connection.resume()
