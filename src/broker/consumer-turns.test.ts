@@ -95,6 +95,16 @@ describe('consumers with priorities', () => {
     expect(channel.counts('q')?.consumers).toBe(0)
   })
 
+  test('hear that their queue is gone in the order in which they came, whoever had the last turn', async () => {
+    const channel = await open()
+    channel.qos(1)
+    for (const tag of ['a', 'b', 'c']) channel.consume('q', { tag })
+    expect(turns(channel, 2)).toBe('ab')
+    channel.takeLines()
+    channel.sibling().deleteQueue('q')
+    expect(channel.takeLines()).toEqual(['cancel a', 'cancel b', 'cancel c'])
+  })
+
   test('keep their turns when one of several leaves', async () => {
     const channel = await open()
     for (const tag of ['a', 'b', 'c']) channel.consume('q', { tag, noAck: true })

@@ -87,7 +87,8 @@ class Rank {
 }
 
 export class ConsumerTurns {
-  count = 0
+  /** In the order in which they came. */
+  private readonly all = new Set<Subscriber>()
   private readonly ranks: Rank[] = []
   /** Only one of them is served at a time. */
   readonly isSingle: boolean
@@ -97,6 +98,10 @@ export class ConsumerTurns {
 
   constructor(isSingle: boolean) {
     this.isSingle = isSingle
+  }
+
+  get count(): number {
+    return this.all.size
   }
 
   /** Whether somebody has asked to be the only one. */
@@ -121,7 +126,7 @@ export class ConsumerTurns {
       rank.rejoin()
       rank.join(subscriber)
     }
-    this.count++
+    this.all.add(subscriber)
     if (this.isSingle) this.active ??= subscriber
   }
 
@@ -131,16 +136,16 @@ export class ConsumerTurns {
     const rank = this.ranks[rankAt]
     if (rank === undefined || !rank.leave(subscriber)) return false
     if (rank.isEmpty) this.ranks.splice(rankAt, 1)
-    this.count--
+    this.all.delete(subscriber)
     if (this.active === subscriber) this.active = this.first
     return true
   }
 
-  /** All of them, who are then gone. */
+  /** All of them, in the order in which they came; they are then gone. */
   removeAll(): Subscriber[] {
-    const all = this.ranks.flatMap(({ members, passedOver }) => [...members, ...passedOver])
+    const all = [...this.all]
+    this.all.clear()
     this.ranks.length = 0
-    this.count = 0
     this.active = null
     return all
   }

@@ -541,7 +541,7 @@ describe('large things survive a reopen', () => {
     const found = second.channel.takeLines().filter((line) => line.includes('to all redelivered 0'))
     expect(found).toHaveLength(10_000)
     await second.close()
-  })
+  }, 120_000)
 
   test('a header table of 100 KiB', async () => {
     const world = new StoreWorld()
