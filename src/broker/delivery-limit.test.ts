@@ -124,4 +124,24 @@ describe('a queue with a delivery limit', () => {
     await take()
     expect(told).toEqual([undefined, 1, 2, 3, 4])
   })
+
+  test('gives up nothing when the storage has failed, and whoever listens hears of that', async () => {
+    const folder = new SimFolder()
+    let run = await folder.open()
+    run.channel.give(declareQueue('q', { durable: true, arguments: { ...quorum, 'x-delivery-limit': 0, ...toDead } }))
+    await run.declare('dead')
+    await run.publish('q', 'm')
+    run.channel.give({ type: 'basic.get', queue: 'q', noAck: false })
+    await run.settle()
+    const failures: string[] = []
+    run.broker.onFailure(({ code }) => failures.push(code))
+    folder.disk.fault = ({ kind }) => (kind === 'sync' ? { code: 'EIO' } : null)
+    run.post('dead', 'other')
+    await run.settle(3_000)
+    expect(failures).toEqual(['E_STORAGE_FAILED'])
+    folder.disk.fault = null
+    folder.kill()
+    run = await folder.open()
+    expect(await run.take('q')).toEqual(['m'])
+  })
 })

@@ -39,6 +39,8 @@ export class Departures<Reason> {
 
   /** Takes an entry that is in nobody's hands any more. */
   add(entry: Entry, reason: Reason): void {
+    // Sessions that end because the storage failed give back what they have. It stays where it is on the disk.
+    if (this.tick.stopped) return
     if (entry.message !== null && this.waiting.length === 0) {
       this.send(entry, reason)
       return
@@ -51,6 +53,7 @@ export class Departures<Reason> {
 
   /** A message came, or will not come. */
   sendArrived(): void {
+    if (this.tick.stopped) return
     for (let first = this.waiting.peek(); first !== undefined; first = this.waiting.peek()) {
       if (!first.isLost && first.entry.message === null) break
       this.waiting.shift()

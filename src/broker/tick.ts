@@ -47,7 +47,8 @@ export class Tick {
   private turnMs = 0
   private readonly runLater: () => void
   private readonly ended: () => void
-  private stopped = false
+  /** There are no more turns: nothing is written any more. */
+  stopped = false
   /** Channels and queues are being seen to: what is asked for meanwhile may come too late for it. */
   isEnding = false
 
