@@ -53,6 +53,25 @@ describe('a queue with drop-head', () => {
     expect(deathReason(channel)).toBe('maxlen')
   })
 
+  test('drops the oldest of a queue with keys, although the turn of its key has not come', async () => {
+    const [, channel] = await open({ 'x-max-length': 2, 'x-leveret-keyed': 1 })
+    const keyed = { headers: { 'x-leveret-key': 'k' } }
+    channel.publish('', 'q', '1', keyed)
+    expect(channel.getBody('q')).toBe('1')
+    for (const body of ['2', '3', '4', '5']) channel.publish('', 'q', body, keyed)
+    expect(channel.counts('q')).toEqual({ ready: 2, unacked: 1, consumers: 0 })
+    channel.ack(1)
+    expect(channel.getBody('q')).toBe('4')
+  })
+
+  test('drops the oldest of a queue with keys also where a consumer could take more of another key', async () => {
+    const [, channel] = await open({ 'x-max-length': 2, 'x-leveret-keyed': 1 })
+    channel.consume('q', { tag: 'c' })
+    const keyed = { headers: { 'x-leveret-key': 'k' } }
+    for (const body of ['1', '2', '3', '4', '5']) channel.publish('', 'q', body, keyed)
+    expect(channel.counts('q')).toEqual({ ready: 2, unacked: 1, consumers: 1 })
+  })
+
   test('gives consumers what they can take before it drops anything, even with no room at all', async () => {
     const [, channel] = await open({ 'x-max-length': 0 })
     channel.qos(2)

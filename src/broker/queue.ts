@@ -262,7 +262,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       if (entry === null) {
         // Its message is being read: `loaded` looks again. Nobody gets a later one first.
         this.consumers.giveBack()
-        isHandingOut = true
+        isHandingOut = !index.waitsForKeys
         break
       }
       const { message } = entry
@@ -422,7 +422,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     if (limit.refuses) return
     while (limit.isExceeded(index.readyCount, index.readyBytes) && index.readyCount > 0) {
       if (deadLetters?.isFull === true) return
-      const entry = index.take()
+      const entry = index.takeFirst()
       if (entry === undefined) return
       counters.dropped++
       if (deadLetters === null) index.settle(entry)

@@ -225,3 +225,11 @@ export class HeldEntries {
     for (const entry of this.entries) visit(entry)
   }
 }
+
+/** Those who wait for its message, in whatever order; they wait no more. */
+export function takeWaiters({ place }: Entry): AwaitingMessage | null {
+  if (place === null) return null
+  const { awaiting } = place
+  place.awaiting = null
+  return awaiting
+}

@@ -100,6 +100,25 @@ export class KeyTurns {
     }
   }
 
+  /** Some first entry of a key that had expired by then. */
+  firstExpired(nowMs: number): Entry | undefined {
+    for (const { waiting } of this.keys.values()) {
+      const first = waiting.peek()
+      if (first !== undefined && first.expiresAt > 0 && first.expiresAt <= nowMs) return first
+    }
+    return undefined
+  }
+
+  /** The entry that came first, whose turn it may not be. */
+  oldest(): Entry | undefined {
+    let oldest: Entry | undefined
+    for (const { waiting } of this.keys.values()) {
+      const first = waiting.peek()
+      if (first !== undefined && (oldest === undefined || first.sequence < oldest.sequence)) oldest = first
+    }
+    return oldest
+  }
+
   forEachEntry(visit: (entry: Entry) => void): void {
     for (const { waiting } of this.keys.values()) {
       for (let at = 0; at < waiting.length; at++) visit(waiting.get(at) as Entry)

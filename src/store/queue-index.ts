@@ -11,7 +11,7 @@ import type { Message } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
 import type { BodyRefs } from './body-refs.ts'
 import { DelayWheel, isDelayedLane, type WheelOwner } from './delay-wheel.ts'
-import { type AwaitingMessage, Entry, HeldEntries, type Pass, type RecordPlace } from './entry.ts'
+import { type AwaitingMessage, Entry, HeldEntries, type Pass, type RecordPlace, takeWaiters } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
@@ -198,6 +198,11 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     return entry
   }
 
+  /** Whether nobody can be given anything because every key has to wait. */
+  get waitsForKeys(): boolean {
+    return this.keys !== null && this.first() === undefined
+  }
+
   gateOpened(): void {
     this.waitsAtGate = false
     this.owner?.loaded()
@@ -318,15 +323,23 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
 
   private takeExpiredOfKey(keys: KeyTurns, nowMs: number): Entry | undefined {
     this.fillStage(keys)
-    let expired: Entry | undefined
-    keys.forEachFirst((entry) => {
-      if (entry.expiresAt > 0 && entry.expiresAt <= nowMs) expired ??= entry
-    })
-    if (expired === undefined) return undefined
-    keys.expire(expired)
-    expired.isStaged = false
-    this.countOutReady(expired)
-    return expired
+    return this.takeOutOfTurn(keys, keys.firstExpired(nowMs))
+  }
+
+  /** Takes out the first entry, be it the turn of its key or not: nobody is to get it. */
+  takeFirst(): Entry | undefined {
+    const { keys } = this
+    if (keys === null) return this.take()
+    this.fillStage(keys)
+    return this.takeOutOfTurn(keys, keys.oldest())
+  }
+
+  private takeOutOfTurn(keys: KeyTurns, entry: Entry | undefined): Entry | undefined {
+    if (entry === undefined) return undefined
+    keys.expire(entry)
+    entry.isStaged = false
+    this.countOutReady(entry)
+    return entry
   }
 
   /** When the next first entry of some priority expires, in ms since 1970; infinity if none does. */
@@ -675,14 +688,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.memory.bytes -= bytes
     this.windowBytes -= bytes
   }
-}
-
-/** Those who wait for its message, in whatever order; they wait no more. */
-function takeWaiters({ place }: Entry): AwaitingMessage | null {
-  if (place === null) return null
-  const { awaiting } = place
-  place.awaiting = null
-  return awaiting
 }
 
 function costOf(entry: Entry): number {
