@@ -25,7 +25,8 @@ import { declareAll, LetterClient, Pressure } from './letter-client.ts'
 import { type LetterPlan, makeLetterPlan } from './letter-plan.ts'
 import { LetterPort } from './letter-port.ts'
 import { Letters } from './letters.ts'
-import { safeLsn } from './level.ts'
+import { featureSeedsMin, safeLsn } from './level.ts'
+import { Lodger } from './lodger.ts'
 import { type Ending, pick } from './plan.ts'
 import { SimProcess } from './sim-process.ts'
 import type { SimulationOptions, SimulationResult } from './simulator.ts'
@@ -59,6 +60,7 @@ class LetterSimulation {
   private opened: OpenedBroker | null = null
   private port: LetterPort | null = null
   private clients: LetterClient[] = []
+  private lodger: Lodger | null = null
   private places: ReadonlyMap<Letter, Station> = new Map()
   /** What must be there, whatever happens to the machine. */
   private durableLsn = 0
@@ -182,14 +184,47 @@ class LetterSimulation {
       this.clients.push(client)
       client.start()
     }
+    await this.takeLodgings()
     const goesOn = (): boolean => !this.trouble.isCrashDue && !this.hasFailed
     await this.stepWhile(
       () => goesOn() && this.clients.some(({ stepsLeft }) => stepsLeft > 0),
       clock.monotonicMs() + 60_000,
     )
-    await this.stepWhile(goesOn, clock.monotonicMs() + pick(prng, [0, 5, 500, 4_000]))
+    const graceMs = pick(prng, [0, 5, 500, 4_000])
+    await this.stepWhile(goesOn, clock.monotonicMs() + graceMs)
+    if (graceMs >= 500 && goesOn()) this.checkLimits()
     if (this.trouble.isCrashDue || this.hasFailed || ending === 'power' || ending === 'process') this.crash()
     else await this.close()
+  }
+
+  /** Queues that go by themselves are beside the others: no letter comes there. */
+  private async takeLodgings(): Promise<void> {
+    const { leasesMs } = this.plan.features
+    if (leasesMs.length === 0 || this.hasFailed) return
+    const session = await this.openSession(silentSession)
+    if (session === null || this.hasFailed) return
+    const prng = new Prng((this.seed * 0x9e3779b1 + 7 * this.recoveries) >>> 0)
+    this.lodger = new Lodger(session, leasesMs, prng, (this.process as SimProcess).clock, this.trace)
+    this.lodger.start()
+  }
+
+  /** Nothing was asked for in half a second: no queue that drops has more than it may. */
+  private checkLimits(): void {
+    const { opened, plan, trouble } = this
+    if (opened === null || trouble.faults > 0) return
+    const names = new Map<number, string>()
+    opened.broker.durableTopology((record) => {
+      if (record.type === 'queue-declared') names.set(record.queueId, record.name)
+    })
+    for (const index of opened.store.indexes) {
+      const rules = plan.queues.find(({ name }) => name === names.get(index.queueId))?.rules
+      if (rules === undefined || rules.overflow !== 'drop-head') continue
+      const { readyCount, readyBytes } = index
+      if (readyCount <= rules.messagesMax && readyBytes <= rules.bytesMax) continue
+      const most = `${rules.messagesMax} with ${rules.bytesMax}`
+      const name = names.get(index.queueId) ?? ''
+      throw new Violation('I17', `${name} has ${readyCount} messages with ${readyBytes} bytes, and may have ${most}`)
+    }
   }
 
   private async openSession(events: SessionEvents): Promise<Session | null> {
@@ -234,6 +269,8 @@ class LetterSimulation {
     if (this.port !== null) this.port.isDead = true
     this.port = null
     for (const client of this.clients) client.stop()
+    this.lodger?.stop()
+    this.lodger = null
     this.clients = []
     this.process?.kill()
     this.process = null
@@ -351,6 +388,10 @@ class LetterSimulation {
     const last = new LastReader()
     const channel = session.openChannel(last)
     declareAll(channel, plan)
+    if (this.seed >= featureSeedsMin) {
+      await this.stepWhile(() => true, clock.monotonicMs() + 500)
+      this.checkLimits()
+    }
     await this.checkPromptness(channel, last)
     const finite = plan.queues.map(({ ttlMs }) => ttlMs).filter((ttlMs) => ttlMs < Number.POSITIVE_INFINITY)
     const longestMs = Math.max(0, ...finite) * (plan.queues.length + 1) + 10_000

@@ -148,6 +148,8 @@ export class Letter {
   /** Somebody has it and owes an answer. */
   isHeld = false
   wasHandedOut = false
+  /** Somebody got it where it was published, or where its last life began. */
+  wasGotAtHome = false
   /** Where it was seen, in order; the first is where it was published. */
   seen: Station[] = []
   private readonly queues: ReadonlyMap<string, LetterQueue>

@@ -96,7 +96,7 @@ export class Letters {
       return
     }
     if (letter.refusal === 'none') throw this.violated('I9', `#${letter.id} is refused, and there was room`)
-    if (letter.wasHandedOut && letter.place === letter.seen[0]) {
+    if (letter.wasGotAtHome) {
       throw this.violated('I9', `#${letter.id} is refused, and somebody had it`)
     }
     letter.refusal = 'certain'
@@ -151,10 +151,12 @@ export class Letters {
     if (isFirst(letter, station) && this.deadlineOf(letter, station) + graceMs < sinceMs) {
       throw this.violated('I16', `#${letter.id} came from ${queue} after its time was over`)
     }
-    this.checkKey(letter, station)
+    // What basic.get took before its queue was deleted is of no key of the new one.
+    if (!station.mayBePurged) this.checkKey(letter, station)
     if (!isAnswer && (this.asked.get(queue) ?? 0) === 0) this.checkTurn(letter, station)
     letter.isHeld = true
     letter.wasHandedOut = true
+    if (station === letter.seen[0]) letter.wasGotAtHome = true
     return letter
   }
 
@@ -428,7 +430,9 @@ export class Letters {
 
   private checkKey(letter: Letter, { queue }: Station): void {
     if (queue.keyed === 0 || letter.key === null) return
-    const others = this.all.filter((one) => one.isHeld && one.key === letter.key && one.place.queue === queue)
+    const others = this.all.filter(
+      (one) => one.isHeld && one.key === letter.key && one.place.queue === queue && !one.place.mayBePurged,
+    )
     if (others.length >= queue.keyed) {
       const held = others.map(({ id }) => `#${id}`).join(' ')
       throw this.violated('I5', `#${letter.id} of key ${letter.key} came while ${held} of that key were unacknowledged`)
