@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
-import { usualSeedsMax } from '../src/testing/simulation/level.ts'
+import { featureSeedsMin, usualSeedsMax } from '../src/testing/simulation/level.ts'
 
 interface Summary {
   readonly seeds: number
@@ -23,6 +23,8 @@ it.each([
   ['histories at every level', usualSeedsMax + 1, 60, []],
   ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 60, ['--letters']],
   ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 60, ['--letters']],
+  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 60, []],
+  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 60, ['--letters']],
 ] as const)('keeps every promise in simulated %s', { timeout: 180_000 }, async (what, first, count, more) => {
   const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count, more)
   console.log(

@@ -212,6 +212,9 @@ class LetterSimulation {
   private checkLimits(): void {
     const { opened, plan, trouble } = this
     if (opened === null || trouble.faults > 0) return
+    // Consumers get what they can take before anything is dropped, be it that it must be synced first.
+    const { openLsn, durableLsn } = opened.store
+    if (plan.hardships.level.deliverAfter === 'sync' && durableLsn < openLsn - 1) return
     const names = new Map<number, string>()
     opened.broker.durableTopology((record) => {
       if (record.type === 'queue-declared') names.set(record.queueId, record.name)

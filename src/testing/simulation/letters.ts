@@ -82,7 +82,8 @@ export class Letters {
     this.mark()
     const queue = this.queues.get(message.routingKey) as LetterQueue
     const mayBeRefused = isLimited(queue) && queue.rules.overflow !== 'drop-head' && letter.wishes.keptBackMs === 0
-    if (mayBeRefused && mayBeFull(queue, this.all, letter.bodyBytes, this.latestMs)) letter.refusal = 'possible'
+    if (mayBeRefused && mayBeFull(queue, this.all, letter.bodyBytes, this.latestMs + this.setBackMs))
+      letter.refusal = 'possible'
     letter.arrival = ++this.arrivals
     letter.publish(queue, lsn, nowMs)
     this.mark()
@@ -104,7 +105,9 @@ export class Letters {
 
   /** Notes what may have been dropped: before anything goes for sure, and after something came. */
   private mark(): void {
-    if (this.limited.length > 0) markDropped(this.all, this.limited, this.markedMs, this.latestMs)
+    if (this.limited.length > 0) {
+      markDropped(this.all, this.limited, this.markedMs, this.latestMs + this.setBackMs)
+    }
     this.markedMs = this.latestMs
   }
 
@@ -206,12 +209,11 @@ export class Letters {
     const { place } = letter
     const { deliveryLimit } = place.queue.rules
     if (deliveryLimit !== null) {
-      place.counted.push({ count: place.handedOutMin, lsn })
-      // From here on it is as if somebody had rejected it.
+      // From here on it is as if somebody had rejected it: that it came back is not written down before it is gone.
       if (place.handedOutMin > deliveryLimit) {
         place.givenUpMs = nowMs
         place.mustGo = true
-      }
+      } else place.counted.push({ count: place.handedOutMin, lsn })
     }
     this.mark()
   }

@@ -13,16 +13,16 @@ import type { Clock } from '../../platform/clock.ts'
  *     I5   first in, first out; requeued to the old place;  witness (each next message is known), client-channel;
  *          of one key in order, and so many at a time       letters
  *     I6   "not redelivered" means nobody ever had it       witness, client-channel over all lives; reported as I7
- *     I7   redelivered never goes back                      witness; checker after crashes. Counts of deliveries are
- *                                                           not told to clients and not looked at
+ *     I7   redelivered never goes back, nor does a count    witness; checker after crashes. Counts, and the limit of
+ *          of deliveries                                    them: letters, from what receivers are told
  *     I8   a transaction is whole or not there; a dead      checker (a state is that after some frame); letters
  *          letter is in one place
  *     I9   one answer per publish, when it is durable,      witness, against the platters of the disk; simulator waits
  *          none after the storage failed                    for those that are missing
  *     I10  routes and returns are the right ones            reference and routing, by counts, returns and deliveries;
- *                                                           reported as "model"
- *     I11  one holder at a time, no more than its credit;   witness, letters; reference refuses what is exclusive
- *          exclusive is exclusive
+ *                                                           reported as "model". Not by whom hashes choose
+ *     I11  one holder at a time, no more than its credit;   witness (also that of a single active consumer, and of
+ *          exclusive is exclusive                           priorities), letters; reference refuses what is exclusive
  *     I12  no frame and no sequence has a number twice      frame-history, checker
  *     I13  damage is found or does no harm                  simulator: a bit, a sector, a file, a segment of another
  *                                                           history; nobody looks at what the last segment lost
@@ -31,8 +31,9 @@ import type { Clock } from '../../platform/clock.ts'
  *                                                           is left. Memory of the real process: scripts/bounds.mjs
  *     I16  no sooner and no later than its time, be it      letters, with a wall clock that is set back and forth; what
  *          that it expires or that it appears               is hidden also in what a crash leaves
- *     I17  without trouble everything moves on              simulator (checkLiveness, lastLife); letters; reported as
- *                                                           "liveness" where it is the simulator's
+ *     I17  without trouble everything moves on              simulator (checkLiveness, lastLife); letters, also that a
+ *                                                           queue has no more than it may, and lodger, that one goes
+ *                                                           when nobody uses it; else reported as "liveness"
  */
 export class Violation extends Error {
   override readonly name: string = 'Violation'
