@@ -802,8 +802,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'broker/rewrite.js',
-        from: "const isHiding = headers.delete('BCC');",
-        to: "const isHiding = headers.has('BCC');",
+        from: "without: ['BCC'], headers",
+        to: 'without: [], headers',
       },
     ],
     seed: 10_000_001,
@@ -968,7 +968,7 @@ const bugs: readonly Bug[] = [
         to: 'if (this.countsDeliveries && entry.deliveryCount <= 1) this.parts.deliveryCounts.recall',
       },
     ],
-    seed: 10_000_001,
+    seed: 10_000_656,
     letters: true,
   },
   {
@@ -980,7 +980,7 @@ const bugs: readonly Bug[] = [
         to: 'if (entry.message',
       },
     ],
-    seed: 10_000_326,
+    seed: 10_000_479,
     letters: true,
   },
   {

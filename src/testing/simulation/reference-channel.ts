@@ -68,11 +68,6 @@ export class ModelQueue {
     this.active = this.consumers.find(({ priority }) => priority === highest) ?? null
   }
 
-  /** All consumers, who go with the queue: in the order in which they would be served. */
-  leaving(): ModelConsumer[] {
-    return this.consumers.splice(0).sort((left, right) => right.priority - left.priority)
-  }
-
   /** Who was to be served before that consumer, or in its place; null if it is its turn. */
   rivalOf(consumer: ModelConsumer): ModelConsumer | null {
     if (this.facts.rules.singleActive) return this.active === consumer ? null : this.active

@@ -596,7 +596,7 @@ export class Reference {
     queue.owner?.exclusiveQueues.delete(queue)
     if (queue.facts.durable) this.record({ type: 'queue-deleted', name: queue.name })
     this.removeBindingsTo('queue', queue.name)
-    for (const consumer of queue.leaving()) {
+    for (const consumer of queue.consumers.splice(0)) {
       const { channel, tag } = consumer
       if (!channel.consumers.delete(tag)) continue
       if (channel === this.executing) this.endedMeanwhile.push(tag)
