@@ -494,7 +494,7 @@ const bugs: readonly Bug[] = [
         to: 'this.keepForOlderCheckpoints(victims); } finally { copy.segment.sealed = true;',
       },
     ],
-    seed: 605,
+    seed: 1515,
   },
   // From here on at levels of durability that seeds up to 5,000 do not have (src/testing/simulation/level.ts).
   {
