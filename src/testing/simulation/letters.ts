@@ -221,6 +221,13 @@ export class Letters {
   /** The broker ends, and gives back what anybody has. */
   ended(lsn: number, nowMs: number): void {
     for (const letter of this.all) if (letter.isHeld) this.requeued(letter, lsn, nowMs)
+    // So it does with what it took for somebody and has not told him of.
+    this.giveUpAsked()
+  }
+
+  private giveUpAsked(): void {
+    for (const [queue, count] of this.asked) if (count > 0) this.gaveUp(queue)
+    this.asked.clear()
   }
 
   /** What is hidden in that queue for sure. All else that may be there can be on its way out of it at any time. */
@@ -370,8 +377,7 @@ export class Letters {
 
   /** A broker begins with that. */
   adopt(places: ReadonlyMap<Letter, Station>, durableLsn: number): void {
-    for (const [queue, count] of this.asked) if (count > 0) this.gaveUp(queue)
-    this.asked.clear()
+    this.giveUpAsked()
     for (const letter of this.all) letter.adopt(places.get(letter) ?? null, durableLsn)
     this.mark()
   }
