@@ -968,7 +968,7 @@ const bugs: readonly Bug[] = [
         to: 'if (this.countsDeliveries && entry.deliveryCount <= 1) this.parts.deliveryCounts.recall',
       },
     ],
-    seed: 10_000_656,
+    seed: 10_002_825,
     letters: true,
   },
   {
