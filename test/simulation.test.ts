@@ -19,12 +19,12 @@ interface Summary {
 const root = fileURLToPath(new URL('../', import.meta.url))
 
 it.each([
-  ['histories at the usual level of durability', 1, 350, []],
-  ['histories at every level', usualSeedsMax + 1, 60, []],
+  ['histories at the usual level of durability', 1, 150, []],
+  ['histories at every level', usualSeedsMax + 1, 40, []],
   ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 60, ['--letters']],
   ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 60, ['--letters']],
-  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 60, []],
-  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 60, ['--letters']],
+  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 40, []],
+  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 40, ['--letters']],
 ] as const)('keeps every promise in simulated %s', { timeout: 180_000 }, async (what, first, count, more) => {
   const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count, more)
   console.log(
