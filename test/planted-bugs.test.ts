@@ -963,12 +963,12 @@ const bugs: readonly Bug[] = [
     name: 'a count that a checkpoint knows is believed, whatever was noted since',
     patches: [
       {
-        file: 'broker/queue.js',
-        from: 'if (this.countsDeliveries) this.parts.deliveryCounts.recall',
-        to: 'if (this.countsDeliveries && entry.deliveryCount <= 1) this.parts.deliveryCounts.recall',
+        file: 'broker/delivery-counts.js',
+        from: 'if (noted > entry.deliveryCount)',
+        to: 'if (noted > entry.deliveryCount && entry.deliveryCount <= 1)',
       },
     ],
-    seed: 10_002_825,
+    seed: 10_000_672,
     letters: true,
   },
   {

@@ -1,7 +1,9 @@
 /**
- * How often the messages of queues with a delivery limit came back, so that one that brings its consumers down is given up
- * although each time the process ends with it. A count is noted when a message comes back, and looked up when it is
- * handed out. Checkpoints know the counts of what waits, too, as they were when they were made.
+ * How often the messages of queues with a delivery limit were handed out, so that one that brings its consumers down is given
+ * up although each time the process ends with it. A count is noted when a message comes back, and each time it is handed out
+ * again: a crash says nothing any more. It is looked up when it is handed out. Of the first time nothing is noted; that it may
+ * have been is known after a crash, and counted, but nothing is given up on suspicion. Checkpoints know the counts of what
+ * waits, too, as they were when they were made.
  */
 import { namespaces } from '../model/namespaces.ts'
 import type { Entry } from '../store/entry.ts'
@@ -14,17 +16,18 @@ export class DeliveryCounts {
     this.notes = notes
   }
 
-  /** The entry came back. */
+  /** The entry came back, or is handed out once more. */
   remember(queueId: number, entry: Entry, nowMs: number): void {
     if (!entry.logged) return
     this.notes.put(namespaces.deliveries, keyOf(queueId, entry), String(entry.deliveryCount), nowMs, true)
   }
 
-  /** Gives the entry back what an earlier life knew of it. */
-  recall(queueId: number, entry: Entry, nowMs: number): void {
-    if (!entry.logged || !this.notes.has(namespaces.deliveries)) return
-    const noted = this.notes.get(namespaces.deliveries, keyOf(queueId, entry), nowMs)
-    if (noted !== null) entry.deliveryCount = Math.max(entry.deliveryCount, Number(noted))
+  /** Gives the entry back what an earlier life knew of it, and returns that; 0: nothing. */
+  recall(queueId: number, entry: Entry, nowMs: number): number {
+    if (!entry.logged || !this.notes.has(namespaces.deliveries)) return 0
+    const noted = Number(this.notes.get(namespaces.deliveries, keyOf(queueId, entry), nowMs) ?? 0)
+    if (noted > entry.deliveryCount) entry.deliveryCount = noted
+    return noted
   }
 }
 

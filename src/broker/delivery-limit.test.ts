@@ -1,6 +1,6 @@
 // Queues of the type quorum: how often a message may come back, and that nobody forgets how often it did.
 import { describe, expect, test } from 'vitest'
-import { type CoreChannel, declareQueue, openCore } from '../testing/core-harness.ts'
+import { type CoreChannel, consume, declareQueue, openCore } from '../testing/core-harness.ts'
 import { SimFolder } from '../testing/sim-folder.ts'
 
 const quorum = { 'x-queue-type': 'quorum' }
@@ -71,6 +71,26 @@ describe('a queue with a delivery limit', () => {
     channel.declareQueue('q')
     channel.publish('', 'q', 'm')
     for (let count = 0; count < 50; count++) expect(bounce(channel)).toBe(0)
+  })
+
+  test('gives up what brings the process down each time it is handed out', async () => {
+    const folder = new SimFolder()
+    let run = await folder.open()
+    run.channel.give(declareQueue('q', { durable: true, arguments: { ...quorum, 'x-delivery-limit': 2, ...toDead } }))
+    await run.declare('dead')
+    await run.publish('q', 'poison', 'innocent')
+    const bodies: string[][] = []
+    for (let life = 0; life < 5; life++) {
+      run.channel.give({ type: 'basic.qos', prefetchSize: 0, prefetchCount: 1, global: false })
+      run.channel.give(consume('q'))
+      await run.settle(200)
+      bodies.push(run.channel.takeBodies())
+      folder.kill()
+      run = await folder.open()
+    }
+    // Each life before the last handed it out: once, and twice again.
+    expect(bodies).toEqual([['poison'], ['poison'], ['poison'], ['innocent'], ['innocent']])
+    expect(await run.take('dead')).toEqual(['poison'])
   })
 
   test('remembers the count over crashes', async () => {

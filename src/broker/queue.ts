@@ -270,6 +270,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         // Nobody gets it before the broker is opened anew; those behind it are not to wait.
         this.consumers.giveBack()
         index.setAside(entry)
+      } else if (this.countsDeliveries && this.isSpent(entry)) {
+        this.consumers.giveBack()
+        this.giveUp(entry)
       } else this.handOver(entry, consumer)
     }
     // What may wait no time at all had its chance, and so had what is too much.
@@ -291,6 +294,10 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.used()
     if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
     for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
+      if (this.countsDeliveries && this.isSpent(entry)) {
+        this.giveUp(entry)
+        continue
+      }
       if (!this.isDamaged(entry)) {
         this.countDelivery(entry)
         // What stands at the head now may have expired behind it, and is not to be counted.
@@ -325,8 +332,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
         this.giveUp(entry)
         return
       }
-      this.parts.deliveryCounts.remember(this.id, entry, this.tick.nowMs)
-      this.tick.schedule()
+      this.noteCount(entry)
     }
     this.index.requeue(entry)
     if (!this.marked) this.tick.markQueue(this)
@@ -335,6 +341,16 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** How often the entry was handed out, as its receiver is told; 0: it is not told. */
   countOf(entry: Entry): number {
     return this.countsDeliveries ? entry.deliveryCount : 0
+  }
+
+  /** Whether it was handed out too often before this life; also if it came with a count: a checkpoint's may be older. */
+  private isSpent(entry: Entry): boolean {
+    return this.parts.deliveryCounts.recall(this.id, entry, this.tick.nowMs) > this.deliveryLimit
+  }
+
+  private noteCount(entry: Entry): void {
+    this.parts.deliveryCounts.remember(this.id, entry, this.tick.nowMs)
+    this.tick.schedule()
   }
 
   private giveUp(entry: Entry): void {
@@ -497,10 +513,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   private countDelivery(entry: Entry): boolean {
     const { counters } = this
-    // Also if it came with a count: that may be of a checkpoint, and older than what was noted since.
-    if (this.countsDeliveries) this.parts.deliveryCounts.recall(this.id, entry, this.tick.nowMs)
     if (entry.deliveryCount++ > 0) {
       counters.redelivered++
+      if (this.countsDeliveries) this.noteCount(entry)
       return true
     }
     counters.delivered++

@@ -82,7 +82,7 @@ async function openStore(
   return { broker, store, damages }
 }
 
-/** For whoever looks what is there: queues have no arguments by which something would go as soon as they are opened. */
+/** For whoever looks what is there: queues have no arguments by which something would go as soon as they are opened, or asked. */
 class QuietStore extends LogStore {
   override load(
     sink: (record: TopologyRecord) => void,
@@ -94,11 +94,14 @@ class QuietStore extends LogStore {
 }
 
 const restless: readonly string[] = ['x-max-length', 'x-max-length-bytes', 'x-expires']
+const limit = 'x-delivery-limit'
 
 function quiet(record: TopologyRecord): TopologyRecord {
-  if (record.type !== 'queue-declared' || !restless.some((name) => record.arguments.has(name))) return record
+  if (record.type !== 'queue-declared') return record
   const table = new Map(record.arguments)
   for (const name of restless) table.delete(name)
+  // None, which is another thing than not to say one.
+  if (table.has(limit)) table.set(limit, { tag: 'l', value: -1 })
   return { ...record, arguments: table }
 }
 

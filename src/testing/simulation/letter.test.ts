@@ -85,7 +85,7 @@ describe('a letter', () => {
 
   it('never comes back after a recovery has shown that it is gone', () => {
     const letter = letterIn(queues(['a', never, null]), 'a')
-    letter.adopt(null, 5)
+    letter.adopt(null, 5, 0)
     expect(letter.possible(1_000, 2_000)).toEqual({ stations: [], mayBeGone: true, mustBeGone: true })
   })
 })

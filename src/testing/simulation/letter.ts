@@ -211,8 +211,10 @@ export class Letter {
     this.seen.push(station)
   }
 
-  /** A recovery found it there, or nowhere: all that was before no longer matters. */
-  adopt(station: Station | null, durableLsn: number): void {
+  /**
+   * A recovery found it there, or nowhere: all that was before no longer matters. `sinceMs`: the earliest the wall clock may show.
+   */
+  adopt(station: Station | null, durableLsn: number, sinceMs: number): void {
     this.isHeld = false
     this.refusal = 'none'
     this.isGone = station === null
@@ -225,6 +227,10 @@ export class Letter {
     const handedOutMax = Math.max(1, station.handedOutMax)
     const counted = [{ count: handedOutMin, lsn: 0 }]
     const found = { ...station, ...freshMarks(), seenLsn: 0, isAdopted: true, handedOutMin, handedOutMax, counted }
+    const { deliveryLimit } = station.queue.rules
+    // What ended lives too often is given up where it would be handed out next.
+    if (deliveryLimit !== null && handedOutMax > deliveryLimit) found.givenUpMs = sinceMs
+    if (deliveryLimit !== null && handedOutMin > deliveryLimit) found.mustGo = true
     this.stations.set(found.key, found)
     this.seen.push(found)
   }

@@ -147,7 +147,7 @@ export class Letters {
     if (station.rejectedMs < Number.POSITIVE_INFINITY) {
       throw this.violated('I2', `#${letter.id} came from ${queue} after it was rejected`)
     }
-    this.checkCount(letter, station, message)
+    this.checkCount(letter, station, message, lsn)
     letter.see(station, lsn)
     // Elsewhere nobody knows when exactly it came.
     const graceMs = letter.isDelayed ? lateHiddenMs : lateMs
@@ -164,7 +164,7 @@ export class Letters {
   }
 
   /** Receivers are told how often it was handed out before, where that counts. */
-  private checkCount(letter: Letter, station: Station, message: Message): void {
+  private checkCount(letter: Letter, station: Station, message: Message, lsn: number): void {
     const told = Number(message.decodeProperties().headers?.get('x-delivery-count')?.value ?? 0)
     const { handedOutMin, handedOutMax, queue } = station
     const { deliveryLimit } = queue.rules
@@ -187,6 +187,8 @@ export class Letters {
     }
     station.handedOutMin = told + 1
     station.handedOutMax = told + 1
+    // From the second time on it is written down, whatever ends this life.
+    if (told > 0) station.counted.push({ count: told + 1, lsn })
   }
 
   acked(letter: Letter, lsn: number): void {
@@ -378,7 +380,7 @@ export class Letters {
   /** A broker begins with that. */
   adopt(places: ReadonlyMap<Letter, Station>, durableLsn: number): void {
     this.giveUpAsked()
-    for (const letter of this.all) letter.adopt(places.get(letter) ?? null, durableLsn)
+    for (const letter of this.all) letter.adopt(places.get(letter) ?? null, durableLsn, this.latestMs - this.setBackMs)
     this.mark()
   }
 
