@@ -28,24 +28,43 @@ import type { AmqpServer } from './server/amqp-server.ts'
 import type { Store } from './store/store.ts'
 
 export type { ExportOptions, ImportOptions } from './client/administrator.ts'
+export type { BatchContext, BatchHandler, BatchReturn } from './client/batch.ts'
 export type { Bus, ConnectOptions, OpenOptions, Served, ServeOptions } from './client/bus.ts'
-export { type ContractSchemas, defineQueue, type QueueContract } from './client/contract.ts'
+export {
+  type CallContract,
+  type ContractSchemas,
+  defineCall,
+  defineEvent,
+  defineQueue,
+  type EventContract,
+  type QueueContract,
+} from './client/contract.ts'
 export type { Duration } from './client/duration.ts'
+export type { InboxIterator, InboxOptions, InboxOutcome } from './client/inbox-reader.ts'
 export type { IncomingMessage, ReceivedMessage } from './client/incoming.ts'
-export type { ReceiptOptions, SendOptions } from './client/outlet.ts'
 export type { MessageIterator, Queue, QueueCount } from './client/queue.ts'
-export type { QueueOptions } from './client/queue-options.ts'
-export type { Receipt, ReceiptCallbacks, Sent, WaitOptions } from './client/receipt.ts'
+export type { KeyOptions, QueueOptions } from './client/queue-options.ts'
+export type { Rate } from './client/rate.ts'
+export type { Receipt, ReceiptCallbacks, WaitOptions } from './client/receipt.ts'
 export type { ReceiveOptions } from './client/receiver.ts'
 export type { RetryOptions } from './client/retry.ts'
+export type { EmitOptions, ReceiptOptions, SendOptions } from './client/send-options.ts'
+export type { Sent } from './client/sent.ts'
 export type { Settlement } from './client/settlement.ts'
 export type { StandardSchema } from './client/standard-schema.ts'
 export type { QueueStats } from './client/statistics.ts'
 export type { StorageOptions } from './client/storage-options.ts'
-export type { HandlerContext } from './client/task.ts'
+export type { CommitContext, HandlerContext } from './client/task.ts'
 export type { TlsOptions } from './client/tls-options.ts'
 export { version } from './client/version.ts'
-export type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './client/worker-options.ts'
+export type {
+  BatchOptions,
+  CloseOptions,
+  Handler,
+  ProcessOptions,
+  Worker,
+  WorkerStats,
+} from './client/worker-options.ts'
 export type { AdminCommand, Hashing, Json, JsonObject } from './model/administration.ts'
 export type { Reply } from './model/command.ts'
 export type { DeliverAfter, Durability } from './model/durability.ts'

@@ -52,7 +52,9 @@ export class ChannelConsumers {
     }
     if (isReply) this.replyQueue = parts.topology.makeReplyQueue(virtualHost)
     const queue = named ?? (this.replyQueue as Queue)
-    const consumer = new Consumer(tag, this.channel, queue, command.noAck, command.exclusive, prefetchCount, priority)
+    const { noAck, exclusive } = command
+    const answersItself = command.arguments.get('x-leveret-answers')?.value === true
+    const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, prefetchCount, priority, answersItself)
     this.consumers.set(tag, consumer)
     queue.addConsumer(consumer)
     return consumer

@@ -374,7 +374,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       consumer.unackedCount--
       this.unackedByConsumers--
     }
-    if (outcome === 'acked') queue.settleUnacked(entry)
+    if (outcome === 'acked') queue.settleUnacked(entry, consumer !== null && consumer.answersItself)
     else if (outcome === 'requeued') queue.requeue(entry)
     else queue.reject(entry)
     if (this.prefetchCountGlobal === 0) queue.creditReturned()
@@ -548,7 +548,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       // A body in a file goes with its message: not before that is given.
       if (entry.bodyBytes > (store.bodies?.inlineBytesMax ?? entry.bodyBytes)) {
         queue.hold(entry)
-        got.done = () => queue.settleUnacked(entry)
+        got.done = () => queue.settleUnacked(entry, false)
       } else queue.settle(entry)
     } else {
       queue.hold(entry)

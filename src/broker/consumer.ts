@@ -20,6 +20,8 @@ export class Consumer implements Subscriber {
   readonly noAck: boolean
   readonly exclusive: boolean
   readonly priority: number
+  /** It tells the senders of what it processes by itself. */
+  readonly answersItself: boolean
   /** Deliveries it may hold unacknowledged; 0 = any number. */
   readonly prefetchCount: number
   unackedCount = 0
@@ -33,6 +35,7 @@ export class Consumer implements Subscriber {
     exclusive: boolean,
     prefetchCount: number,
     priority: number,
+    answersItself: boolean,
   ) {
     this.tag = tag
     this.channel = channel
@@ -41,6 +44,7 @@ export class Consumer implements Subscriber {
     this.exclusive = exclusive
     this.prefetchCount = prefetchCount
     this.priority = priority
+    this.answersItself = answersItself
   }
 
   get hasCredit(): boolean {

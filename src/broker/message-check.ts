@@ -12,7 +12,7 @@ import type { Grants } from './grants.ts'
 const expirationMsMax = 315_360_000_000
 const delayMsMax = expirationMsMax
 /** What a copy of a message has, and no message that is new. */
-const copyHeaders = ['x-leveret-attempt', 'x-leveret-queue', 'x-death'] as const
+const copyHeaders = ['x-leveret-attempt', 'x-leveret-queue', 'x-leveret-outcome', 'x-death'] as const
 
 /** The header that an exchange of type x-delayed-message looks at. */
 export const exchangeDelay = 'x-delay'
@@ -31,6 +31,7 @@ export function checkMessage(message: Message, grants: Grants | null): void {
   if (message.mayAsk) {
     delayMs(message)
     idempotencyKeyOf(message)
+    idempotencyWindowMs(message)
   }
 }
 
@@ -90,6 +91,23 @@ export function idempotencyKeyOf(message: Message): string | null {
     throw refused(`invalid x-leveret-idempotency-key: it has ${size} bytes, and 1 to ${sizeMax} are wanted`)
   }
   return copyHeaders.some((name) => headers?.has(name)) ? null : value
+}
+
+/** For how long that key counts (header x-leveret-idempotency-window), in ms; null: as long as usual. */
+export function idempotencyWindowMs(message: Message): number | null {
+  const field = message.decodeProperties().headers?.get('x-leveret-idempotency-window')
+  if (field === undefined) return null
+  const { value } = field
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= delayMsMax) return value
+  const shown = typeof value === 'number' || typeof value === 'string' ? String(value) : `a field of type ${field.tag}`
+  throw refused(
+    `invalid x-leveret-idempotency-window '${shown}': an integer of milliseconds from 1 to ${delayMsMax} is wanted`,
+  )
+}
+
+/** Whether it answers a message (header x-leveret-outcome). */
+export function isAnswer(message: Message): boolean {
+  return message.decodeProperties().headers?.has('x-leveret-outcome') === true
 }
 
 /** The hash of the message's key (header x-leveret-key, text or bytes); 0 if it has none. */

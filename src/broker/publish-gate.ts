@@ -35,6 +35,8 @@ export class PublishGate {
     const exchange = this.open(message.exchange)
     const { grants } = this.session
     checkMessage(message, grants)
+    // The broker publishes to the default exchange for whoever wants to be told.
+    if (message.mayTell) authorizePublish(grants, '')
     if (this.topics !== null) grants?.checkTopic(this.topics, 'write', exchange.name, message.routingKey)
     return exchange
   }

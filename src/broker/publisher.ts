@@ -10,11 +10,12 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { Exchange } from './exchange.ts'
 import type { Grants } from './grants.ts'
-import { copyKeysOf, exchangeDelayMs, idempotencyKeyOf } from './message-check.ts'
+import { copyKeysOf, exchangeDelayMs, idempotencyKeyOf, idempotencyWindowMs, isAnswer } from './message-check.ts'
 import type { PlannedLoads } from './planned-loads.ts'
 import type { Queue } from './queue.ts'
 import { undelayed } from './rewrite.ts'
 import { RouteSet } from './route-set.ts'
+import { SenderReceipts } from './sender-receipts.ts'
 import type { VirtualHost } from './virtual-host.ts'
 import type { Death } from './x-death.ts'
 
@@ -37,6 +38,8 @@ export class Publisher {
   private readonly send: Send
   /** Null: nobody answers yet. */
   desk: Desk | null = null
+  /** Tells senders that asked. */
+  readonly receipts: SenderReceipts<VirtualHost>
   /** How many queues took the last message, or would have if they had room. */
   routed = 0
   /** Whether some queue had no room for the last message. */
@@ -49,6 +52,7 @@ export class Publisher {
     this.send = (host, answer) => {
       this.publish(host, host.default, answer, null)
     }
+    this.receipts = new SenderReceipts(store, clock, (host, answer) => this.tell(host, answer))
   }
 
   /** Enqueues the message and returns the frame it waits for, 0 if it waits for none. `grants` are those of whoever sent it. */
@@ -60,7 +64,7 @@ export class Publisher {
       if (hiddenMs > 0) return this.keepBack(exchange.delayQueue, message, hiddenMs)
     }
     this.route(host, exchange, message)
-    return this.routes.mayRefuse ? this.enqueueWhereRoom(host, exchange, message) : this.take(message)
+    return this.routes.mayRefuse ? this.enqueueWhereRoom(host, exchange, message) : this.take(host, message)
   }
 
   /** Whether some queue would have no room for a message behind so many others, which `planned` knows. */
@@ -93,6 +97,14 @@ export class Publisher {
     }
     if (kept < routes.length) this.keepRoutes(kept)
     this.enqueue(message)
+  }
+
+  /** An answer to a sender. Nobody waits for what becomes of it, and it makes no room for itself. */
+  private tell(host: VirtualHost, answer: Message): void {
+    const { routes } = this
+    this.route(host, host.default, answer)
+    const queue = routes.length === 1 ? (routes.queues[0] as Queue) : null
+    if (queue?.isFull(answer.bodyBytes) === false) this.enqueue(answer)
   }
 
   /**
@@ -133,7 +145,7 @@ export class Publisher {
     const message = undelayed(delayed)
     this.route(host, exchange, message)
     if (this.routes.mayRefuse) this.enqueueWhereRoom(host, exchange, message)
-    else this.take(message)
+    else this.take(host, message)
   }
 
   /** Leaves out queues that have no room, and tells them so. */
@@ -152,40 +164,58 @@ export class Publisher {
       else routes.queues[kept++] = queue
     }
     this.keepRoutes(kept)
-    const lsn = this.take(message)
+    const lsn = this.take(host, message)
     this.routed = routed
     this.refused = full.length > 0
     for (const queue of full.splice(0)) queue.refused(message)
     return lsn
   }
 
-  private take(message: Message): number {
-    const key = message.mayAsk ? idempotencyKeyOf(message) : null
-    return key === null ? this.enqueue(message) : this.enqueueOnce(message, key)
+  private take(host: VirtualHost, message: Message): number {
+    if (!message.mayAsk) return this.enqueue(message)
+    if (isAnswer(message)) {
+      const lsn = this.enqueue(message)
+      const { routed } = this
+      this.receipts.answered(host, message)
+      this.routed = routed
+      return lsn
+    }
+    const key = idempotencyKeyOf(message)
+    return key === null ? this.enqueue(message) : this.enqueueOnce(host, message, key)
   }
 
   /**
    * As `enqueue`, but leaves out queues that took a message with that key within the window. For the publisher they count
    * as if they had taken it now, and what they took may not be durable yet.
    */
-  private enqueueOnce(message: Message, key: string): number {
+  private enqueueOnce(host: VirtualHost, message: Message, key: string): number {
     const { routes, store, clock } = this
     const { notes } = store
     const routed = routes.length
     const nowMs = clock.realtimeMs()
+    const takenBefore: TakenBefore[] = []
     let kept = 0
     for (let at = 0; at < routed; at++) {
       const queue = routes.queues[at] as Queue
-      if (notes.get(namespaces.idempotency, noteKey(queue, key), nowMs) === null) routes.queues[kept++] = queue
+      const firstId = notes.get(namespaces.idempotency, noteKey(queue, key), nowMs)
+      if (firstId === null) routes.queues[kept++] = queue
+      else takenBefore.push({ queue, firstId })
     }
     if (kept < routed) this.keepRoutes(kept)
     const survives = message.persistent && store.persists
     if (kept > 0) {
       const id = message.decodeProperties().messageId ?? ''
+      const windowMs = idempotencyWindowMs(message) ?? namespaces.idempotency.windowMs
       this.enqueue(message)
       for (let at = 0; at < kept; at++) {
         const queue = routes.queues[at] as Queue
-        notes.put(namespaces.idempotency, noteKey(queue, key), id, nowMs, survives && queue.durable)
+        const logged = survives && queue.durable
+        notes.put(namespaces.idempotency, noteKey(queue, key), id, nowMs, logged, windowMs)
+      }
+    }
+    if (message.mayTell) {
+      for (const { queue, firstId } of takenBefore) {
+        this.receipts.duplicate(host, queue, message, key, firstId, nowMs)
       }
     }
     this.routed = routed
@@ -198,6 +228,7 @@ export class Publisher {
     const { length } = routes
     this.routed = length
     if (length === 0) return 0
+    if (message.mayTell) for (let at = 0; at < length; at++) (routes.queues[at] as Queue).beginTelling()
     let loggedCount = 0
     if (message.persistent && store.persists) {
       for (let at = 0; at < length; at++) if ((routes.queues[at] as Queue).durable) loggedCount++
@@ -249,6 +280,12 @@ export class Publisher {
     this.lastExchange = copies === undefined && exchange.routesByKey ? exchange : null
     this.lastKey = message.routingKey
   }
+}
+
+/** A queue that took a message with the same idempotency key. */
+interface TakenBefore {
+  readonly queue: Queue
+  readonly firstId: string
 }
 
 function noteKey(queue: Queue, key: string): string {

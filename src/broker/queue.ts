@@ -16,6 +16,7 @@ import { type QueueTraits, queueTraits } from './arguments.ts'
 import { ConsumerTurns, type Subscriber } from './consumer-turns.ts'
 import { DeadLetters } from './dead-letters.ts'
 import type { DeliveryCounts } from './delivery-counts.ts'
+import type { DepartureReason } from './departure-reason.ts'
 import { Departures } from './departures.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
 import { Lease } from './lease.ts'
@@ -42,6 +43,16 @@ export interface QueueParts {
   readonly publishDue: (queue: Queue, entry: Entry) => void
   readonly deleteQueue: (queue: Queue) => void
   readonly deliveryCounts: DeliveryCounts
+  /** Tells senders that asked. */
+  readonly receipts: QueueReceipts
+}
+
+/** What a queue tells, in its virtual host; see SenderReceipts. */
+export interface QueueReceipts {
+  wereAsked(queue: Queue): boolean
+  areAsked(queue: Queue): void
+  delivered(queue: Queue, message: Message): void
+  departed(queue: Queue, message: Message, reason: DepartureReason, isKept: boolean): void
 }
 
 /** Whoever alone may use an exclusive queue. */
@@ -92,6 +103,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private readonly parts: QueueParts
   private messageTtlMs = Number.POSITIVE_INFINITY
   private readonly isKeyed: boolean
+  /** Whether senders of its messages want to be told; null: that was not looked at in this life. */
+  private tells: boolean | null = null
 
   constructor(
     parts: QueueParts,
@@ -229,6 +242,31 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     return entry
   }
 
+  /** Before it takes a message whose sender may want to be told; not between the parts of a record. */
+  beginTelling(): void {
+    if (this.tells === true) return
+    if (!this.tellsSenders) this.parts.receipts.areAsked(this)
+    this.tells = true
+  }
+
+  /** Whether senders of messages that are, or were, in it want to be told. */
+  private get tellsSenders(): boolean {
+    this.tells ??= this.parts.receipts.wereAsked(this)
+    return this.tells
+  }
+
+  /** Where messages go that leave without a consumer; null: nowhere, and nobody is told. */
+  private get departing(): DeadLetters | null {
+    if (this.deadLetters === null && this.tellsSenders) {
+      this.deadLetters = new DeadLetters(this.tick, this.parts.publishDead, this, null, null)
+    }
+    return this.deadLetters
+  }
+
+  tellSender(message: Message, reason: DepartureReason, isKept: boolean): void {
+    this.parts.receipts.departed(this, message, reason, isKept)
+  }
+
   /** Takes in again what was hidden: a new entry for the same message. */
   admit({ message, logged, expiresAt, keyHash, deliveryCount }: Entry): Entry {
     const entry = this.index.push(message as Message, logged, expiresAt, keyHash)
@@ -355,14 +393,25 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   private giveUp(entry: Entry): void {
     this.counters.dropped++
-    if (this.deadLetters === null) this.index.settle(entry)
-    else this.deadLetters.add(entry, 'delivery_limit')
+    const { departing } = this
+    if (departing === null) this.index.settle(entry)
+    else departing.add(entry, 'delivery_limit')
   }
 
-  /** An entry that a consumer held is done with. */
-  settleUnacked(entry: Entry): void {
+  /** An entry that a consumer held is done with. `answersItself`: that consumer tells the sender by itself. */
+  settleUnacked(entry: Entry, answersItself: boolean): void {
     this.unackedCount--
-    this.settle(entry)
+    if (answersItself || !this.tellsSenders) this.settle(entry)
+    else this.settleAndTell(entry)
+  }
+
+  /** Somebody acknowledged it who knows nothing of receipts. */
+  private settleAndTell(entry: Entry): void {
+    const { message } = entry
+    if (message !== null && !message.mayTell) return this.settle(entry)
+    this.counters.settled++
+    this.counters.settledBytes += entry.bodyBytes
+    this.departing?.add(entry, 'acknowledged')
   }
 
   /** A consumer does not want what it held, and nobody else shall have it. */
@@ -370,8 +419,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.unackedCount--
     this.counters.settled++
     this.counters.settledBytes += entry.bodyBytes
-    if (this.deadLetters === null) this.index.settle(entry)
-    else this.deadLetters.add(entry, 'rejected')
+    const { departing } = this
+    if (departing === null) this.index.settle(entry)
+    else departing.add(entry, 'rejected')
   }
 
   /** From the timer: the first message has expired, or something is due. */
@@ -419,30 +469,30 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   /** Removes first entries that had expired by then: at the head alone, as RabbitMQ does. False: there may be more. */
   private dropExpired(byMs: number): boolean {
-    const { index, deadLetters, counters } = this
+    const { index, departing, counters } = this
     for (;;) {
       // Those that wait mark the queue when they are read.
-      if (deadLetters?.isFull === true) return false
+      if (departing?.isFull === true) return false
       const entry = index.takeExpired(byMs)
       if (entry === undefined) return true
       counters.expired++
-      if (deadLetters === null) index.settle(entry)
-      else deadLetters.add(entry, 'expired')
+      if (departing === null) index.settle(entry)
+      else departing.add(entry, 'expired')
     }
   }
 
   /** Removes the first entries until the rest is not too much. Those whose message must be read first mark the queue later. */
   private dropExcess(limit: LengthLimit): void {
-    const { index, deadLetters, counters } = this
+    const { index, departing, counters } = this
     // What refuses new messages keeps those it has.
     if (limit.refuses) return
     while (limit.isExceeded(index.readyCount, index.readyBytes) && index.readyCount > 0) {
-      if (deadLetters?.isFull === true) return
+      if (departing?.isFull === true) return
       const entry = index.takeFirst()
       if (entry === undefined) return
       counters.dropped++
-      if (deadLetters === null) index.settle(entry)
-      else deadLetters.add(entry, 'maxlen')
+      if (departing === null) index.settle(entry)
+      else departing.add(entry, 'maxlen')
     }
   }
 
@@ -500,6 +550,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   private handOver(entry: Entry, consumer: Subscriber): void {
     const redelivered = this.countDelivery(entry)
+    const { message } = entry
+    if (message !== null && message.mayTell) this.parts.receipts.delivered(this, message)
     if (consumer.noAck) {
       this.settle(entry)
       consumer.take(entry, redelivered)

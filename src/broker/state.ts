@@ -196,6 +196,7 @@ export class State {
     const known = this.queueParts.get(host)
     if (known !== undefined) return known
     const { store, clock, tick, expiry, leases, publisher, deliverAfter, deleteQueue } = this.parts
+    const { receipts } = publisher
     const parts: QueueParts = {
       tick,
       expiry,
@@ -205,6 +206,12 @@ export class State {
       deliverAfter: store.persists ? deliverAfter : 'accept',
       bodies: store.bodies,
       deliveryCounts: this.deliveryCounts,
+      receipts: {
+        wereAsked: (queue) => receipts.wereAsked(queue.id, tick.nowMs),
+        areAsked: (queue) => receipts.areAsked(queue, tick.nowMs),
+        delivered: (queue, message) => receipts.delivered(host, queue.name, message),
+        departed: (queue, message, reason, isKept) => receipts.departed(host, queue, message, reason, isKept),
+      },
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(host, queue, entry),
       deleteQueue: (queue) => deleteQueue(host, queue),

@@ -12,9 +12,8 @@ import { BrokerError } from '../model/errors.ts'
 import type { Field, FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import { changeProperties, markDied } from '../model/properties.ts'
+import type { DeathReason } from './departure-reason.ts'
 import { copyKeysOf } from './message-check.ts'
-
-export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
 
 export class Death {
   /** What is published instead. */
@@ -36,6 +35,8 @@ export class Death {
       const earlier = dead.died ? eventsOf(headers) : []
       const told = history(dead, earlier, headers, queue, reason, nowMs, expiration)
       const added = historyHeaders(told, earlier.length === 0, dead.exchange, queue, reason)
+      // Its sender has been told what became of it; what becomes of the dead letter is another story.
+      if (headers?.has('x-leveret-receipt') === true) added.set('x-leveret-receipt', text(''))
       // It has been hidden already, where it was sent to.
       const change = { without: ['x-leveret-delay'], headers: added, withoutExpiration: true }
       properties = markDied(changeProperties(properties, change))
@@ -86,7 +87,7 @@ function historyHeaders(
   exchange: string,
   queue: string,
   reason: DeathReason,
-): FieldTable {
+): Map<string, Field> {
   const table = new Map<string, Field>()
   table.set('x-death', { tag: 'A', value: events.map((value): Field => ({ tag: 'F', value })) })
   const facts: readonly (readonly [string, string])[] = [

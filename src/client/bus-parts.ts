@@ -15,6 +15,8 @@ export interface BusParts {
   readonly ids: IdSource
   /** How a worker's publishes and acknowledgement become one unit: by the port's commit alone, or in AMQP's tx mode. */
   readonly commits: 'native' | 'tx'
+  /** The broker knows what AMQP has no word for: delays, keys, leveret.* commands. */
+  readonly isLeveret: boolean
   /** No larger body is sent. */
   readonly messageBytesMax: number
   /** What went wrong where nobody waits for an answer. Never throws. */

@@ -5,7 +5,8 @@ import { clientLimits } from './client-limits.ts'
 import { defineQueue } from './contract.ts'
 import type { IncomingMessage } from './incoming.ts'
 import type { Queue } from './queue.ts'
-import type { Receipt, Sent } from './receipt.ts'
+import type { Receipt } from './receipt.ts'
+import type { Sent } from './sent.ts'
 import type { StandardSchema } from './standard-schema.ts'
 
 describe('a queue', () => {
@@ -43,7 +44,9 @@ describe('a queue', () => {
   it('is refused where the engine cannot do what is asked', async () => {
     const { bus, run } = await openWorld()
     await expect(run(bus.createQueue('jobs', { storage: 'disk' }))).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
-    await expect(run(bus.createQueue('jobs', { keys: {} } as never))).rejects.toThrow("'keys' is not built yet")
+    await expect(run(bus.createQueue('jobs', { keys: { order: 'none' as never } }))).rejects.toThrow(
+      "'strict' or 'relaxed'",
+    )
     await expect(run(bus.createQueue('jobs', { maxLenght: 10 } as never))).rejects.toThrow("no option 'maxLenght'")
     await expect(run(bus.createQueue('jobs', { overflow: 'drop' as never }))).rejects.toThrow(
       "'reject' or 'drop-oldest'",
@@ -180,8 +183,10 @@ describe('a bus', () => {
 })
 
 describe('types', () => {
-  const input = {} as StandardSchema<{ day: string }, { day: Date }>
-  const result = {} as StandardSchema<{ bytes: number }, number>
+  const validate = (value: unknown): { readonly value: never } => ({ value: value as never })
+  const standard = { version: 1, vendor: 'test', validate } as const
+  const input: StandardSchema<{ day: string }, { day: Date }> = { '~standard': standard }
+  const result: StandardSchema<{ bytes: number }, number> = { '~standard': standard }
 
   it('follow the contract from the sender to the handler and back', () => {
     const check = async (queue: Queue<{ day: string }, number, { day: Date }, { bytes: number }>): Promise<void> => {

@@ -14,18 +14,22 @@ import type { Platform } from '../platform/platform.ts'
 import { Administrator, type ExportOptions, type ImportOptions } from './administrator.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
-import type { QueueContract } from './contract.ts'
+import { defineEvent, type EventContract, type QueueContract } from './contract.ts'
 import { Control } from './control.ts'
 import { declaration } from './declare-queue.ts'
 import { type Duration, durationMs } from './duration.ts'
+import { EventOutlet } from './event-outlet.ts'
 import { IdSource } from './ids.ts'
+import { type InboxIterator, type InboxOptions, InboxReader } from './inbox-reader.ts'
 import { setLivingTimer } from './keep-alive.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
 import { Outlet } from './outlet.ts'
 import { Queue, type QueueOwner } from './queue.ts'
 import { type QueueOptions, type QueueSettings, queueSettings } from './queue-options.ts'
 import { Receipts } from './receipts.ts'
+import type { EmitOptions } from './send-options.ts'
 import { Sender } from './sender.ts'
+import type { Sent } from './sent.ts'
 import { type QueueStats, Statistics } from './statistics.ts'
 import type { StorageOptions } from './storage-options.ts'
 import { type TlsOptions, type TlsSettings, tlsSettings } from './tls-options.ts'
@@ -113,7 +117,8 @@ export class Bus implements AsyncDisposable {
   private readonly statistics: Statistics
   private readonly administrator: Administrator
   private readonly owner: QueueOwner
-  private readonly outlets: Map<string, Outlet> = new Map()
+  private readonly queues: Map<string, Outlet> = new Map()
+  private readonly events: Map<string, EventOutlet> = new Map()
   private readonly closables: Set<Closable> = new Set()
   private readonly served: Set<Served> = new Set()
   private closing: Promise<void> | null = null
@@ -129,11 +134,13 @@ export class Bus implements AsyncDisposable {
     const receipts = new Receipts(platform.clock, session, report)
     const { commits, messageBytesMax } = wiring
     const ids = new IdSource(platform)
-    this.parts = { platform, session, control, sender, receipts, ids, commits, messageBytesMax, report }
+    const isLeveret = wiring.statistics()
+    this.parts = { platform, session, control, sender, receipts, ids, commits, isLeveret, messageBytesMax, report }
     this.administrator = new Administrator(control)
-    this.statistics = new Statistics(platform.clock, control, wiring.statistics())
-    const { parts, statistics, outlets, closables } = this
-    this.owner = { parts, statistics, outlets, closables }
+    this.statistics = new Statistics(platform.clock, control, isLeveret)
+    const { parts, statistics, closables, queues } = this
+    const outlets = { queues, event: (event: EventContract): EventOutlet => this.eventOutlet(event) }
+    this.owner = { parts, statistics, outlets, closables, forgetQueue: (name) => queues.delete(name) }
     events.attach(sender, (error) => this.end(error))
   }
 
@@ -165,6 +172,28 @@ export class Bus implements AsyncDisposable {
     const settings = queueSettings(contract.name, options, this.wiring.inMemory)
     await this.parts.control.execute({ ...declaration(contract.name, true, emptyTable), passive: true })
     return this.hold(contract, settings)
+  }
+
+  /**
+   * Tells everybody who listens. Resolves when the event is stored for every durable subscriber there is; one that nobody
+   * listens to is no error.
+   */
+  emit<Input>(event: EventContract<Input, unknown>, data: Input, options?: EmitOptions): Promise<Sent>
+  emit(name: string, data: unknown, options?: EmitOptions): Promise<Sent>
+  emit(event: string | EventContract, data: unknown, options?: EmitOptions): Promise<Sent> {
+    try {
+      return this.eventOutlet(event).emit(data, options)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  /**
+   * The inbox of a named sender: what became of its messages that no receipt of this bus waits for, such as those that were
+   * sent before a restart.
+   */
+  receipts(options: InboxOptions): InboxIterator {
+    return new InboxReader(this.parts.receipts, options)
   }
 
   /** What recovery found and did when the folder was opened, in words for people; empty when there is nothing to say. */
@@ -236,9 +265,20 @@ export class Bus implements AsyncDisposable {
     return this.close()
   }
 
+  private eventOutlet(nameOrContract: string | EventContract): EventOutlet {
+    const isContract = typeof nameOrContract === 'object' && nameOrContract !== null
+    const contract: EventContract = isContract ? nameOrContract : defineEvent(nameOrContract)
+    const known = this.events.get(contract.name)
+    if (known !== undefined && (!isContract || known.contract === contract)) return known
+    const outlet = new EventOutlet(this.parts, contract)
+    if (this.events.size < clientLimits.eventsRememberedMax) this.events.set(contract.name, outlet)
+    return outlet
+  }
+
   private hold(contract: QueueContract, settings: QueueSettings): Queue {
-    const outlet = new Outlet(this.parts, contract, settings.durable)
-    this.outlets.set(contract.name, outlet)
+    const { durable, isKeyed, maxPriority } = settings
+    const outlet = new Outlet(this.parts, contract, durable, { isKeyed, maxPriority, isLeveret: this.parts.isLeveret })
+    this.queues.set(contract.name, outlet)
     return new Queue(this.owner, contract, settings, outlet)
   }
 

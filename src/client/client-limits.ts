@@ -8,9 +8,17 @@ export const clientLimits = {
   highWaterBytes: 33_554_432,
   /** Receipts whose outcome is open: a worker that never answers must not become a leak in the sender. */
   receiptsMax: 100_000,
+  /** Answers in the inbox of a named sender that nobody has taken: the oldest go. */
+  inboxAnswersMax: 10_000,
+  /** Names of events whose composer is kept. */
+  eventsRememberedMax: 1_000,
   concurrencyMax: 10_000,
   prefetchMax: 65_535,
   prefetchDefault: 100,
+  /** Messages of one batch: they are acknowledged in one commit, which is one frame of the log. */
+  batchSizeMax: 10_000,
+  batchSizeDefault: 100,
+  batchWaitMs: 100,
   attemptsMax: 1_000,
   attemptsDefault: 3,
   backoffMinMs: 1_000,

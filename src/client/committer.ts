@@ -12,7 +12,7 @@ import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
 import { clientLimits } from './client-limits.ts'
 import type { Replies } from './replies.ts'
-import type { Task } from './task.ts'
+import type { CommitUnit } from './task.ts'
 
 export class Committer {
   /** Plain acks wait for a commit, too. */
@@ -22,8 +22,8 @@ export class Committer {
   private readonly needsTx: boolean
   private channel: Channel | null = null
   private selecting = false
-  private readonly settled = new Deque<Task>()
-  private flying: Task[] = []
+  private readonly settled = new Deque<CommitUnit>()
+  private flying: CommitUnit[] = []
   private commitId = 0
   private isScheduled = false
   /** Commits that go alone, because a joint one failed and the culprit is to be found. */
@@ -37,7 +37,7 @@ export class Committer {
     this.needsTx = needsTx
   }
 
-  /** Tasks that are settled and not stored. */
+  /** Tasks and batches that are settled and not stored. */
   get size(): number {
     return this.settled.length + this.flying.length
   }
@@ -53,19 +53,19 @@ export class Committer {
     this.selecting = false
   }
 
-  /** The channel is gone. Gives back the tasks whose commit will not be answered. */
-  detach(): Task[] {
+  /** The channel is gone. Gives back those whose commit will not be answered. */
+  detach(): CommitUnit[] {
     const lost = this.flying
-    for (let task = this.settled.shift(); task !== undefined; task = this.settled.shift()) lost.push(task)
+    for (let unit = this.settled.shift(); unit !== undefined; unit = this.settled.shift()) lost.push(unit)
     this.channel = null
     this.flying = []
     this.commitId = 0
     return lost
   }
 
-  /** The task's publishes and its acknowledgement belong to the next commit. */
-  add(task: Task): void {
-    this.settled.push(task)
+  /** The unit's publishes and its acknowledgements belong to the next commit. */
+  add(unit: CommitUnit): void {
+    this.settled.push(unit)
   }
 
   /** Commits what has gathered, unless a commit is under way: then it follows that one. */
@@ -76,12 +76,12 @@ export class Committer {
     const acks: number[] = []
     const publishes: Message[] = []
     const tasksMax = this.careful > 0 ? 1 : clientLimits.burstTasksMax
-    for (let bytes = 0; this.flying.length < tasksMax && bytes < clientLimits.burstBytesMax; ) {
-      const task = this.settled.shift()
-      if (task === undefined) break
-      this.flying.push(task)
-      acks.push(task.tag)
-      for (const message of task.publishes ?? []) {
+    for (let bytes = 0; acks.length < tasksMax && bytes < clientLimits.burstBytesMax; ) {
+      const unit = this.settled.shift()
+      if (unit === undefined) break
+      this.flying.push(unit)
+      unit.pushTags(acks)
+      for (const message of unit.publishes ?? []) {
         publishes.push(message)
         bytes += message.contentBytes
       }
@@ -107,7 +107,7 @@ export class Committer {
     this.flying = []
     this.commitId = 0
     if (this.careful > 0) this.careful--
-    for (const task of flying) task.committed()
+    for (const unit of flying) unit.committed()
     return true
   }
 
@@ -123,7 +123,7 @@ export class Committer {
       return
     }
     this.careful = 0
-    const id = (flying[0] as Task).allProperties().messageId
+    const id = (flying[0] as CommitUnit).allProperties().messageId
     if (id !== undefined) this.refusals.set(id, `its commit was refused: ${error.message}`)
   }
 

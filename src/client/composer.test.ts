@@ -12,7 +12,15 @@ import { IdSource } from './ids.ts'
 
 function composer(persistent = true): { make: Composer; ids: IdSource } {
   const ids = new IdSource({ clock: new SimClock(), random: new SimRandom(1) } as unknown as Platform)
-  return { make: new Composer('jobs', persistent, ids, 1_000_000), ids }
+  return {
+    make: new Composer(
+      { exchange: '', routingKey: 'jobs', what: "the data for queue 'jobs'" },
+      persistent,
+      ids,
+      1_000_000,
+    ),
+    ids,
+  }
 }
 
 function message(body: string | Buffer, properties: Properties): Message {

@@ -1,5 +1,5 @@
 /**
- * Makes messages out of values. A queue has one composer; what all its plain messages share is encoded once:
+ * Makes messages out of values. A queue has one composer, and so has an event; what all its plain messages share is encoded once:
  *
  *     flags  content-type  [delivery-mode 2]  message-id          then the body, in the same piece of the slab
  *            ^^^^^^^^^^^^^^ template ^^^^^^^^  ^ written per message
@@ -17,7 +17,15 @@ export interface Content {
   readonly body: Buffer
 }
 
+/** Where messages are published, and what errors call their data. */
+export interface Address {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly what: string
+}
+
 export class Composer {
+  private readonly exchange: string
   private readonly routingKey: string
   private readonly persistent: boolean
   private readonly ids: IdSource
@@ -27,12 +35,13 @@ export class Composer {
   private readonly bytesTemplate: Buffer
   private readonly slab = new Slab()
 
-  constructor(queueName: string, persistent: boolean, ids: IdSource, bodyBytesMax: number) {
-    this.routingKey = queueName
+  constructor({ exchange, routingKey, what }: Address, persistent: boolean, ids: IdSource, bodyBytesMax: number) {
+    this.exchange = exchange
+    this.routingKey = routingKey
     this.persistent = persistent
     this.ids = ids
     this.bodyBytesMax = bodyBytesMax
-    this.what = `the data for queue '${queueName}'`
+    this.what = what
     this.jsonTemplate = plainTemplate(jsonType, persistent)
     this.bytesTemplate = plainTemplate(bytesType, persistent)
   }
@@ -62,7 +71,7 @@ export class Composer {
   rich(content: Content, id: string, properties: Properties): Message {
     const all: Properties = { ...properties, contentType: content.contentType, messageId: id }
     if (this.persistent) all.deliveryMode = 2
-    return Message.of('', this.routingKey, encodeProperties(all), content.body)
+    return Message.of(this.exchange, this.routingKey, encodeProperties(all), content.body)
   }
 
   private start(template: Buffer, bodyBytes: number): Message {
@@ -76,7 +85,7 @@ export class Composer {
     this.ids.writeTo(target, at + template.length)
     const bodyStart = at + propertiesBytes
     const owned = bytes === target.length
-    return new Message('', this.routingKey, target, at, bodyStart, bodyStart, at + bytes, owned)
+    return new Message(this.exchange, this.routingKey, target, at, bodyStart, bodyStart, at + bytes, owned)
   }
 
   private checkSize(bodyBytes: number): void {

@@ -1,12 +1,13 @@
 /**
- * A contract says once what a queue carries: its name, the schema of what goes in, and of what the handler gives back.
- * Sender and worker share it, in one process or in two.
+ * A contract says once what a queue, an event or a call carries: its name, the schema of what goes in, and of what comes back.
+ * Both sides share it, in one process or in two.
  *
  * The wire carries what the sender gave, checked but not transformed; the worker gets what the schema makes of it. So a
  * schema that turns text into a date, or fills in defaults, does it on the receiving side, once.
  */
 
-import { checkQueueName } from './names.ts'
+import { LeveretError } from '../model/errors.ts'
+import { checkEventName, checkOptionNames, checkQueueName } from './names.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts'
 
 /**
@@ -14,6 +15,21 @@ import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schem
  * sender gets. Without schemas Data is Input and Returned is Result.
  */
 export interface QueueContract<Input = unknown, Result = unknown, Data = Input, Returned = Result> {
+  readonly name: string
+  readonly input: StandardSchema<Input, Data> | undefined
+  readonly result: StandardSchema<Returned, Result> | undefined
+}
+
+/** `Input` is what `emit` takes, `Data` what listeners get; without a schema they are the same. */
+export interface EventContract<Input = unknown, Data = Input> {
+  readonly kind: 'event'
+  readonly name: string
+  readonly input: StandardSchema<Input, Data> | undefined
+}
+
+/** `Input` is what `call` takes, `Data` what the answerer gets, `Returned` what it gives back, `Result` what the caller gets. */
+export interface CallContract<Input = unknown, Result = unknown, Data = Input, Returned = Result> {
+  readonly kind: 'call'
   readonly name: string
   readonly input: StandardSchema<Input, Data> | undefined
   readonly result: StandardSchema<Returned, Result> | undefined
@@ -50,5 +66,49 @@ export function defineQueue(
   schemas: ContractSchemas<StandardSchema, StandardSchema> = {},
 ): QueueContract {
   checkQueueName(name)
+  checkSchemas(`queue '${name}'`, schemas)
   return { name, input: schemas.input, result: schemas.result }
+}
+
+/** An event with a plain type parameter, or none: nothing is checked at run time. */
+export function defineEvent<Data = unknown>(name: string): EventContract<Data>
+/** An event whose data have a schema of any Standard Schema library. */
+export function defineEvent<const Schema extends StandardSchema>(
+  name: string,
+  schema: Schema,
+): EventContract<SchemaInput<Schema>, SchemaOutput<Schema>>
+export function defineEvent(name: string, schema?: StandardSchema): EventContract {
+  checkEventName(name)
+  checkSchemas(`event '${name}'`, schema === undefined ? {} : { input: schema })
+  return { kind: 'event', name, input: schema }
+}
+
+/** A call with plain type parameters, or none: nothing is checked at run time. */
+export function defineCall<Input = unknown, Result = unknown>(
+  name: string,
+  schemas?: Record<string, never>,
+): CallContract<Input, Result>
+/** A call with schemas of any Standard Schema library. */
+export function defineCall<
+  const In extends StandardSchema | undefined = undefined,
+  const Out extends StandardSchema | undefined = undefined,
+>(name: string, schemas: ContractSchemas<In, Out>): CallContract<InputOf<In>, OutputOf<Out>, OutputOf<In>, InputOf<Out>>
+export function defineCall(name: string, schemas: ContractSchemas<StandardSchema, StandardSchema> = {}): CallContract {
+  checkQueueName(name)
+  checkSchemas(`call '${name}'`, schemas)
+  return { kind: 'call', name, input: schemas.input, result: schemas.result }
+}
+
+/** A misspelt name, or something that is no schema, would check nothing for ever. */
+function checkSchemas(where: string, schemas: ContractSchemas<StandardSchema, StandardSchema>): void {
+  checkOptionNames(where, schemas, ['input', 'result'])
+  for (const [name, schema] of Object.entries(schemas)) {
+    if (schema === undefined) continue
+    const standard = (schema as { '~standard'?: { validate?: unknown } } | null)?.['~standard']
+    if (typeof standard?.validate === 'function') continue
+    throw new LeveretError(
+      'E_BAD_OPTION',
+      `${where}: ${name} is no schema: give one of zod, valibot, arktype or another Standard Schema library`,
+    )
+  }
 }

@@ -14,7 +14,7 @@ describe('a copy', () => {
   const failure = { text: 'no', attempt: 1, realtimeMs: 5 }
 
   it.each([
-    ['for another attempt', retryCopy(message, properties, 'jobs', failure)],
+    ['for another attempt', retryCopy(message, properties, 'jobs', failure, 0)],
     ['that is a dead letter', deadLetter(message, properties, 'jobs', 'jobs.dead', failure)],
   ])('%s is not routed to the further keys of the original once more, nor hidden once more', (_name, copy) => {
     const headers = fromTable(copy.decodeProperties().headers ?? new Map())

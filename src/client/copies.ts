@@ -9,6 +9,13 @@ import { encodeProperties, type Properties } from '../model/properties.ts'
 import { type Encoded, jsonType } from './body.ts'
 import { headerNames, integerHeader, type OutcomeWord, textHeader, withHeaders } from './headers.ts'
 
+/** Of the attempts that a copy tells of. */
+const historyMax = 10
+/** Characters of each error. */
+const historyErrorMax = 300
+/** How long a word that is of interest only now waits for its sender. */
+const passingAnswerMs = 60_000
+
 export interface Failure {
   readonly text: string
   /** The attempt that failed; 1 = the first. */
@@ -16,12 +23,26 @@ export interface Failure {
   readonly realtimeMs: number
 }
 
-/** For the next attempt, back into its own queue. */
-export function retryCopy(message: Message, properties: Properties, queue: string, failure: Failure): Message {
-  return copyTo(message, properties, queue, {
+/**
+ * For the next attempt, back into its own queue. `delayMs`: the broker hides it so long; 0: not at all. Of no use beyond its
+ * deadline, it does not wait beyond it either.
+ */
+export function retryCopy(
+  message: Message,
+  properties: Properties,
+  queue: string,
+  failure: Failure,
+  delayMs: number,
+): Message {
+  const deadlineMs = integerHeader(properties.headers, headerNames.deadline)
+  const leftMs = deadlineMs === undefined ? null : Math.max(0, deadlineMs - Math.ceil(failure.realtimeMs) - delayMs)
+  const timed = leftMs === null ? properties : { ...properties, expiration: String(leftMs) }
+  return copyTo(message, timed, queue, {
     [headerNames.attempt]: failure.attempt + 1,
     [headerNames.error]: failure.text,
+    [headerNames.history]: historyWith(properties, failure),
     [headerNames.firstTime]: firstTime(properties, failure),
+    ...(delayMs > 0 ? { [headerNames.delay]: delayMs } : {}),
   })
 }
 
@@ -32,11 +53,13 @@ export function deadLetter(
   target: string,
   failure: Failure,
 ): Message {
-  const { replyTo, ...rest } = properties
+  // Its time was over, or is of no account any more: it waits for people.
+  const { replyTo, expiration: _, ...rest } = properties
   return copyTo(message, rest, target, {
     [headerNames.attempt]: undefined,
     [headerNames.attempts]: failure.attempt,
     [headerNames.error]: failure.text,
+    [headerNames.history]: historyWith(properties, failure),
     [headerNames.firstTime]: firstTime(properties, failure),
     [headerNames.queue]: queue,
     [headerNames.replyTo]: replyTo,
@@ -44,34 +67,62 @@ export function deadLetter(
 }
 
 /** Whether the sender waits for that word: who only knows reply_to waits for the outcome. */
-export function wantsAnswer(properties: Properties, word: 'delivered' | 'processed'): boolean {
+export function wantsAnswer(properties: Properties, word: 'delivered' | 'progress' | 'processed'): boolean {
   if (properties.replyTo === undefined || properties.replyTo === '') return false
   const wanted = textHeader(properties.headers, headerNames.receipt)
   return wanted === undefined ? word === 'processed' : wanted.split(',').includes(word)
 }
 
 /** A worker has begun. */
-export function deliveredAnswer(properties: Properties): Message {
-  return answer(properties, { contentType: jsonType, body: '' }, { [headerNames.outcome]: 'delivered' })
+export function deliveredAnswer(request: Properties, queue: string): Message {
+  return passingAnswer(request, queue, { [headerNames.outcome]: 'delivered' })
+}
+
+/** So much is done, from 0 to 1. */
+export function progressAnswer(request: Properties, queue: string, share: number): Message {
+  return passingAnswer(request, queue, { [headerNames.outcome]: 'progress', [headerNames.progress]: share })
 }
 
 /** The result, as the body. */
-export function resultAnswer(properties: Properties, result: Encoded): Message {
-  return answer(properties, result, { [headerNames.outcome]: 'processed' })
+export function resultAnswer(request: Properties, queue: string, result: Encoded): Message {
+  return answer(request, queue, result, { [headerNames.outcome]: 'processed' }, { deliveryMode: 2 })
 }
 
 /** It was given up. The body says so too, for a client that looks at no header. */
-export function failureAnswer(properties: Properties, word: OutcomeWord, text: string): Message {
-  const body = JSON.stringify({ error: text })
-  return answer(properties, { contentType: jsonType, body }, { [headerNames.outcome]: word, [headerNames.error]: text })
+export function failureAnswer(request: Properties, queue: string, word: OutcomeWord, text: string): Message {
+  const content = { contentType: jsonType, body: JSON.stringify({ error: text }) }
+  const headers = { [headerNames.outcome]: word, [headerNames.error]: text }
+  return answer(request, queue, content, headers, { deliveryMode: 2 })
+}
+
+/** Of interest while somebody listens, and not to fill an inbox. */
+function passingAnswer(
+  request: Properties,
+  queue: string,
+  headers: { readonly [name: string]: PlainValue | undefined },
+): Message {
+  const content = { contentType: jsonType, body: '' }
+  return answer(request, queue, content, headers, { deliveryMode: 1, expiration: String(passingAnswerMs) })
 }
 
 function answer(
   request: Properties,
+  queue: string,
   content: Encoded,
   headers: { readonly [name: string]: PlainValue | undefined },
+  more: Properties,
 ): Message {
-  const properties: Properties = { contentType: content.contentType, headers: withHeaders(undefined, headers) }
+  const idempotencyKey = textHeader(request.headers, headerNames.idempotencyKey)
+  const properties: Properties = {
+    ...more,
+    contentType: content.contentType,
+    headers: withHeaders(undefined, {
+      ...headers,
+      [headerNames.queue]: queue,
+      // With it the broker finds those who sent the same again.
+      ...(idempotencyKey === undefined ? {} : { [headerNames.idempotencyKey]: idempotencyKey }),
+    }),
+  }
   // Without a correlation id its own id is the next best thing by which a sender can know what this answers.
   const correlationId = request.correlationId ?? request.messageId
   if (correlationId !== undefined) properties.correlationId = correlationId
@@ -87,12 +138,13 @@ function copyTo(
 ): Message {
   const { userId, ...rest } = properties
   const headers = withHeaders(properties.headers, {
-    ...changes,
     // CC and BCC make a broker route to further queues: they did so for the original, and must not for each copy.
     CC: undefined,
     BCC: undefined,
-    // So it is with the delay.
+    // So it is with the delay, and with what was said about when and how often it is taken.
     [headerNames.delay]: undefined,
+    [headerNames.debounceKey]: undefined,
+    ...changes,
     // A broker refuses a user_id that is not the publisher's own.
     ...(userId === undefined ? {} : { [headerNames.user]: userId }),
   })
@@ -101,4 +153,37 @@ function copyTo(
 
 function firstTime(properties: Properties, failure: Failure): number {
   return integerHeader(properties.headers, headerNames.firstTime) ?? Math.floor(failure.realtimeMs)
+}
+
+/** What went wrong, attempt by attempt, with the latest failure at the end. */
+export interface FailedAttempt {
+  readonly attempt: number
+  readonly error: string
+  /** Milliseconds since 1970. */
+  readonly atMs: number
+}
+
+/** Only the last ones are kept: headers must fit into a frame. */
+function historyWith(properties: Properties, { text, attempt, realtimeMs }: Failure): string {
+  const error = text.length <= historyErrorMax ? text : `${text.slice(0, historyErrorMax - 1)}…`
+  const history = [...historyOf(properties), { attempt, error, atMs: Math.floor(realtimeMs) }]
+  return JSON.stringify(history.slice(-historyMax))
+}
+
+/** The failed attempts that the headers tell of, the oldest first; none if they tell of none. */
+export function historyOf(properties: Properties): FailedAttempt[] {
+  const text = textHeader(properties.headers, headerNames.history)
+  if (text === undefined) return []
+  try {
+    const parsed: unknown = JSON.parse(text)
+    return Array.isArray(parsed) ? parsed.filter(isFailedAttempt) : []
+  } catch {
+    return []
+  }
+}
+
+function isFailedAttempt(value: unknown): value is FailedAttempt {
+  if (typeof value !== 'object' || value === null) return false
+  const { attempt, error, atMs } = value as { readonly [name: string]: unknown }
+  return typeof attempt === 'number' && typeof error === 'string' && typeof atMs === 'number'
 }

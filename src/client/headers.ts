@@ -9,7 +9,7 @@ import { clientLimits } from './client-limits.ts'
 export const headerNames = {
   /** What the sender wants to hear at reply_to: 'processed' or 'delivered,processed'. */
   receipt: 'x-leveret-receipt',
-  /** In a reply: 'delivered', 'processed', 'failed' or 'dead-lettered'. A reply without it is a result. */
+  /** In a reply: see OutcomeWord. A reply without it is a result. */
   outcome: 'x-leveret-outcome',
   /** Why the last attempt failed, as text. */
   error: 'x-leveret-error',
@@ -25,11 +25,28 @@ export const headerNames = {
   replyTo: 'x-leveret-reply-to',
   /** How long the broker is to hide it, in ms. */
   delay: 'x-leveret-delay',
+  /** Messages with the same one keep their order. */
+  key: 'x-leveret-key',
+  /** A queue takes one message with that key within a time. */
+  idempotencyKey: 'x-leveret-idempotency-key',
+  /** That time, in ms; absent: an hour. */
+  idempotencyWindow: 'x-leveret-idempotency-window',
+  /** A later message with that key takes the place of one that is still hidden. */
+  debounceKey: 'x-leveret-debounce-key',
+  /** Milliseconds since 1970 from when on it is of no use any more. */
+  deadline: 'x-leveret-deadline',
+  /** In a reply `progress`: how much is done, from 0 to 1. */
+  progress: 'x-leveret-progress',
+  /** In a reply `duplicate`: the id of the message that was taken before. */
+  firstId: 'x-leveret-first-id',
+  /** In a dead letter and a copy: what went wrong before, the latest last, as JSON. */
+  history: 'x-leveret-history',
   /** In a copy: the user_id it had, which a broker lets nobody else set. */
   user: 'x-leveret-user',
 } as const
 
-export type OutcomeWord = 'delivered' | 'processed' | 'failed' | 'dead-lettered'
+/** What a sender is told. The last four end it. */
+export type OutcomeWord = 'duplicate' | 'delivered' | 'progress' | 'processed' | 'failed' | 'dead-lettered' | 'expired'
 
 /** The header as text, or undefined. */
 export function textHeader(headers: FieldTable | undefined, name: string): string | undefined {

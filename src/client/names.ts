@@ -1,6 +1,9 @@
-/** What may be a queue's name: checked before anything is sent, so that the error can say what to do. */
+/** What may be the name of something: checked before anything is sent, so that the error can say what to do. */
 import { LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
+
+/** Of names that get a prefix of ours. */
+const nameBytesMax = 200
 
 /** Throws E_BAD_OPTION. Names that begin with `amq.` belong to the broker. */
 export function checkQueueName(name: unknown): asserts name is string {
@@ -12,6 +15,25 @@ export function checkQueueName(name: unknown): asserts name is string {
   }
   if (name.startsWith('amq.'))
     throw bad(`the queue name '${name}' begins with 'amq.', which is the broker's own: use another`)
+}
+
+/** Throws E_BAD_OPTION unless it is text that fits behind a prefix; `what` is such as "a sender's name". */
+export function checkName(where: string, what: string, name: unknown): asserts name is string {
+  if (typeof name !== 'string') throw bad(`${where}: ${what} is ${typeof name}, and has to be text`)
+  const bytes = Buffer.byteLength(name)
+  if (bytes < 1 || bytes > nameBytesMax)
+    throw bad(`${where}: ${what} has ${bytes} bytes, and 1 to ${nameBytesMax} are wanted`)
+}
+
+/** Throws E_BAD_OPTION unless it is words with dots between them, such as 'image.resized'. */
+export function checkEventName(name: unknown): asserts name is string {
+  if (typeof name !== 'string') throw bad(`an event's name is text, not ${typeof name}`)
+  const bytes = Buffer.byteLength(name)
+  if (bytes > limits.nameBytesMax)
+    throw bad(`the event name '${name.slice(0, 40)}…' has ${bytes} bytes: at most 255 fit`)
+  const words = name.split('.')
+  if (words.every((word) => word !== '' && word !== '*' && word !== '#')) return
+  throw bad(`'${name}' is no name for an event: words with dots between them are, such as 'image.resized'`)
 }
 
 /** Throws E_BAD_OPTION for an option that is not in `known`; `soon` are names that the design has and the code not yet. */

@@ -2,7 +2,8 @@
  * What becomes of a task once its handler has ended, up to where it is settled:
  *
  *     result   → (checked) → answered                        → settled
- *     failure  → pause     → a copy for the next attempt     → settled
+ *     failure  → a copy for the next attempt, hidden for the pause → settled
+ *              → pause → a copy                              → settled   where order is kept, or the broker hides nothing
  *     last one → (queue is made) → a copy in the dead-letter queue, and an answer → settled
  */
 import { LeveretError } from '../model/errors.ts'
@@ -12,7 +13,7 @@ import type { QueueContract } from './contract.ts'
 import { deadLetter, type Failure, failureAnswer, resultAnswer, retryCopy, wantsAnswer } from './copies.ts'
 import { makeDeadLetterQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
-import { asError, errorText } from './headers.ts'
+import { asError, errorText, type OutcomeWord } from './headers.ts'
 import type { HeldTasks } from './held-tasks.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { pauseMs } from './retry.ts'
@@ -76,34 +77,54 @@ export class Outcomes {
 
   /** `afterMs` null: the queue's backoff says when it is tried again. */
   attemptFailed(task: Task, text: string, afterMs: number | null): void {
+    task.extra?.batch?.memberLeft(task)
     task.dropSends()
     const { retry } = this.settings
     if (task.attempt >= retry.attempts) return this.giveUp(task, text)
-    const waitMs = afterMs ?? pauseMs(retry, task.attempt, this.parts.platform.random.next())
-    const failure = this.failureOf(task, text)
-    const next = (): void => {
-      this.retried++
-      task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure))
-      this.owner.settle(task)
-    }
-    if (this.owner.isOpen) this.held.holdFor(task, waitMs, 'go on', next)
-    else next()
+    const { clock, random } = this.parts.platform
+    const waitMs = Math.ceil(afterMs ?? pauseMs(retry, task.attempt, random.next()))
+    if (task.deadlineMs > 0 && clock.realtimeMs() + waitMs >= task.deadlineMs) return this.expire(task, text)
+    this.retryAfter(task, text, waitMs)
+  }
+
+  /** It is of no use any more: to the dead-letter queue, and its sender is told so. */
+  expire(task: Task, text: string): void {
+    this.putAside(task, text, 'expired')
   }
 
   /** To the dead-letter queue, or away if there is to be none. */
   giveUp(task: Task, text: string): void {
+    this.putAside(task, text, this.settings.deadLetter === null ? 'failed' : 'dead-lettered')
+  }
+
+  private retryAfter(task: Task, text: string, waitMs: number): void {
+    const failure = this.failureOf(task, text)
+    // Where order is kept the message stays in this worker's hands: a copy would come behind those of its key.
+    const isHidden = this.parts.isLeveret && !this.settings.keepsOrder
+    const next = (): void => {
+      this.retried++
+      const delayMs = isHidden ? waitMs : 0
+      task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure, delayMs))
+      this.owner.settle(task)
+    }
+    if (this.owner.isOpen && !isHidden) this.held.holdFor(task, waitMs, 'go on', next)
+    else next()
+  }
+
+  private putAside(task: Task, text: string, word: OutcomeWord): void {
+    task.extra?.batch?.memberLeft(task)
     task.dropSends()
     const { deadLetter: target } = this.settings
-    if (target === null) return this.finishLost(task, text, 'failed')
+    if (target === null) return this.finishLost(task, text, word)
     this.held.hold(task)
     const failure = this.failureOf(task, text)
     const bury = (): void => {
       task.publish(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
-      this.finishLost(task, text, 'dead-lettered')
+      this.finishLost(task, text, word)
     }
     makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
       () => this.held.resume(task, bury),
-      (error: unknown) => this.held.resume(task, () => this.giveUpLater(task, text, target, error)),
+      (error: unknown) => this.held.resume(task, () => this.putAsideLater(task, text, word, target, error)),
     )
   }
 
@@ -128,24 +149,24 @@ export class Outcomes {
     const { properties } = task
     if (properties !== null && wantsAnswer(properties, 'processed')) {
       const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
-      task.publish(resultAnswer(properties, body))
+      task.publish(resultAnswer(properties, this.queueName, body))
     }
     this.processed++
     this.owner.settle(task)
   }
 
-  private finishLost(task: Task, text: string, word: 'failed' | 'dead-lettered'): void {
+  private finishLost(task: Task, text: string, word: OutcomeWord): void {
     this.deadLettered++
     const properties = propertiesForCopy(task)
-    if (wantsAnswer(properties, 'processed')) task.publish(failureAnswer(properties, word, text))
+    if (wantsAnswer(properties, 'processed')) task.publish(failureAnswer(properties, this.queueName, word, text))
     this.owner.settle(task)
   }
 
-  private giveUpLater(task: Task, text: string, target: string, error: unknown): void {
+  private putAsideLater(task: Task, text: string, word: OutcomeWord, target: string, error: unknown): void {
     const why = asError(error).message
     const what = `${this.what}: the dead-letter queue '${target}' cannot be made: ${why}; trying again in 30 s`
     this.parts.report(new LeveretError('E_REFUSED', what, error))
-    this.held.holdFor(task, deadLetterPauseMs, 'leave', () => this.giveUp(task, text))
+    this.held.holdFor(task, deadLetterPauseMs, 'leave', () => this.putAside(task, text, word))
   }
 
   private failureOf(task: Task, text: string): Failure {

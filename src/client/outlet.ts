@@ -3,65 +3,53 @@
  * one slot in the ring of confirms.
  */
 import { LeveretError } from '../model/errors.ts'
-import { type PlainValue, toField } from '../model/field-table.ts'
+import { toField } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import type { BusParts } from './bus-parts.ts'
 import { Composer, type Content } from './composer.ts'
-import type { Pending } from './confirm-ring.ts'
 import type { QueueContract } from './contract.ts'
 import { headerNames } from './headers.ts'
-import { checkOptionNames } from './names.ts'
-import { OpenReceipt, PlainSent, type Receipt, type ReceiptCallbacks, type Sent } from './receipt.ts'
-import type { MakeMessage } from './sender.ts'
+import { checkName } from './names.ts'
+import { Batch, BatchSend, capture, type Outgoing, SingleSend } from './pending-send.ts'
+import { OpenReceipt, type Receipt } from './receipt.ts'
+import {
+  type AnyOptions,
+  type QueueFacts,
+  type ReceiptOptions,
+  type SendOptions,
+  sendProperties,
+} from './send-options.ts'
+import { PlainSent, type Sent } from './sent.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 
-export interface SendOptions {
-  /** AMQP headers. */
-  readonly headers?: { readonly [name: string]: PlainValue }
-  /** For text and bytes that are not JSON, such as 'text/csv'. */
-  readonly contentType?: string
-  /** Gives up a send that still waits for room; one on its way cannot be called back. */
-  readonly signal?: AbortSignal
+/** Where a handler may send to: a queue that this bus has opened. */
+export interface SendTarget<Input = unknown, Result = unknown> {
+  readonly name: string
+  /** The library's own part of it. */
+  readonly outlet: Outlet
+  send(data: Input, options: ReceiptOptions<Result>): Promise<Receipt<Result>>
+  send(data: Input, options?: SendOptions): Promise<Sent>
 }
-
-/** Asking for a receipt, by name or by a callback, makes `send` give a `Receipt`. */
-export type ReceiptOptions<Result = unknown> = SendOptions &
-  ReceiptCallbacks<Result> &
-  (
-    | { readonly receipt: true }
-    | Required<Pick<ReceiptCallbacks<Result>, 'onDelivered'>>
-    | Required<Pick<ReceiptCallbacks<Result>, 'onProcessed'>>
-  )
-
-interface AnyOptions extends SendOptions, ReceiptCallbacks {
-  readonly receipt?: boolean
-}
-
-/** A message that is made and not yet on its way. */
-export interface Outgoing {
-  readonly sent: Sent
-  readonly receipt: OpenReceipt | null
-  readonly message: Message | MakeMessage
-  readonly bytes: number
-}
-
-const optionNames = ['headers', 'contentType', 'signal', 'receipt', 'onDelivered', 'onProcessed'] as const
-const optionsToCome = ['sender', 'onProgress', 'key', 'idempotencyKey', 'delay', 'priority', 'ttl', 'deadline'] as const
 
 export class Outlet {
   readonly name: string
   private readonly what: string
+  private readonly where: string
   private readonly parts: BusParts
   private readonly contract: QueueContract
   private readonly composer: Composer
+  private readonly facts: QueueFacts
 
-  constructor(parts: BusParts, contract: QueueContract, persistent: boolean) {
+  constructor(parts: BusParts, contract: QueueContract, persistent: boolean, facts: QueueFacts) {
     this.name = contract.name
     this.what = `queue '${contract.name}'`
+    this.where = `sending to ${this.what}`
     this.parts = parts
     this.contract = contract
-    this.composer = new Composer(contract.name, persistent, parts.ids, parts.messageBytesMax)
+    this.facts = facts
+    const address = { exchange: '', routingKey: contract.name, what: `the data for ${this.what}` }
+    this.composer = new Composer(address, persistent, parts.ids, parts.messageBytesMax)
   }
 
   /** Resolves when the message is stored. */
@@ -82,7 +70,7 @@ export class Outlet {
       if (checked instanceof Promise) await checked
     }
     const outgoing = items.map((item) => this.prepare(item, options))
-    if (outgoing.some((one) => one.receipt !== null)) throw this.noReceipts(outgoing)
+    if (outgoing.some((one) => one.receipt !== null)) throw this.oneByOne(outgoing)
     if (outgoing.length === 0) return []
     options?.signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
@@ -114,13 +102,14 @@ export class Outlet {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const outgoing = this.prepare(data, options)
     if (outgoing.receipt !== null) {
-      const ready = this.parts.receipts.opened()
+      const ready = this.parts.receipts.opened(outgoing.receipt.sender)
       if (ready !== null) this.parts.sender.holdUntil(ready)
     }
     const promise = new Promise<Sent>(capture)
     const pending = new SingleSend(this.what, outgoing.bytes, outgoing.sent, outgoing.receipt)
-    this.parts.sender.publish(outgoing.message, true, pending)
-    return signal === undefined ? promise : this.withdrawable(promise, pending, signal)
+    const { sender } = this.parts
+    sender.publish(outgoing.message, true, pending)
+    return signal === undefined ? promise : sender.withdrawable(promise, pending, signal)
   }
 
   private sendPlain(data: unknown): Promise<Sent> {
@@ -133,56 +122,70 @@ export class Outlet {
   }
 
   private prepare(data: unknown, options: AnyOptions | undefined): Outgoing {
-    const { ids } = this.parts
+    const { ids, platform } = this.parts
     if (options === undefined) {
       const message = this.composer.plain(data)
       return { sent: new PlainSent(ids.prefix, ids.counter), receipt: null, message, bytes: message.contentBytes }
     }
-    checkOptionNames(`sending to ${this.what}`, options, optionNames, optionsToCome)
+    const properties = sendProperties(this.where, options, this.facts, platform.clock.realtimeMs())
     const content = this.composer.encode(data, options.contentType)
     ids.advance()
-    const id = ids.text()
-    const wanted = wantedReceipt(options)
-    if (wanted === null) {
-      const message = this.composer.rich(content, id, propertiesOf(options, null))
+    const wanted = this.wantedReceipt(options)
+    if (wanted === '') {
+      const message = this.composer.rich(content, ids.text(), properties)
       return { sent: new PlainSent(ids.prefix, ids.counter), receipt: null, message, bytes: message.contentBytes }
     }
-    const receipt = this.openReceipt(id, options)
-    const message = (): Message => this.makeWithReceipt(content, id, options, wanted)
-    return { sent: receipt, receipt, message, bytes: content.body.length }
+    const receipt = this.openReceipt(ids.text(), options, wanted)
+    const message = (): Message => this.makeWithReceipt(content, receipt, properties, wanted)
+    return { sent: receipt.isWanted ? receipt : receipt.plain, receipt, message, bytes: content.body.length }
   }
 
-  private noReceipts(outgoing: readonly Outgoing[]): LeveretError {
+  private oneByOne(outgoing: readonly Outgoing[]): LeveretError {
     for (const one of outgoing) one.receipt?.forget()
-    return new LeveretError('E_UNSUPPORTED', `${this.what}: sendMany gives no receipts: use send for those messages`)
+    return new LeveretError(
+      'E_UNSUPPORTED',
+      `${this.what}: sendMany waits for no receipts and finds no duplicates: use send for those messages`,
+    )
   }
 
-  private openReceipt(id: string, options: AnyOptions): OpenReceipt {
+  /** What goes into x-leveret-receipt; '' if nothing was asked for. */
+  private wantedReceipt(options: AnyOptions): string {
+    const words: string[] = []
+    if (options.idempotencyKey !== undefined || options.throttle !== undefined) words.push('duplicate')
+    const { receipt = false } = options
+    if (typeof receipt !== 'boolean') {
+      throw new LeveretError('E_BAD_OPTION', `${this.where}: receipt is ${typeof receipt}, and has to be true or false`)
+    }
+    const wantsStart = receipt || options.onDelivered !== undefined
+    const wantsProgress = receipt || options.onProgress !== undefined
+    if (wantsStart) words.push('delivered')
+    if (wantsProgress) words.push('progress')
+    const wantsEnd = options.onProcessed !== undefined || options.sender !== undefined
+    if (wantsStart || wantsProgress || wantsEnd) words.push('processed')
+    return words.join(',')
+  }
+
+  private openReceipt(id: string, options: AnyOptions, wanted: string): OpenReceipt {
     const { receipts } = this.parts
-    const receipt = new OpenReceipt(receipts, id, this.name, options, (value) => this.readResult(id, value))
+    const { sender = null } = options
+    if (sender !== null) checkName(this.where, "a sender's name", sender)
+    const isWanted = wanted.includes('processed')
+    const receipt = new OpenReceipt(receipts, { id, queue: this.name, sender, isWanted }, options, (value) =>
+      this.readResult(id, value),
+    )
     receipts.keep(receipt)
     return receipt
   }
 
-  private makeWithReceipt(content: Content, id: string, options: AnyOptions, wanted: string): Message {
-    const { address } = this.parts.receipts
+  private makeWithReceipt(content: Content, receipt: OpenReceipt, base: Properties, wanted: string): Message {
+    const address = this.parts.receipts.addressFor(receipt.sender)
     if (address === null) {
       throw new LeveretError('E_REFUSED', `${this.what}: the broker gave no queue for receipts, so nothing was sent`)
     }
-    const properties = propertiesOf(options, wanted)
-    properties.correlationId = id
-    properties.replyTo = address
-    return this.composer.rich(content, id, properties)
-  }
-
-  private withdrawable(promise: Promise<Sent>, pending: SingleSend, signal: AbortSignal): Promise<Sent> {
-    const abort = (): void => {
-      if (this.parts.sender.withdraw(pending)) pending.refused(signal.reason as Error)
-    }
-    signal.addEventListener('abort', abort, { once: true })
-    const forget = (): void => signal.removeEventListener('abort', abort)
-    promise.then(forget, forget)
-    return promise
+    const headers = new Map(base.headers ?? [])
+    headers.set(headerNames.receipt, toField(wanted))
+    const { messageId } = receipt
+    return this.composer.rich(content, messageId, { ...base, headers, correlationId: messageId, replyTo: address })
   }
 
   private check(data: unknown): unknown {
@@ -194,147 +197,4 @@ export class Outlet {
     const schema = this.contract.result as StandardSchema | undefined
     return schema === undefined ? value : validate(schema, value, `the result of message ${id} of ${this.what}`)
   }
-}
-
-/** What goes into x-leveret-receipt; null if nothing was asked for. */
-function wantedReceipt(options: AnyOptions): string | null {
-  if (options.onDelivered !== undefined || options.receipt === true) return 'delivered,processed'
-  return options.onProcessed === undefined ? null : 'processed'
-}
-
-function propertiesOf(options: AnyOptions, wanted: string | null): Properties {
-  const properties: Properties = {}
-  const { headers } = options
-  if (headers === undefined && wanted === null) return properties
-  const table = new Map(Object.entries(headers ?? {}).map(([name, value]) => [name, toField(value)]))
-  if (wanted !== null) table.set(headerNames.receipt, toField(wanted))
-  properties.headers = table
-  return properties
-}
-
-let capturedResolve: (sent: Sent) => void
-let capturedReject: (error: Error) => void
-
-/** One function for all promises instead of a closure for each: the next SingleSend takes what it caught. */
-function capture(resolve: (sent: Sent) => void, reject: (error: Error) => void): void {
-  capturedResolve = resolve
-  capturedReject = reject
-}
-
-/** One send that waits. Made right behind its promise. */
-class SingleSend implements Pending {
-  readonly what: string
-  readonly bytes: number
-  unroutable = false
-  private readonly sent: Sent
-  private readonly receipt: OpenReceipt | null
-  private readonly resolve: (sent: Sent) => void
-  private readonly reject: (error: Error) => void
-
-  constructor(what: string, bytes: number, sent: Sent, receipt: OpenReceipt | null) {
-    this.what = what
-    this.bytes = bytes
-    this.sent = sent
-    this.receipt = receipt
-    this.resolve = capturedResolve
-    this.reject = capturedReject
-  }
-
-  get id(): string {
-    return this.sent.id
-  }
-
-  stored(): void {
-    this.resolve(this.sent)
-    this.receipt?.stored()
-  }
-
-  refused(error: Error): void {
-    this.reject(error)
-    this.receipt?.forget()
-  }
-}
-
-/** A `sendMany` that waits for its last confirm. */
-class Batch {
-  private readonly what: string
-  private readonly outgoing: readonly Outgoing[]
-  private readonly resolve: (sent: Sent[]) => void
-  private readonly reject: (error: Error) => void
-  private open: number
-  private refusals = 0
-  private firstError: Error | null = null
-
-  constructor(
-    what: string,
-    outgoing: readonly Outgoing[],
-    resolve: (sent: Sent[]) => void,
-    reject: (error: Error) => void,
-  ) {
-    this.what = what
-    this.outgoing = outgoing
-    this.resolve = resolve
-    this.reject = reject
-    this.open = outgoing.length
-  }
-
-  settle(error: Error | null): void {
-    this.open--
-    if (error !== null) {
-      this.refusals++
-      this.firstError ??= error
-    }
-    if (this.open > 0) return
-    if (this.firstError === null) this.resolve(this.outgoing.map((one) => one.sent))
-    else this.reject(this.failure(this.firstError))
-  }
-
-  get label(): string {
-    return this.what
-  }
-
-  private failure(first: Error): Error {
-    const total = this.outgoing.length
-    const code = first instanceof LeveretError ? first.code : 'E_REFUSED'
-    const text = `${this.what}: ${total - this.refusals} of ${total} messages are known to be stored; the first that is not: `
-    return new LeveretError(code, text + first.message, first)
-  }
-}
-
-class BatchSend implements Pending {
-  readonly bytes: number
-  unroutable = false
-  private readonly batch: Batch
-  private readonly outgoing: Outgoing
-
-  constructor(batch: Batch, outgoing: Outgoing) {
-    this.batch = batch
-    this.outgoing = outgoing
-    this.bytes = outgoing.bytes
-  }
-
-  get id(): string {
-    return this.outgoing.sent.id
-  }
-
-  get what(): string {
-    return this.batch.label
-  }
-
-  stored(): void {
-    this.batch.settle(null)
-  }
-
-  refused(error: Error): void {
-    this.batch.settle(error)
-  }
-}
-
-/** Where a handler may send to: a queue that this bus has opened. */
-export interface SendTarget<Input = unknown, Result = unknown> {
-  readonly name: string
-  /** The library's own part of it. */
-  readonly outlet: Outlet
-  send(data: Input, options: ReceiptOptions<Result>): Promise<Receipt<Result>>
-  send(data: Input, options?: SendOptions): Promise<Sent>
 }

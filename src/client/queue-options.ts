@@ -4,6 +4,7 @@ import { LeveretError } from '../model/errors.ts'
 import { type Field, type FieldTable, type PlainValue, toField } from '../model/field-table.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
+import { type Rate, rateText } from './rate.ts'
 import { type Retry, type RetryOptions, retryOf } from './retry.ts'
 
 export interface QueueOptions {
@@ -27,8 +28,23 @@ export interface QueueOptions {
   readonly ttl?: Duration
   /** The queue is deleted after so long without use. */
   readonly expires?: Duration
+  /** Order per key: see SendOptions.key. */
+  readonly keys?: KeyOptions
   /** AMQP arguments that have no name here. */
   readonly arguments?: { readonly [name: string]: PlainValue }
+}
+
+/** Kept by the broker over all workers and processes. */
+export interface KeyOptions {
+  /** Messages of one key that are with workers at a time. Default 1, which keeps their order. */
+  readonly concurrency?: number
+  /** Messages of one key that are handed out in a time, such as '10/s'. Default: as many as come. */
+  readonly rate?: Rate
+  /**
+   * What a message that waits for its next attempt does to those behind it with the same key. 'strict', the default: they wait,
+   * too. 'relaxed': they go on.
+   */
+  readonly order?: 'strict' | 'relaxed'
 }
 
 export interface QueueSettings {
@@ -36,6 +52,11 @@ export interface QueueSettings {
   readonly deadLetter: string | null
   readonly durable: boolean
   readonly arguments: FieldTable
+  /** Null: nobody said. */
+  readonly isKeyed: boolean | null
+  readonly maxPriority: number | null
+  /** A retry may not let others of its key go first. */
+  readonly keepsOrder: boolean
 }
 
 const known = [
@@ -48,19 +69,38 @@ const known = [
   'maxPriority',
   'ttl',
   'expires',
+  'keys',
   'arguments',
 ] as const
 
 /** Throws E_BAD_OPTION or E_UNSUPPORTED. */
 export function queueSettings(name: string, options: QueueOptions, inMemory: boolean): QueueSettings {
   const where = `queue '${name}'`
-  checkOptionNames(where, options, known, ['keys'])
+  checkOptionNames(where, options, known)
+  const keys = keysOf(where, options)
+  const arguments_ = argumentsOf(where, options)
+  const isKeyed = keys !== null || arguments_.has('x-leveret-keyed')
   return {
     retry: retryOf(where, options.retry ?? {}),
     deadLetter: deadLetterOf(name, options.deadLetter),
     durable: durableOf(where, options.storage, inMemory),
-    arguments: argumentsOf(where, options),
+    arguments: arguments_,
+    isKeyed,
+    maxPriority: options.maxPriority ?? (arguments_.has('x-max-priority') ? null : 0),
+    keepsOrder: isKeyed && options.keys?.order !== 'relaxed',
   }
+}
+
+/** Null: none. */
+function keysOf(where: string, { keys }: QueueOptions): KeyOptions | null {
+  if (keys === undefined) return null
+  checkOptionNames(`${where}: keys`, keys, ['concurrency', 'rate', 'order'])
+  const { order = 'strict' } = keys
+  if (order === 'strict' || order === 'relaxed') return keys
+  throw new LeveretError(
+    'E_BAD_OPTION',
+    `${where}: keys.order is '${String(order)}', and has to be 'strict' or 'relaxed'`,
+  )
 }
 
 function deadLetterOf(name: string, deadLetter: string | false | undefined): string | null {
@@ -97,6 +137,12 @@ function argumentsOf(where: string, options: QueueOptions): FieldTable {
   if (options.overflow !== undefined) table.set('x-overflow', toField(overflowWord(where, options.overflow)))
   if (options.ttl !== undefined) table.set('x-message-ttl', milliseconds(options.ttl, `${where}: ttl`))
   if (options.expires !== undefined) table.set('x-expires', milliseconds(options.expires, `${where}: expires`))
+  const { keys } = options
+  if (keys !== undefined) {
+    const concurrency = checkInteger(where, 'keys.concurrency', keys.concurrency ?? 1, 1, 1_000_000)
+    table.set('x-leveret-keyed', toField(concurrency))
+    if (keys.rate !== undefined) table.set('x-leveret-key-rate', toField(rateText(keys.rate, `${where}: keys.rate`)))
+  }
   const given = options.arguments ?? {}
   for (const name of Object.keys(given)) table.set(name, toField(given[name] as PlainValue))
   return table

@@ -1,17 +1,28 @@
 /** A queue as its users hold it: send, process, receive, look, empty, delete. */
 import type { Reply } from '../model/command.ts'
 import { emptyTable } from '../model/field-table.ts'
+import type { AnyBatchHandler, BatchHandler } from './batch.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
 import type { ReceivedMessage } from './incoming.ts'
-import { type Outlet, type ReceiptOptions, type SendOptions, type SendTarget } from './outlet.ts'
+import type { Outlet, SendTarget } from './outlet.ts'
 import type { QueueSettings } from './queue-options.ts'
-import type { Receipt, Sent } from './receipt.ts'
+import type { Receipt } from './receipt.ts'
 import { QueueReceiver, type ReceiveOptions } from './receiver.ts'
+import type { ReceiptOptions, SendOptions } from './send-options.ts'
+import type { Sent } from './sent.ts'
 import type { QueueStats, Statistics } from './statistics.ts'
-import { QueueWorker } from './worker.ts'
-import type { Handler, ProcessOptions, Worker } from './worker-options.ts'
+import { type Outlets, QueueWorker } from './worker.ts'
+import {
+  type BatchOptions,
+  batchSettings,
+  type Handler,
+  type ProcessOptions,
+  processSettings,
+  type Worker,
+  type WorkSettings,
+} from './worker-options.ts'
 
 /** Ended by `break`, by its signal, or by closing it; what was not settled then goes back to the queue. */
 export interface MessageIterator<Data, Result>
@@ -30,9 +41,11 @@ export interface QueueCount {
 export interface QueueOwner {
   readonly parts: BusParts
   readonly statistics: Statistics
-  readonly outlets: Map<string, Outlet>
+  readonly outlets: Outlets
   /** Workers and receivers, closed with the bus. */
   readonly closables: Set<Closable>
+  /** It was deleted. */
+  forgetQueue(name: string): void
 }
 
 export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = Result>
@@ -41,6 +54,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
   readonly name: string
   readonly outlet: Outlet
   private readonly owner: QueueOwner
+  private readonly what: string
   private readonly contract: QueueContract<Input, Result, Data, Returned>
   private readonly settings: QueueSettings
 
@@ -54,6 +68,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     this.contract = contract
     this.settings = settings
     this.name = contract.name
+    this.what = `queue '${contract.name}'`
     this.outlet = outlet
   }
 
@@ -75,14 +90,26 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
    * what it throws is tried again as the queue's `retry` says, then put into the dead-letter queue.
    */
   process(handler: Handler<Data, Returned>, options: ProcessOptions = {}): Worker {
+    return this.startWorker(handler as Handler<unknown, unknown>, processSettings(`${this.what}: process`, options))
+  }
+
+  /**
+   * As `process`, for a handler that gets up to `size` messages at once, or what has come within `wait`. What it sends is stored
+   * with the acknowledgements of the whole batch.
+   */
+  processBatch(handler: BatchHandler<Data, Returned>, options: BatchOptions = {}): Worker {
+    return this.startWorker(handler as AnyBatchHandler, batchSettings(`${this.what}: processBatch`, options))
+  }
+
+  private startWorker(handler: Handler<unknown, unknown> | AnyBatchHandler, work: WorkSettings): Worker {
     const { parts, outlets, closables } = this.owner
     const worker = new QueueWorker(
       parts,
       this.contract as QueueContract,
       this.settings,
       outlets,
-      handler as Handler<unknown, unknown>,
-      options,
+      handler,
+      work,
       (one) => closables.delete(one),
     )
     closables.add(worker)
@@ -124,7 +151,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
   /** Deletes the queue with all that is in it; resolves with the number of ready messages. Its workers end. */
   async delete(): Promise<number> {
     const reply = await this.execute({ type: 'queue.delete', queue: this.name, ifUnused: false, ifEmpty: false })
-    this.owner.outlets.delete(this.name)
+    this.owner.forgetQueue(this.name)
     return reply.type === 'queue.delete-ok' ? reply.messageCount : 0
   }
 

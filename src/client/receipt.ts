@@ -6,17 +6,9 @@
 import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type Duration, durationMs } from './duration.ts'
-import { idText } from './ids.ts'
 import { showAsJson } from './inspect.ts'
 import { setLivingTimer } from './keep-alive.ts'
-
-/** What `send` gives: the message is stored. */
-export interface Sent {
-  /** The message's id, a UUID that sorts by time. */
-  readonly id: string
-  /** Whether an earlier send with the same idempotency key had stored it already. */
-  readonly duplicate: boolean
-}
+import { type Sent, SentOnly } from './sent.ts'
 
 export interface WaitOptions {
   /** Reject with E_TIMEOUT after so long. The receipt stays open, so one can ask again. */
@@ -27,38 +19,24 @@ export interface WaitOptions {
 export interface Receipt<Result = unknown> extends Sent {
   /** Resolves when a worker has begun with the message. */
   delivered(options?: WaitOptions): Promise<void>
-  /** Resolves with what the handler returned; rejects with E_NOT_PROCESSED if it was given up. */
+  /**
+   * Resolves with what the handler returned. Rejects with E_NOT_PROCESSED if it was given up, with E_EXPIRED if its time was
+   * over before.
+   */
   processed(options?: WaitOptions): Promise<Result>
   /** Lets go of a receipt nobody wants any more: it is not counted as open, and its callbacks are not called. */
   forget(): void
 }
 
-/** The callbacks of a send, called once each, after the send has resolved. */
+/** The callbacks of a send, all of them after it has resolved, and in their natural order. */
 export interface ReceiptCallbacks<Result = unknown> {
+  /** Called once: a worker has begun. */
   onDelivered?(): void
+  /** How much is done, from 0 to 1, as the handler says it. What comes faster than it can be told is left out but for the last. */
+  onProgress?(share: number): void
+  /** Called once: with the result, or with the error if it was given up (E_NOT_PROCESSED) or came too late (E_EXPIRED). */
   onProcessed?(error: LeveretError | null, result: Result | undefined): void
 }
-
-export class PlainSent implements Sent {
-  readonly duplicate = false
-  private readonly prefix: string
-  private readonly counter: number
-
-  constructor(prefix: string, counter: number) {
-    this.prefix = prefix
-    this.counter = counter
-  }
-
-  get id(): string {
-    return idText(this.prefix, this.counter)
-  }
-
-  toJSON(): Sent {
-    return { id: this.id, duplicate: this.duplicate }
-  }
-}
-
-showAsJson(PlainSent.prototype)
 
 /** How it ended. */
 export type Outcome = { readonly error: LeveretError } | { readonly error: null; readonly result: unknown }
@@ -68,6 +46,8 @@ export interface ReceiptKeeper {
   readonly clock: Clock
   /** It is over, one way or the other. */
   letGo(receipt: OpenReceipt): void
+  /** As `letGo`, when what has come by now was read. */
+  letGoSoon(receipt: OpenReceipt): void
   /** Calls what a user gave us, soon; what it throws is reported, not passed on. */
   callUser(callback: () => unknown): void
 }
@@ -78,11 +58,28 @@ interface Waiter {
   readonly cancelTimer: () => void
 }
 
-export class OpenReceipt implements Receipt {
-  readonly duplicate = false
+/** What a receipt is about. */
+export interface ReceiptSubject {
   readonly id: string
   /** The queue's name, for errors. */
   readonly queue: string
+  /** Whose inbox is answered; null: the bus's own reply queue. */
+  readonly sender: string | null
+  /** False: all that is asked is whether the message is a duplicate, and it is over when it is stored. */
+  readonly isWanted: boolean
+}
+
+export class OpenReceipt implements Receipt {
+  duplicate = false
+  /** The message's id; if that was a duplicate, the id of the one that was taken. */
+  id: string
+  /** The id of the message that was sent, by which answers find this. */
+  readonly messageId: string
+  readonly queue: string
+  readonly sender: string | null
+  readonly isWanted: boolean
+  /** What `send` gives if all that was asked is whether it is a duplicate. */
+  readonly plain: Sent
   /** Turns the body of a reply into what the contract says; may be asynchronous. */
   readonly readResult: (value: unknown) => unknown
   private readonly keeper: ReceiptKeeper
@@ -91,6 +88,8 @@ export class OpenReceipt implements Receipt {
   private isDelivered = false
   private outcome: Outcome | null = null
   private forgotten = false
+  /** How much is done and was not told; null: nothing. */
+  private share: number | null = null
   /** Set while a handler runs that sent this message: its commit waits for the handler, so waiting would never end. */
   private heldBy: string | null = null
   private deliveredWaiters: Waiter[] = []
@@ -98,14 +97,17 @@ export class OpenReceipt implements Receipt {
 
   constructor(
     keeper: ReceiptKeeper,
-    id: string,
-    queue: string,
+    { id, queue, sender, isWanted }: ReceiptSubject,
     callbacks: ReceiptCallbacks,
     readResult: (value: unknown) => unknown,
   ) {
     this.keeper = keeper
     this.id = id
+    this.messageId = id
     this.queue = queue
+    this.sender = sender
+    this.isWanted = isWanted
+    this.plain = new SentOnly(this)
     this.callbacks = callbacks
     this.readResult = readResult
   }
@@ -138,8 +140,24 @@ export class OpenReceipt implements Receipt {
     if (this.isStored) return
     this.isStored = true
     this.heldBy = null
+    if (!this.isWanted) return this.keeper.letGoSoon(this)
     if (this.isDelivered) this.tellDelivered()
+    this.tellProgress()
     if (this.outcome !== null) this.tellOutcome(this.outcome)
+  }
+
+  /** The message was not taken, for that one was before. */
+  isDuplicateOf(firstId: string): void {
+    this.duplicate = true
+    this.id = firstId
+  }
+
+  /** So much is done. */
+  progressed(share: number): void {
+    if (this.outcome !== null || this.forgotten) return
+    const isTold = this.share !== null
+    this.share = share
+    if (!isTold && this.isStored) this.tellProgress()
   }
 
   /** A worker has begun. */
@@ -221,6 +239,19 @@ export class OpenReceipt implements Receipt {
     const { callbacks } = this
     if (callbacks.onDelivered !== undefined && !this.forgotten) {
       this.keeper.callUser(() => callbacks.onDelivered?.())
+    }
+  }
+
+  private tellProgress(): void {
+    const { callbacks } = this
+    if (this.share === null) return
+    if (callbacks.onProgress === undefined) this.share = null
+    else {
+      this.keeper.callUser(() => {
+        const { share } = this
+        this.share = null
+        if (share !== null && !this.forgotten) return callbacks.onProgress?.(share)
+      })
     }
   }
 

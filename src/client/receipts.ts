@@ -1,28 +1,31 @@
 /**
- * All receipts of a bus that are open, and the one queue their answers come to: exclusive, named by the broker, made when
- * the first receipt is asked for. On the wire this is ordinary AMQP: reply_to, correlation_id, and a message back.
+ * All receipts of a bus that are open, and where their answers come to: one exclusive queue of the bus's own, named by the
+ * broker, made when the first receipt is asked for; or the inbox of a named sender. On the wire this is ordinary AMQP:
+ * reply_to, correlation_id, and a message back.
  */
 import type { Channel, ChannelEvents, Session } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import type { Properties } from '../model/properties.ts'
 import type { Clock } from '../platform/clock.ts'
-import { decodeBody } from './body.ts'
+import { readAnswer, tellReceipt } from './answers.ts'
 import { clientLimits } from './client-limits.ts'
-import { headerNames, textHeader } from './headers.ts'
+import { asError } from './headers.ts'
+import { Inbox, type InboxOwner } from './inbox.ts'
 import type { OpenReceipt, ReceiptKeeper } from './receipt.ts'
 import { Replies } from './replies.ts'
 
-export class Receipts implements ChannelEvents, ReceiptKeeper {
+export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   readonly clock: Clock
-  /** The reply queue's name; null until there is one. */
-  address: string | null = null
+  readonly report: (error: Error) => void
   private readonly session: Session
-  private readonly report: (error: Error) => void
   private readonly replies = new Replies()
   private readonly byId: Map<string, OpenReceipt> = new Map()
+  private readonly inboxes: Map<string, Inbox> = new Map()
+  private readonly openingInboxes: Map<string, Promise<Inbox>> = new Map()
+  /** The reply queue's name; null until there is one. */
+  private address: string | null = null
   private channel: Channel | null = null
   private opening: Promise<void> | null = null
   private ended: Error | null = null
@@ -35,10 +38,14 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     this.report = report
   }
 
-  /** Null if there is a reply queue; else one is being made, and this settles when it is there or cannot be. */
-  opened(): Promise<unknown> | null {
-    if (this.address !== null) return null
+  /**
+   * Null if answers can come; else that is being made, and this settles when it is so or cannot be. `sender` null: to the bus's
+   * own queue.
+   */
+  opened(sender: string | null): Promise<unknown> | null {
     if (this.ended !== null) return Promise.reject(this.ended)
+    if (sender !== null) return this.inboxes.has(sender) ? null : this.openInbox(sender)
+    if (this.address !== null) return null
     if (this.opening === null) {
       this.opening = this.declare()
       this.opening.catch(() => {
@@ -48,9 +55,32 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     return this.opening
   }
 
+  /** The queue that answers to that sender come to; null: there is none. */
+  addressFor(sender: string | null): string | null {
+    return sender === null ? this.address : (this.inboxes.get(sender)?.address ?? null)
+  }
+
+  /** Resolves with the inbox of that sender; rejects with E_REFUSED if another process has it. */
+  openInbox(sender: string): Promise<Inbox> {
+    const known = this.inboxes.get(sender)
+    if (known !== undefined) return Promise.resolve(known)
+    let opening = this.openingInboxes.get(sender)
+    if (opening === undefined) {
+      opening = this.makeInbox(sender)
+      this.openingInboxes.set(sender, opening)
+      const forget = (): boolean => this.openingInboxes.delete(sender)
+      opening.then(forget, forget)
+    }
+    return opening
+  }
+
   /** How many are open. */
   get size(): number {
     return this.byId.size
+  }
+
+  find(messageId: string): OpenReceipt | undefined {
+    return this.byId.get(messageId)
   }
 
   /** From now on answers find this receipt. Throws E_REFUSED if too many are open. */
@@ -62,11 +92,15 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
           'reply_to? Call receipt.forget() for those nobody waits for',
       )
     }
-    this.byId.set(receipt.id, receipt)
+    this.byId.set(receipt.messageId, receipt)
   }
 
   letGo(receipt: OpenReceipt): void {
-    this.byId.delete(receipt.id)
+    this.byId.delete(receipt.messageId)
+  }
+
+  letGoSoon(receipt: OpenReceipt): void {
+    this.clock.defer(() => this.letGo(receipt))
   }
 
   /** Users' callbacks run at the end of the turn, never inside the broker's. */
@@ -79,7 +113,9 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
   end(error: LeveretError): void {
     this.ended ??= error
     this.replies.failAll(error)
-    for (const receipt of this.byId.values()) receipt.fail(error)
+    for (const inbox of this.inboxes.values()) inbox.close()
+    this.inboxes.clear()
+    this.failAll(error, () => true)
   }
 
   close(): void {
@@ -87,6 +123,14 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     this.channel?.close()
     this.channel = null
   }
+
+  inboxLost(inbox: Inbox, error: LeveretError): void {
+    if (this.inboxes.get(inbox.sender) === inbox) this.inboxes.delete(inbox.sender)
+    this.report(error)
+    this.failAll(error, ({ sender }) => sender === inbox.sender)
+  }
+
+  // What the channel of the reply queue tells.
 
   replied(id: number, reply: Reply): void {
     this.replies.replied(id, reply)
@@ -97,7 +141,12 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
   }
 
   flush(): void {
-    for (const message of this.arrived) this.read(message)
+    for (const message of this.arrived) {
+      const answer = readAnswer(message)
+      const receipt = answer === null ? undefined : this.byId.get(answer.correlationId)
+      // What answers nothing that is open came too late, or twice.
+      if (answer !== null && receipt !== undefined) tellReceipt(receipt, answer)
+    }
     this.arrived.length = 0
   }
 
@@ -117,25 +166,19 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
   private async declare(): Promise<void> {
     const channel = this.session.openChannel(this)
     this.channel = channel
-    const declared = await this.replies.execute(channel, {
-      type: 'queue.declare',
-      queue: '',
-      passive: false,
-      durable: false,
-      exclusive: true,
-      autoDelete: true,
-      arguments: emptyTable,
-    })
+    const flags = { passive: false, durable: false, exclusive: true, autoDelete: true, arguments: emptyTable }
+    const declared = await this.replies.execute(channel, { type: 'queue.declare', queue: '', ...flags })
     const queue = declared.type === 'queue.declare-ok' ? declared.queue : ''
-    await this.replies.execute(channel, {
-      type: 'basic.consume',
-      queue,
-      consumerTag: '',
-      noAck: true,
-      exclusive: true,
-      arguments: emptyTable,
-    })
+    const consume = { consumerTag: '', noAck: true, exclusive: true, arguments: emptyTable }
+    await this.replies.execute(channel, { type: 'basic.consume', queue, ...consume })
     this.address = queue
+  }
+
+  private async makeInbox(sender: string): Promise<Inbox> {
+    if (this.ended !== null) throw this.ended
+    const inbox = await Inbox.open(sender, this.session, this)
+    this.inboxes.set(sender, inbox)
+    return inbox
   }
 
   /** The reply queue is gone, and with it the answers; the next receipt makes another one. */
@@ -144,44 +187,11 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
     this.channel = null
     this.opening = null
     this.address = null
-    for (const receipt of this.byId.values()) receipt.fail(error)
+    this.failAll(error, ({ sender }) => sender === null)
   }
 
-  private read(message: Message): void {
-    let properties: Properties
-    try {
-      properties = message.decodeProperties()
-    } catch {
-      return
-    }
-    const { correlationId } = properties
-    const receipt = correlationId === undefined ? undefined : this.byId.get(correlationId)
-    // What answers nothing that is open came too late, or twice.
-    if (receipt !== undefined) this.settle(receipt, message, properties)
-  }
-
-  private settle(receipt: OpenReceipt, message: Message, properties: Properties): void {
-    const outcome = textHeader(properties.headers, headerNames.outcome) ?? 'processed'
-    if (outcome === 'delivered') return receipt.seen()
-    if (outcome === 'processed') return this.settleWithResult(receipt, message, properties)
-    const error = textHeader(properties.headers, headerNames.error) ?? 'the worker did not say why'
-    receipt.settle({
-      error: new LeveretError(
-        'E_NOT_PROCESSED',
-        `queue '${receipt.queue}': message ${receipt.id} ${was(outcome)}: ${error}`,
-      ),
-    })
-  }
-
-  private settleWithResult(receipt: OpenReceipt, message: Message, properties: Properties): void {
-    const wrong = (error: unknown): void => receipt.settle({ error: asLeveretError(error) })
-    try {
-      const value = receipt.readResult(decodeBody(message, properties, `the result of message ${receipt.id}`))
-      if (value instanceof Promise) value.then((result: unknown) => receipt.settle({ error: null, result }), wrong)
-      else receipt.settle({ error: null, result: value })
-    } catch (error) {
-      wrong(error)
-    }
+  private failAll(error: LeveretError, isMeant: (receipt: OpenReceipt) => boolean): void {
+    for (const receipt of this.byId.values()) if (isMeant(receipt)) receipt.fail(error)
   }
 
   private runCalls(): void {
@@ -197,17 +207,4 @@ export class Receipts implements ChannelEvents, ReceiptKeeper {
       }
     }
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error))
-}
-
-function was(outcome: string): string {
-  return outcome === 'dead-lettered' ? 'was dead-lettered' : `has ${outcome}`
-}
-
-function asLeveretError(error: unknown): LeveretError {
-  if (error instanceof LeveretError) return error
-  return new LeveretError('E_BAD_DATA', `the result could not be read: ${String(error)}`, error)
 }

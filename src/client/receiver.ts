@@ -126,7 +126,10 @@ export class QueueReceiver
     this.take(tag)
     if (properties !== null && wantsAnswer(properties, 'processed')) {
       // The answer first: lost in between, the message comes again and is answered again, which is better than never.
-      await this.publish(resultAnswer(properties, encodeBody(result, undefined, `the result for ${this.what}`)), false)
+      await this.publish(
+        resultAnswer(properties, this.queueName, encodeBody(result, undefined, `the result for ${this.what}`)),
+        false,
+      )
     }
     this.channel?.ack(tag, false)
   }
@@ -147,7 +150,10 @@ export class QueueReceiver
       await this.publish(deadLetter(message, properties, this.queueName, target, failure), true)
     }
     if (wantsAnswer(properties, 'processed')) {
-      await this.publish(failureAnswer(properties, target === null ? 'failed' : 'dead-lettered', reason), false)
+      await this.publish(
+        failureAnswer(properties, this.queueName, target === null ? 'failed' : 'dead-lettered', reason),
+        false,
+      )
     }
     // Copied, it is done with here; else the broker's own dead-lettering has its turn.
     if (target !== null) this.channel?.ack(tag, false)
@@ -224,7 +230,7 @@ export class QueueReceiver
       const properties = isPlainJson(message) ? null : message.decodeProperties()
       const data = this.isRaw ? copyOfBody(message) : await this.read(message, properties)
       if (properties !== null && wantsAnswer(properties, 'delivered')) {
-        this.publish(deliveredAnswer(properties), false).catch(() => {})
+        this.publish(deliveredAnswer(properties, this.queueName), false).catch(() => {})
       }
       const incoming = new Incoming(message, redelivered, data, properties)
       return { done: false, value: new Received(incoming, properties, this, tag) }

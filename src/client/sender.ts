@@ -88,6 +88,17 @@ export class Sender {
     return found
   }
 
+  /** As the promise, which is that of the pending one; the signal takes it back as long as it waits here. */
+  withdrawable<T>(promise: Promise<T>, pending: Pending, signal: AbortSignal): Promise<T> {
+    const abort = (): void => {
+      if (this.withdraw(pending)) pending.refused(signal.reason as Error)
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    const forget = (): void => signal.removeEventListener('abort', abort)
+    promise.then(forget, forget)
+    return promise
+  }
+
   /** Resolves when nothing is under way any more. */
   idle(): Promise<void> {
     if (this.isIdle()) return Promise.resolve()

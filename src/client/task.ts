@@ -7,18 +7,33 @@ import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { isPlainJson } from './composer.ts'
-import type { QueueContract } from './contract.ts'
+import type { EventContract, QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
+import { HandlerSends, type SendsOwner } from './handler-sends.ts'
 import { headerNames, integerHeader } from './headers.ts'
-import { type Outgoing, type Outlet, type ReceiptOptions, type SendOptions, type SendTarget } from './outlet.ts'
-import type { Receipt, Sent } from './receipt.ts'
+import type { SendTarget } from './outlet.ts'
+import type { ProgressTeller } from './progress.ts'
+import type { Receipt } from './receipt.ts'
+import type { EmitOptions, ReceiptOptions, SendOptions } from './send-options.ts'
+import type { Sent } from './sent.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 
 /** What a handler can do besides returning and throwing. */
-export interface HandlerContext {
+export interface HandlerContext extends CommitContext {
   /** The number of this attempt: 1 for the first. */
   readonly attempt: number
-  /** Aborted when the result would no longer count: the worker was closed and did not wait longer, or lost its channel. */
+  /** Tells the sender how much is done, from 0 to 1, if it asked for that; costs nothing otherwise. */
+  progress(share: number): void
+  /** The lease begins anew, or lasts so long from now; see ProcessOptions.lease. Throws E_LEASE_LOST if it is over. */
+  extend(by?: Duration): void
+}
+
+/** What handlers of one message and of a batch have in common. */
+export interface CommitContext {
+  /**
+   * Aborted when the result would no longer count: the lease or the deadline is over, the worker was closed and did not wait
+   * longer, or lost its channel. `signal.reason` says which.
+   */
   readonly signal: AbortSignal
   /**
    * Sends with this handler's commit: stored together with its acknowledgement, or not at all. It gives a receipt at once
@@ -34,6 +49,8 @@ export interface HandlerContext {
     data: Input,
     options?: SendOptions,
   ): Sent
+  /** Emits with this handler's commit. */
+  emit<Input>(event: EventContract<Input, unknown>, data: Input, options?: EmitOptions): Sent
   /** To be returned: try again, after the time given or the queue's backoff. It counts as an attempt. */
   retry(options?: { readonly after?: Duration }): RetryLater
   /** To be returned: put it aside now, without further attempts. */
@@ -41,14 +58,38 @@ export interface HandlerContext {
 }
 
 /** What a task needs of its worker. */
-export interface TaskOwner {
-  readonly queueName: string
-  findOutlet(name: string): Outlet | undefined
+export interface TaskOwner extends SendsOwner {
   /** The task's signal was asked for, so it has to be told when it is lost. */
   watch(task: Task): void
+  tellProgress(task: Task, share: number): void
+  /** `byMs` null: as long as at first. */
+  extendLease(task: Task, byMs: number | null): void
 }
 
-export class Task implements HandlerContext {
+/** What one commit settles together: a task, or those of a batch. */
+export interface CommitUnit {
+  readonly publishes: Message[] | null
+  pushTags(tags: number[]): void
+  /** The commit is stored. */
+  committed(): void
+  lose(reason: LeveretError): void
+  /** Of the message, or one of them. */
+  allProperties(): Properties
+}
+
+/** The batch that a task is in. */
+export interface TaskBatch {
+  /** Those that are neither tried again nor given up. */
+  readonly members: ReadonlySet<Task>
+  /** One of its messages is of no use any more. */
+  memberAborted(reason: LeveretError): void
+  /** The task is done with, but for what it publishes. */
+  memberSettled(task: Task): void
+  /** The task goes its own way: it is tried again, or given up. */
+  memberLeft(task: Task): void
+}
+
+export class Task implements HandlerContext, CommitUnit {
   readonly tag: number
   readonly redelivered: boolean
   readonly message: Message
@@ -59,12 +100,13 @@ export class Task implements HandlerContext {
   attempt = 1
   /** When its handler began; null for one that has ended as soon as it was called. */
   startedMs: number | null = null
+  /** When its sender has no use for it any more, in ms since 1970; 0: never. */
+  deadlineMs = 0
   /** What its commit publishes; null for the many that publish nothing. */
   publishes: Message[] | null = null
+  /** Null for the many that nobody times or abandons. */
+  extra: TaskExtra | null = null
   private readonly owner: TaskOwner
-  private outgoing: Outgoing[] | null = null
-  private controller: AbortController | null = null
-  private lostReason: LeveretError | null = null
   private isOver = false
 
   constructor(owner: TaskOwner, epoch: number, tag: number, redelivered: boolean, message: Message) {
@@ -76,24 +118,35 @@ export class Task implements HandlerContext {
   }
 
   get signal(): AbortSignal {
-    if (this.controller === null) {
-      this.controller = new AbortController()
-      if (this.lostReason !== null) this.controller.abort(this.lostReason)
+    const extra = this.more
+    if (extra.controller === null) {
+      extra.controller = new AbortController()
+      if (extra.abortReason !== null) extra.controller.abort(extra.abortReason)
       else this.owner.watch(this)
     }
-    return this.controller.signal
+    return extra.controller.signal
   }
 
   send(to: SendTarget | QueueContract, data: unknown, options?: SendOptions): Receipt {
-    const where = `the handler of queue '${this.owner.queueName}'`
-    if (this.isOver) {
-      throw new LeveretError('E_CLOSED', `${where} has ended: send with queue.send, or await everything in the handler`)
+    return this.openSends().send(to, data, options)
+  }
+
+  emit(event: EventContract, data: unknown, options?: EmitOptions): Sent {
+    return this.openSends().emit(event, data, options)
+  }
+
+  progress(share: number): void {
+    if (typeof share !== 'number' || !(share >= 0 && share <= 1)) {
+      throw new LeveretError('E_BAD_OPTION', `context.progress: ${String(share)} is no share from 0 to 1`)
     }
-    const outgoing = this.outletOf(to).prepareNow(data, options)
-    this.outgoing ??= []
-    this.outgoing.push(outgoing)
-    outgoing.receipt?.hold(this.owner.queueName)
-    return outgoing.sent as Receipt
+    if (!this.isOver) this.owner.tellProgress(this, share)
+  }
+
+  extend(by?: Duration): void {
+    const lostReason = this.extra?.lostReason ?? null
+    if (lostReason !== null) throw lostReason
+    const byMs = by === undefined ? null : durationMs(by, 'context.extend')
+    if (!this.isOver) this.owner.extendLease(this, byMs)
   }
 
   retry(options: { readonly after?: Duration } = {}): RetryLater {
@@ -107,11 +160,19 @@ export class Task implements HandlerContext {
 
   // What the worker does with it.
 
+  /** What few tasks have. */
+  get more(): TaskExtra {
+    this.extra ??= new TaskExtra()
+    return this.extra
+  }
+
   /** Looks at what of the properties the worker must know. Throws for bytes that are no properties. */
   readProperties(): void {
     if (isPlainJson(this.message)) return
     this.properties = this.message.decodeProperties()
-    this.attempt = Math.max(1, integerHeader(this.properties.headers, headerNames.attempt) ?? 1)
+    const { headers } = this.properties
+    this.attempt = Math.max(1, integerHeader(headers, headerNames.attempt) ?? 1)
+    this.deadlineMs = integerHeader(headers, headerNames.deadline) ?? 0
   }
 
   /** All properties; for the rare ways that need them. */
@@ -123,27 +184,40 @@ export class Task implements HandlerContext {
   /** The handler has returned, thrown, or been given up. */
   over(): void {
     this.isOver = true
+    this.extra?.cancelTimers()
+  }
+
+  /** It was given up although its handler runs on: what that returns counts no more. */
+  get isLost(): boolean {
+    return this.extra !== null && this.extra.lostReason !== null
   }
 
   /** Its result will not count. */
   lose(reason: LeveretError): void {
-    this.lostReason = reason
-    this.isOver = true
+    if (this.isLost) return
+    this.more.lostReason = reason
+    this.over()
     this.dropSends()
-    this.controller?.abort(reason)
+    this.abort(reason)
+  }
+
+  /** Tells its handler to stop; what it returns counts all the same unless the task is lost. */
+  abort(reason: LeveretError): void {
+    const { more } = this
+    more.abortReason ??= reason
+    more.controller?.abort(reason)
+    more.batch?.memberAborted(reason)
   }
 
   /** What the handler sent belongs to an attempt that failed. */
   dropSends(): void {
     this.publishes = null
-    if (this.outgoing === null) return
-    for (const { receipt } of this.outgoing) receipt?.forget()
-    this.outgoing = null
+    this.extra?.sends?.drop()
   }
 
-  /** Whether something it sends asks for a receipt, so that the reply queue must be there before `makeSends`. */
-  get sendsReceipts(): boolean {
-    return this.outgoing?.some(({ receipt }) => receipt !== null) ?? false
+  /** The senders whose answers must be able to come before `makeSends`; null is the bus itself. */
+  get receiptSenders(): readonly (string | null)[] {
+    return this.extra?.sends?.receiptSenders ?? []
   }
 
   /** Makes the message part of its commit. */
@@ -154,24 +228,50 @@ export class Task implements HandlerContext {
 
   /** Makes the messages of context.send part of the commit. */
   makeSends(): void {
-    if (this.outgoing === null) return
-    for (const { message } of this.outgoing) this.publish(typeof message === 'function' ? message() : message)
+    const sends = this.extra?.sends ?? null
+    if (sends === null || sends.isEmpty) return
+    this.publishes ??= []
+    sends.make(this.publishes)
   }
 
-  /** The commit is stored. */
   committed(): void {
-    if (this.outgoing === null) return
-    for (const { receipt } of this.outgoing) receipt?.stored()
-    this.outgoing = null
+    this.extra?.sends?.committed()
   }
 
-  private outletOf(to: SendTarget | QueueContract): Outlet {
-    const outlet = 'outlet' in to ? to.outlet : this.owner.findOutlet(to.name)
-    if (outlet !== undefined) return outlet
-    throw new LeveretError(
-      'E_BAD_OPTION',
-      `context.send in queue '${this.owner.queueName}': this bus has not opened queue '${to.name}': ` +
-        'await bus.createQueue for it before you process',
-    )
+  pushTags(tags: number[]): void {
+    tags.push(this.tag)
+  }
+
+  private openSends(): HandlerSends {
+    const lostReason = this.extra?.lostReason ?? null
+    if (lostReason !== null) throw lostReason
+    if (this.isOver) {
+      const where = `the handler of queue '${this.owner.queueName}'`
+      const text = `${where} has ended: send with queue.send, or await everything in the handler`
+      throw new LeveretError('E_CLOSED', text)
+    }
+    const { more } = this
+    more.sends ??= new HandlerSends(this.owner)
+    return more.sends
+  }
+}
+
+/** What few tasks need: one object, so that the others pay one word for it. */
+class TaskExtra {
+  controller: AbortController | null = null
+  /** Why its result counts no more. */
+  lostReason: LeveretError | null = null
+  /** Why its handler was told to stop. */
+  abortReason: LeveretError | null = null
+  sends: HandlerSends | null = null
+  progressTeller: ProgressTeller | null = null
+  cancelLease: (() => void) | null = null
+  cancelDeadline: (() => void) | null = null
+  /** Null for one on its own. */
+  batch: TaskBatch | null = null
+
+  cancelTimers(): void {
+    this.cancelLease?.()
+    this.cancelDeadline?.()
   }
 }

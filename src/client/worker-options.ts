@@ -1,6 +1,10 @@
 /** What users say to a worker and what it tells them. */
-import type { Duration } from './duration.ts'
+import { LeveretError } from '../model/errors.ts'
+import { clientLimits } from './client-limits.ts'
+import { type Duration, durationMs } from './duration.ts'
 import type { IncomingMessage } from './incoming.ts'
+import { checkInteger, checkOptionNames } from './names.ts'
+import { type Rate, type RateLimit, rateOf } from './rate.ts'
 import type { Settlement } from './settlement.ts'
 import type { HandlerContext } from './task.ts'
 
@@ -17,7 +21,26 @@ export interface ProcessOptions {
    * Default twice the concurrency, so that one waits for each that runs.
    */
   readonly prefetch?: number
+  /** Handlers that begin in a time, such as '100/s', for this worker. Default: as many as can. */
+  readonly rate?: Rate
+  /**
+   * How long a handler may run without `context.extend()`. Then its signal is aborted with E_LEASE_LOST, the attempt counts as
+   * failed, and what it returns later counts for nothing. Default: as long as it takes.
+   */
+  readonly lease?: Duration
   /** Hears each failed attempt. Without it the bus's `onError` does. */
+  readonly onError?: (error: unknown, message: IncomingMessage, attempt: number) => void
+}
+
+export interface BatchOptions {
+  /** Messages in a batch at most. Default 100. */
+  readonly size?: number
+  /** How long the first message of a batch waits for others. Default 100 ms. */
+  readonly wait?: Duration
+  /** Batches whose handlers run at the same time. Default 1. */
+  readonly concurrency?: number
+  /** As in ProcessOptions; for each message of the batch. */
+  readonly lease?: Duration
   readonly onError?: (error: unknown, message: IncomingMessage, attempt: number) => void
 }
 
@@ -52,4 +75,53 @@ export interface Worker extends AsyncDisposable {
   close(options?: CloseOptions): Promise<void>
   /** Resolves when it was closed; rejects if it ended by itself: the queue deleted, the connection lost. */
   closed(): Promise<void>
+}
+
+/** How a worker works, checked. */
+export interface WorkSettings {
+  readonly concurrency: number
+  readonly prefetch: number
+  readonly rate: RateLimit | null
+  readonly leaseMs: number | null
+  readonly onError: ProcessOptions['onError']
+  /** Null: the handler gets one message. */
+  readonly batch: { readonly size: number; readonly waitMs: number; readonly atOnce: number } | null
+}
+
+/** Throws E_BAD_OPTION. */
+export function processSettings(where: string, options: ProcessOptions): WorkSettings {
+  checkOptionNames(where, options, ['concurrency', 'prefetch', 'rate', 'lease', 'onError'])
+  const { rate, lease, onError } = options
+  const concurrency = checkInteger(where, 'concurrency', options.concurrency ?? 1, 1, clientLimits.concurrencyMax)
+  return {
+    concurrency,
+    prefetch: checkInteger(where, 'prefetch', options.prefetch ?? concurrency * 2, 1, clientLimits.prefetchMax),
+    rate: rate === undefined ? null : rateOf(rate, `${where}: rate`),
+    leaseMs: lease === undefined ? null : leaseMs(where, lease),
+    onError,
+    batch: null,
+  }
+}
+
+/** Throws E_BAD_OPTION. */
+export function batchSettings(where: string, options: BatchOptions): WorkSettings {
+  checkOptionNames(where, options, ['size', 'wait', 'concurrency', 'lease', 'onError'])
+  const { wait = clientLimits.batchWaitMs, lease, onError } = options
+  const size = checkInteger(where, 'size', options.size ?? clientLimits.batchSizeDefault, 1, clientLimits.batchSizeMax)
+  const atOnceMax = Math.floor(clientLimits.prefetchMax / (2 * size))
+  const atOnce = checkInteger(where, 'concurrency', options.concurrency ?? 1, 1, atOnceMax)
+  return {
+    concurrency: size * atOnce,
+    prefetch: 2 * size * atOnce,
+    rate: null,
+    leaseMs: lease === undefined ? null : leaseMs(where, lease),
+    onError,
+    batch: { size, waitMs: durationMs(wait, `${where}: wait`), atOnce },
+  }
+}
+
+function leaseMs(where: string, lease: Duration): number {
+  const ms = durationMs(lease, `${where}: lease`)
+  if (ms > 0) return ms
+  throw new LeveretError('E_BAD_OPTION', `${where}: lease is 0, so no handler could keep it: give it some time`)
 }

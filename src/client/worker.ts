@@ -17,39 +17,53 @@ import { Deque } from '../lib/deque.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
-import { emptyTable } from '../model/field-table.ts'
+import { emptyTable, type FieldTable, toTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
+import { type AnyBatchHandler, type Batch, BatchCollector, type BatchOwner } from './batch.ts'
 import { copyOfBody, decodeBody, parseJson } from './body.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { Committer } from './committer.ts'
-import type { QueueContract } from './contract.ts'
+import type { EventContract, QueueContract } from './contract.ts'
 import { deliveredAnswer, wantsAnswer } from './copies.ts'
 import { durationMs } from './duration.ts'
+import type { EventOutlet } from './event-outlet.ts'
+import { HandlerTimes } from './handler-times.ts'
 import { asError, errorText } from './headers.ts'
 import { HeldTasks } from './held-tasks.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
 import { setLivingTimer } from './keep-alive.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
 import { type OutcomeOwner, Outcomes } from './outcomes.ts'
 import type { Outlet } from './outlet.ts'
+import { ProgressTeller } from './progress.ts'
 import type { QueueSettings } from './queue-options.ts'
+import { RateMeter } from './rate.ts'
 import { Replies } from './replies.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 import { Task, type TaskOwner } from './task.ts'
-import type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './worker-options.ts'
+import type { CloseOptions, Handler, Worker, WorkerStats, WorkSettings } from './worker-options.ts'
 
-export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, OutcomeOwner {
+/** What a worker finds at its bus. */
+export interface Outlets {
+  readonly queues: ReadonlyMap<string, Outlet>
+  event(contract: EventContract): EventOutlet
+}
+
+export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, OutcomeOwner, BatchOwner {
   readonly queueName: string
   private readonly parts: BusParts
   private readonly contract: QueueContract
-  private readonly outlets: ReadonlyMap<string, Outlet>
+  private readonly outlets: Outlets
   private readonly handler: Handler<unknown, unknown>
-  private readonly concurrency: number
-  private readonly prefetch: number
-  private readonly onError: ProcessOptions['onError']
+  private readonly work: WorkSettings
+  private readonly times: HandlerTimes
+  /** Null: nobody said how fast. */
+  private readonly meter: RateMeter | null
+  /** Null: the handler gets one message. */
+  private readonly collector: BatchCollector | null
+  private cancelRateTimer: (() => void) | null = null
   private readonly what: string
   private readonly whatMessage: string
   private readonly forget: (worker: QueueWorker) => void
@@ -81,28 +95,31 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     parts: BusParts,
     contract: QueueContract,
     settings: QueueSettings,
-    outlets: ReadonlyMap<string, Outlet>,
-    handler: Handler<unknown, unknown>,
-    options: ProcessOptions,
+    outlets: Outlets,
+    handler: Handler<unknown, unknown> | AnyBatchHandler,
+    work: WorkSettings,
     forget: (worker: QueueWorker) => void,
   ) {
-    const where = `queue '${contract.name}': process`
-    checkOptionNames(where, options, ['concurrency', 'prefetch', 'onError'], ['rate'])
-    const { concurrency = 1 } = options
-    this.concurrency = checkInteger(where, 'concurrency', concurrency, 1, clientLimits.concurrencyMax)
-    this.prefetch = checkInteger(where, 'prefetch', options.prefetch ?? concurrency * 2, 1, clientLimits.prefetchMax)
-    this.onError = options.onError
-    this.parts = parts
-    this.contract = contract
-    this.outlets = outlets
-    this.handler = handler
-    this.forget = forget
-    this.committer = new Committer(parts.platform.clock, this.replies, parts.commits === 'tx')
-    this.held = new HeldTasks(parts.platform.clock, () => this.wentOn())
-    this.outcomes = new Outcomes(this, parts, contract, settings, this.held)
+    const { clock } = parts.platform
+    const { batch } = work
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
     this.whatMessage = `a message of ${this.what}`
+    this.work = work
+    this.parts = parts
+    this.contract = contract
+    this.outlets = outlets
+    this.handler = handler as Handler<unknown, unknown>
+    this.forget = forget
+    this.meter = work.rate === null ? null : new RateMeter(work.rate)
+    this.times = new HandlerTimes(clock, this.what, work.leaseMs, (task, reason) => this.leaseLost(task, reason))
+    this.collector =
+      batch === null
+        ? null
+        : new BatchCollector(this, clock, handler as AnyBatchHandler, batch.size, batch.waitMs, batch.atOnce)
+    this.committer = new Committer(parts.platform.clock, this.replies, parts.commits === 'tx')
+    this.held = new HeldTasks(parts.platform.clock, () => this.wentOn())
+    this.outcomes = new Outcomes(this, parts, contract, settings, this.held)
   }
 
   /** Begins to consume. */
@@ -154,7 +171,23 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   }
 
   findOutlet(name: string): Outlet | undefined {
-    return this.outlets.get(name)
+    return this.outlets.queues.get(name)
+  }
+
+  findEvent(contract: EventContract): EventOutlet {
+    return this.outlets.event(contract)
+  }
+
+  tellProgress(task: Task, share: number): void {
+    const { properties } = task
+    if (properties === null || !wantsAnswer(properties, 'progress')) return
+    const { more } = task
+    more.progressTeller ??= new ProgressTeller(this.parts.sender, properties, this.queueName)
+    more.progressTeller.tell(share)
+  }
+
+  extendLease(task: Task, byMs: number | null): void {
+    this.times.extend(task, byMs)
   }
 
   watch(task: Task): void {
@@ -201,10 +234,12 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     const channel = this.parts.session.openChannel(this)
     this.channel = channel
     this.committer.attach(channel)
-    const { replies, prefetch, queueName: queue } = this
-    const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount: prefetch, global: false } as const
+    const { replies, queueName: queue } = this
+    const { prefetch: prefetchCount } = this.work
+    const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount, global: false } as const
     const consume = { type: 'basic.consume', queue, consumerTag: '', noAck: false, exclusive: false } as const
-    await Promise.all([replies.execute(channel, qos), replies.execute(channel, { ...consume, arguments: emptyTable })])
+    const table = this.parts.isLeveret ? consumesItself : emptyTable
+    await Promise.all([replies.execute(channel, qos), replies.execute(channel, { ...consume, arguments: table })])
   }
 
   // Handlers.
@@ -218,7 +253,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     this.roundStartedMs = clock.monotonicMs()
     this.endedInRound = 0
     let started = 0
-    while (this.running < this.concurrency && this.state === 'open') {
+    const { concurrency } = this.work
+    while (this.running < concurrency && this.state === 'open') {
+      if (this.meter !== null && this.arrived.length > 0 && !this.mayStart(this.meter)) break
       const task = this.arrived.shift()
       if (task === undefined) break
       this.running++
@@ -228,6 +265,22 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     const share = started === 0 ? 0 : this.endedInRound / started
     this.operationMs += (clock.monotonicMs() - this.roundStartedMs) * share
     this.starting = false
+  }
+
+  /** Whether the rate lets another one begin; if not, it is looked again when it does. */
+  private mayStart(meter: RateMeter): boolean {
+    const { clock } = this.parts.platform
+    const nowMs = clock.monotonicMs()
+    const waitMs = meter.waitMs(nowMs)
+    if (waitMs <= 0) {
+      meter.take(nowMs)
+      return true
+    }
+    this.cancelRateTimer ??= clock.setTimer(waitMs, () => {
+      this.cancelRateTimer = null
+      this.goOn()
+    })
+    return false
   }
 
   private run(task: Task): void {
@@ -258,7 +311,11 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     if (this.committer.hasRefusals && this.wasRefused(task)) return
     const incoming = new Incoming(task.message, task.redelivered, data, task.properties)
     const { properties } = task
-    if (properties !== null && wantsAnswer(properties, 'delivered')) this.sayDelivered(properties)
+    if (task.deadlineMs > 0 && this.times.isOver(task)) return this.tooLate(task)
+    if (properties !== null && !this.parts.isLeveret && wantsAnswer(properties, 'delivered'))
+      this.sayDelivered(properties)
+    if (this.collector !== null) return this.collector.add(task, incoming)
+    if (this.work.leaseMs !== null || task.deadlineMs > 0) this.times.begin(task)
     let returned: unknown
     try {
       returned = this.handler(incoming, task)
@@ -274,25 +331,116 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   }
 
   private ended(task: Task, value: unknown): void {
+    if (task.isLost) return
     this.leave(task)
-    if (this.isMine(task)) {
-      if (value instanceof RetryLater) this.outcomes.asksForRetry(task, value)
-      else if (value instanceof GiveUp) this.outcomes.giveUp(task, value.reason)
-      else {
-        this.countTime(task)
-        this.outcomes.succeed(task, value)
-      }
-    }
+    if (this.isMine(task)) this.settleWith(task, value)
     this.goOn()
   }
 
+  private settleWith(task: Task, value: unknown): void {
+    if (value instanceof RetryLater) this.outcomes.asksForRetry(task, value)
+    else if (value instanceof GiveUp) this.outcomes.giveUp(task, value.reason)
+    else {
+      this.countTime(task)
+      this.outcomes.succeed(task, value)
+    }
+  }
+
   private threw(task: Task, incoming: IncomingMessage, error: unknown): void {
+    if (task.isLost) return
     this.leave(task)
+    if (this.isMine(task)) this.failWith(task, incoming, error)
+    this.goOn()
+  }
+
+  private failWith(task: Task, incoming: IncomingMessage, error: unknown): void {
+    this.tellError(error, incoming, task.attempt)
+    if (task.deadlineMs > 0 && this.times.isOver(task)) this.outcomes.expire(task, errorText(error))
+    else this.outcomes.attemptFailed(task, errorText(error), null)
+  }
+
+  /** Nobody waits for what it would say. */
+  private tooLate(task: Task): void {
+    this.leave(task)
+    if (this.isMine(task)) this.outcomes.expire(task, 'its deadline was over before a worker had time for it')
+    this.goOn()
+  }
+
+  /** Its handler runs on, and somebody else gets the message; so it is with all of a batch. */
+  private leaseLost(task: Task, reason: LeveretError): void {
+    const batch = task.extra?.batch ?? null
+    for (const one of batch === null ? [task] : [...batch.members]) this.loseLease(one, reason)
+    this.goOn()
+  }
+
+  private loseLease(task: Task, reason: LeveretError): void {
+    if (task.isLost) return
+    this.leave(task)
+    task.lose(reason)
     if (this.isMine(task)) {
-      this.tellError(error, incoming, task.attempt)
+      const incoming = new Incoming(task.message, task.redelivered, undefined, task.properties)
+      this.tellError(reason, incoming, task.attempt)
+      this.outcomes.attemptFailed(task, reason.message, null)
+    }
+  }
+
+  // Batches.
+
+  batchBegins(batch: Batch): void {
+    const nowMs = this.parts.platform.clock.monotonicMs()
+    for (const task of batch.members) {
+      task.startedMs = nowMs
+      if (this.work.leaseMs !== null || task.deadlineMs > 0) this.times.begin(task)
+      this.watched.add(task)
+    }
+  }
+
+  memberEnded(task: Task, value: unknown): void {
+    if (task.isLost) return
+    this.leave(task)
+    if (this.isMine(task)) this.settleWith(task, value)
+  }
+
+  memberThrew(task: Task, incoming: IncomingMessage, error: unknown): void {
+    if (task.isLost) return
+    this.leave(task)
+    if (this.isMine(task)) this.failWith(task, incoming, error)
+  }
+
+  batchEnds(): void {
+    this.goOn()
+  }
+
+  settleBatch(batch: Batch): void {
+    if (!this.isMine(batch.first) || this.channel === null) return
+    const ready = this.answersReady(batch.receiptSenders)
+    if (ready === null) return this.commitBatch(batch)
+    const { first } = batch
+    this.held.hold(first)
+    ready.then(
+      () => this.held.resume(first, () => this.commitBatch(batch)),
+      (error: unknown) => this.held.resume(first, () => this.batchFailed(batch, error)),
+    )
+  }
+
+  private commitBatch(batch: Batch): void {
+    if (this.channel === null) return
+    try {
+      batch.makeSends()
+    } catch (error) {
+      return this.batchFailed(batch, error)
+    }
+    if (batch.publishes !== null || this.committer.isTransactional) return this.committer.add(batch)
+    this.restarts = 0
+    for (const task of batch.members) this.channel.ack(task.tag, false)
+  }
+
+  private batchFailed(batch: Batch, error: unknown): void {
+    batch.drop()
+    for (const task of batch.members) {
+      task.more.batch = null
       this.outcomes.attemptFailed(task, errorText(error), null)
     }
-    this.goOn()
   }
 
   /** Neither another attempt nor another worker can read it. */
@@ -337,7 +485,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
 
   private tellError(error: unknown, incoming: IncomingMessage, attempt: number): void {
     try {
-      if (this.onError !== undefined) this.onError(error, incoming, attempt)
+      const { onError } = this.work
+      if (onError !== undefined) onError(error, incoming, attempt)
       else this.parts.report(asError(error))
     } catch (thrown) {
       this.parts.report(asError(thrown))
@@ -345,7 +494,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   }
 
   private sayDelivered(properties: Properties): void {
-    this.parts.sender.publish(deliveredAnswer(properties), false, ignored(this.what))
+    this.parts.sender.publish(deliveredAnswer(properties, this.queueName), false, ignored(this.what))
   }
 
   private countTime(task: Task): void {
@@ -364,7 +513,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   /** From the outcomes: the task is done with, but for what it publishes. */
   settle(task: Task): void {
     if (!this.isMine(task) || this.channel === null) return
-    const ready = task.sendsReceipts ? this.parts.receipts.opened() : null
+    const batch = task.extra?.batch ?? null
+    if (batch !== null) return batch.memberSettled(task)
+    const ready = this.answersReady(task.receiptSenders)
     if (ready !== null) return this.settleWhen(task, ready)
     try {
       task.makeSends()
@@ -376,6 +527,14 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
       this.restarts = 0
       this.channel.ack(task.tag, false)
     }
+  }
+
+  /** Null if answers to all of them can come; else it settles when they can, or cannot. */
+  private answersReady(senders: readonly (string | null)[]): Promise<unknown> | null {
+    if (senders.length === 0) return null
+    const { receipts } = this.parts
+    const opening = senders.map((sender) => receipts.opened(sender)).filter((one) => one !== null)
+    return opening.length === 0 ? null : Promise.all(opening)
   }
 
   private settleWhen(task: Task, ready: Promise<unknown>): void {
@@ -414,6 +573,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     this.held.clear()
     this.watched.clear()
     this.arrived.clear()
+    this.collector?.clear()
+    this.cancelRateTimer?.()
+    this.cancelRateTimer = null
   }
 
   private fail(error: Error): void {
@@ -436,6 +598,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
       await this.replies.execute(channel, cancel).catch(() => {})
     }
     this.giveBackWaiting()
+    this.collector?.flush()
     while (!this.isClosed && !this.isIdle) await new Promise<void>((resolve) => this.listeners.push(resolve))
     cancelTimer()
     this.finish()
@@ -477,6 +640,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     for (const listener of listeners) listener()
   }
 }
+
+/** This consumer answers its senders by itself. */
+const consumesItself: FieldTable = toTable({ 'x-leveret-answers': true })
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'

@@ -78,6 +78,9 @@ export const limits = {
   /** Notes of one namespace, and the memory they take: the oldest are forgotten. */
   notesMax: 100_000,
   noteBytesMax: 33_554_432,
+  /** Results that are remembered for those who send the same again, in bytes; and how many of those wait for one. */
+  keptOutcomeBytesMax: 65_536,
+  askersMax: 100,
   /** An idempotency key, in bytes. */
   idempotencyKeyBytesMax: 255,
   /** Regular expressions in permissions and policies, in characters. */

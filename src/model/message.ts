@@ -143,6 +143,11 @@ export class Message {
     return (this.traits & traits.mayAsk) !== 0
   }
 
+  /** Whether its headers may say that its sender wants to be told; a guess that decoding them settles. */
+  get mayTell(): boolean {
+    return (this.traits & traits.mayTell) !== 0
+  }
+
   /** 0 if it has none. */
   get priority(): number {
     return this.traits >>> priorityShift

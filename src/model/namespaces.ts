@@ -11,9 +11,24 @@ export interface Namespace {
   readonly bytesMax: number
 }
 
-export const namespaces: { readonly idempotency: Namespace; readonly deliveries: Namespace } = {
+/** For what is remembered as long as what it is about: ten years. */
+const foreverMs = 315_360_000_000
+
+export const namespaces: {
+  readonly idempotency: Namespace
+  readonly deliveries: Namespace
+  readonly asked: Namespace
+  readonly outcomes: Namespace
+  readonly askers: Namespace
+} = {
   /** Publishes that were taken: the key is queue and idempotency key, the value the message id. */
   idempotency: { id: 1, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** How often messages came back: the key is queue id and sequence, the value the count. */
   deliveries: { id: 2, windowMs: 604_800_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /** Queues that ever had a message whose sender wants to be told: the key is the queue id. */
+  asked: { id: 5, windowMs: foreverMs, notesMax: limits.queuesMax, bytesMax: Number.POSITIVE_INFINITY },
+  /** What became of publishes with an idempotency key whose senders asked: the key as there, the value JSON. */
+  outcomes: { id: 6, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /** Who sent such a message again and wants to be told, too: the key as there, the value JSON. */
+  askers: { id: 7, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
 }

@@ -66,8 +66,16 @@ export class Notes {
     return (this.spaces.get(id)?.notes.size ?? 0) > 0
   }
 
-  /** Notes a value for the window of the namespace; `logged`: it survives a restart. */
-  put({ id, windowMs }: Namespace, key: string, value: string, nowMs: number, logged: boolean): void {
+  /** Notes a value for the window of the namespace, or another; `logged`: it survives a restart. */
+  put(
+    space: Namespace,
+    key: string,
+    value: string,
+    nowMs: number,
+    logged: boolean,
+    windowMs: number = space.windowMs,
+  ): void {
+    const { id } = space
     const note = { namespace: id, key, value, expiresAt: Math.ceil(nowMs + windowMs), logged }
     this.spaces.get(id)?.expire(nowMs)
     this.restore(note)

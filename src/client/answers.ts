@@ -1,0 +1,94 @@
+/** What comes back to a sender: a message at reply_to, read once, and what it means for the receipt it answers. */
+import { LeveretError } from '../model/errors.ts'
+import type { Message } from '../model/message.ts'
+import type { Properties } from '../model/properties.ts'
+import { decodeBody } from './body.ts'
+import { headerNames, type OutcomeWord, textHeader } from './headers.ts'
+import type { OpenReceipt } from './receipt.ts'
+
+export interface Answer {
+  /** The id of the message it answers. */
+  readonly correlationId: string
+  readonly word: OutcomeWord
+  readonly message: Message
+  readonly properties: Properties
+}
+
+const words: readonly string[] = [
+  'duplicate',
+  'delivered',
+  'progress',
+  'processed',
+  'failed',
+  'dead-lettered',
+  'expired',
+] satisfies readonly OutcomeWord[]
+
+/** Null for what answers nothing. A plain AMQP worker knows no outcomes: what it sends back is a result. */
+export function readAnswer(message: Message): Answer | null {
+  let properties: Properties
+  try {
+    properties = message.decodeProperties()
+  } catch {
+    return null
+  }
+  const { correlationId } = properties
+  if (correlationId === undefined) return null
+  const word = textHeader(properties.headers, headerNames.outcome) ?? 'processed'
+  return { correlationId, word: (words.includes(word) ? word : 'failed') as OutcomeWord, message, properties }
+}
+
+/** Whether nothing more comes after it. */
+export function isFinal({ word }: Answer): boolean {
+  return word !== 'duplicate' && word !== 'delivered' && word !== 'progress'
+}
+
+/** Tells the receipt. */
+export function tellReceipt(receipt: OpenReceipt, answer: Answer): void {
+  const { headers } = answer.properties
+  switch (answer.word) {
+    case 'duplicate':
+      return receipt.isDuplicateOf(textHeader(headers, headerNames.firstId) ?? '')
+    case 'delivered':
+      return receipt.seen()
+    case 'progress':
+      return receipt.progressed(shareOf(answer))
+    case 'processed':
+      return tellResult(receipt, answer)
+    default:
+      return receipt.settle({ error: failureOf(answer, receipt.queue) })
+  }
+}
+
+/** The error that a final answer other than `processed` is about. */
+export function failureOf({ correlationId, word, properties }: Answer, queue: string): LeveretError {
+  const error = textHeader(properties.headers, headerNames.error) ?? 'nobody said why'
+  const code = word === 'expired' ? 'E_EXPIRED' : 'E_NOT_PROCESSED'
+  return new LeveretError(code, `queue '${queue}': message ${correlationId} ${fate(word)}: ${error}`)
+}
+
+function tellResult(receipt: OpenReceipt, { message, properties }: Answer): void {
+  const wrong = (error: unknown): void => receipt.settle({ error: asLeveretError(error) })
+  try {
+    const value = receipt.readResult(decodeBody(message, properties, `the result of message ${receipt.id}`))
+    if (value instanceof Promise) value.then((result: unknown) => receipt.settle({ error: null, result }), wrong)
+    else receipt.settle({ error: null, result: value })
+  } catch (error) {
+    wrong(error)
+  }
+}
+
+function shareOf({ properties }: Answer): number {
+  const value = properties.headers?.get(headerNames.progress)?.value
+  return typeof value === 'number' ? Math.min(1, Math.max(0, value)) : 0
+}
+
+function fate(word: OutcomeWord): string {
+  if (word === 'dead-lettered') return 'was dead-lettered'
+  return word === 'expired' ? 'has expired' : 'has failed'
+}
+
+function asLeveretError(error: unknown): LeveretError {
+  if (error instanceof LeveretError) return error
+  return new LeveretError('E_BAD_DATA', `the result could not be read: ${String(error)}`, error)
+}
