@@ -16,6 +16,8 @@ interface Event {
 }
 
 export class SimClock implements Clock {
+  /** Told of everything that is asked for, so that somebody can let it happen. */
+  onSchedule: (() => void) | null = null
   private nowMs = 0
   /** What the wall clock shows when the virtual time is 0; a jump changes it. */
   private epochMs = Date.UTC(2026, 0, 1)
@@ -60,6 +62,24 @@ export class SimClock implements Clock {
     return this.events.values().filter((event) => !event.isCancelled).length
   }
 
+  /** When the next thing happens; null if there is none. */
+  get nextMs(): number | null {
+    for (;;) {
+      const next = this.events.peek()
+      if (next === undefined) return null
+      if (!next.isCancelled) return next.atMs
+      this.events.pop()
+    }
+  }
+
+  /** Lets the next thing happen, and nothing that follows from it: that is for `settle`. */
+  happen(): void {
+    if (this.nextMs === null) return
+    const next = this.events.pop() as Event
+    this.nowMs = Math.max(this.nowMs, next.atMs)
+    next.callback()
+  }
+
   /** Lets the next thing happen; false if there is none (before `untilMs`, if given). */
   async step(untilMs: number = Number.POSITIVE_INFINITY): Promise<boolean> {
     // What was begun since the last step may have promises that are about to ask for something.
@@ -101,16 +121,11 @@ export class SimClock implements Clock {
   }
 
   private async fire(untilMs: number): Promise<boolean> {
-    for (;;) {
-      const next = this.events.peek()
-      if (next === undefined || (next.atMs > untilMs && !next.isCancelled)) return false
-      this.events.pop()
-      if (next.isCancelled) continue
-      this.nowMs = Math.max(this.nowMs, next.atMs)
-      next.callback()
-      await settle()
-      return true
-    }
+    const { nextMs } = this
+    if (nextMs === null || nextMs > untilMs) return false
+    this.happen()
+    await settle()
+    return true
   }
 
   private schedule(delayMs: number, callback: () => void): Event {
@@ -118,6 +133,7 @@ export class SimClock implements Clock {
     const atMs = this.nowMs + Math.ceil(delayMs * 1024) / 1024
     const event: Event = { atMs, order: this.order++, callback, isCancelled: false }
     this.events.push(event)
+    this.onSchedule?.()
     return event
   }
 }
@@ -126,7 +142,10 @@ function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
 }
 
+// Kept from the start: tests that put fake timers in place of the runtime's must not stop this clock.
+const nextTurn = setImmediate
+
 /** Node runs every promise callback there is, however long the chain, before the next immediate. */
-function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+export function settle(): Promise<void> {
+  return new Promise((resolve) => nextTurn(resolve))
 }

@@ -86,6 +86,8 @@ export class SimDisk implements Disk {
   /** Operations from this index on are never carried out, as if the power went just before. */
   stopAt: number = Number.POSITIVE_INFINITY
   operations = 0
+  /** How much longer each sync of a file or a directory takes, in ms. */
+  syncDelayMs = 0
   private readonly clock: SimClock
   private readonly prng: Prng
   private readonly latencyMsMax: number
@@ -366,7 +368,8 @@ export class SimDisk implements Disk {
   ): Promise<T> {
     if (incarnation !== this.incarnation) return new Promise(() => {})
     const index = this.operations++
-    const delayMs = this.prng.next() * this.latencyMsMax
+    const isSync = kind === 'sync' || kind === 'syncDirectory'
+    const delayMs = this.prng.next() * this.latencyMsMax + (isSync ? this.syncDelayMs : 0)
     if (index >= this.stopAt) return new Promise(() => {})
     const fault = this.fault?.({ kind, path, bytes, index }) ?? null
     let result: T

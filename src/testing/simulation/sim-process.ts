@@ -2,43 +2,14 @@
  * One life of a process: its clock, disk, network and identity. `kill` ends it between two events; nothing it waited for
  * happens any more.
  */
-import type { Clock } from '../../platform/clock.ts'
 import type { Disk } from '../../platform/disk.ts'
 import type { Platform } from '../../platform/platform.ts'
+import { ProcessClock } from '../process-clock.ts'
 import type { SimClock } from '../sim-clock.ts'
 import { SimCrypto } from '../sim-crypto.ts'
 import type { SimHost, SimMachine } from '../sim-host.ts'
 import type { SimNetwork, SimNetworkProcess } from '../sim-network.ts'
 import { SimRandom } from '../sim-random.ts'
-
-class ProcessClock implements Clock {
-  isDead = false
-  private readonly clock: SimClock
-
-  constructor(clock: SimClock) {
-    this.clock = clock
-  }
-
-  monotonicMs(): number {
-    return this.clock.monotonicMs()
-  }
-
-  realtimeMs(): number {
-    return this.clock.realtimeMs()
-  }
-
-  setTimer(delayMs: number, callback: () => void): () => void {
-    return this.clock.setTimer(delayMs, () => {
-      if (!this.isDead) callback()
-    })
-  }
-
-  defer(callback: () => void): void {
-    this.clock.defer(() => {
-      if (!this.isDead) callback()
-    })
-  }
-}
 
 export class SimProcess implements Platform {
   readonly clock: ProcessClock
