@@ -64,16 +64,43 @@ it("runs the README's first snippet with plain Node", () => {
   expect(existsSync(join(installed, 'data/FORMAT'))).toBe(true)
 })
 
+it('has a broker for tests, which needs no test runner and keeps no process alive', () => {
+  writeFileSync(
+    join(installed, 'kit.mjs'),
+    `import { createTestBroker } from 'leveret/testing'
+const test = await createTestBroker({ seed: 1 })
+const bus = await test.connect()
+const queue = await bus.createQueue('work', { retry: { min: '1h', jitter: false } })
+queue.process((message, { attempt }) => {
+  if (attempt === 1 || message.data === 'never') throw new Error('later')
+  return attempt
+}, { onError() {} })
+const receipt = await queue.send('later', { receipt: true })
+await test.advance('2h')
+console.log('attempt', await receipt.processed(), test.now.toISOString())
+// Neither its next attempt nor the timeout comes, for nobody lets time go by.
+const forgotten = await queue.send('never', { receipt: true })
+forgotten.processed({ timeout: '1d' }).catch(() => {})
+`,
+  )
+  expect(run(process.execPath, ['kit.mjs'], installed)).toBe('attempt 2 2026-01-01T02:00:00.000Z\n')
+})
+
 it('has types that a strict project accepts', () => {
   writeFileSync(
     join(installed, 'typed.mts'),
-    `import { connect, defineQueue } from 'leveret'
+    `import { type Bus, connect, defineQueue } from 'leveret'
+import { createTestBroker, type Fault, type TestBroker } from 'leveret/testing'
 const bus = await connect('memory:')
 const queue = await bus.createQueue(defineQueue<{ file: string }, { bytes: number }>('resize'))
 const receipt = await queue.send({ file: 'a' }, { receipt: true })
 const result: { bytes: number } = await receipt.processed()
 // @ts-expect-error the data are of another type
 await queue.send({ name: 'a' })
+await using test: TestBroker = await createTestBroker({ seed: 1, now: new Date() })
+const inTest: Bus = await test.connect()
+using fault: Fault = test.faults.reorder({ share: 0.5, queue: 'resize', within: '1s' })
+await test.run(inTest.createQueue('resize'))
 export { result }
 `,
   )
