@@ -9,6 +9,7 @@
  *     exchange.bind, …     write destination, read source         and read its topic, at a topic exchange
  *     publish              write exchange                         and write its topic, at a topic exchange
  *     get, consume, purge  read queue
+ *     pause                configure queue
  *     leveret.control      write it, and the default exchange: an answer is a message from whoever asked
  */
 import type { AdminCommand } from '../model/administration.ts'
@@ -42,6 +43,10 @@ const readsQueue: readonly Demand<{ readonly queue: string }>[] = [
   { right: 'read', kind: 'queue', of: ({ queue }) => queue },
 ]
 
+const configuresQueue: readonly Demand<{ readonly queue: string }>[] = [
+  { right: 'configure', kind: 'queue', of: ({ queue }) => queue },
+]
+
 type Plain = Exclude<Command, AdminCommand>['type']
 
 const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
@@ -67,7 +72,7 @@ const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
   'queue.bind': bindsQueue,
   'queue.unbind': bindsQueue,
   'queue.purge': readsQueue,
-  'queue.delete': [{ right: 'configure', kind: 'queue', of: ({ queue }) => queue }],
+  'queue.delete': configuresQueue,
   'basic.get': readsQueue,
   // Answers that come directly are nobody else's.
   'basic.consume': [{ right: 'read', kind: 'queue', of: ({ queue }) => (queue === directReplyTo ? null : queue) }],
@@ -80,6 +85,7 @@ const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
   'tx.rollback': [],
   // It tells of those queues alone that the user may do something with.
   'leveret.queues': [],
+  'leveret.pause': configuresQueue,
 }
 
 /** Whose tag lets a user administer; administrators may do all of it. */

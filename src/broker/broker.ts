@@ -23,6 +23,7 @@ import { Policies } from './policies.ts'
 import { PolicyKeeper } from './policy-keeper.ts'
 import { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
+import { QueueCommands } from './queue-commands.ts'
 import { Session } from './session.ts'
 import { State } from './state.ts'
 import { userRecord } from './state-access.ts'
@@ -99,7 +100,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
       this.tick.schedule()
     })
     const administrators = new AdminCommands(administration, (password) => this.users.passwords.rabbitHash(password))
-    this.desk = new ControlDesk(administrators, store, this.tick)
+    const queueCommands = new QueueCommands(store)
+    this.desk = new ControlDesk(administrators, queueCommands, store, this.tick)
     publisher.desk = this.desk
     this.parts = {
       store,
@@ -107,6 +109,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
       topology: this.topology,
       publisher,
       administrators,
+      queueCommands,
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
       watchTime: (channel) => this.timeWatch.watch(channel),
       channelOpens: (session) => this.checkChannels(session),

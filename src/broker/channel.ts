@@ -9,6 +9,7 @@ import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { directReplyTo } from '../model/properties.ts'
+import { isQueueCommand, type QueueCommand } from '../model/queue-command.ts'
 import type { Entry } from '../store/entry.ts'
 import { authorize, isAdministrative } from './authorize.ts'
 import { ChannelConsumers } from './channel-consumers.ts'
@@ -116,6 +117,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     authorize(this.session.grants, this.host, command)
     if (command.type === 'basic.get') this.get(id, command.queue, command.noAck)
     else if (isAdministrative(command)) this.administer(id, command)
+    else if (isQueueCommand(command)) this.commandQueue(id, command)
     else {
       const reply = this.run(command)
       this.outbox.reply(id, reply, this.mustBeDurable ? this.parts.store.barrier() : 0)
@@ -277,7 +279,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     if (!this.silent) this.events.flush()
   }
 
-  private run(command: Exclude<Command, AdminCommand | { type: 'basic.get' | 'queue.declare' }>): Reply {
+  private run(command: Exclude<Command, AdminCommand | QueueCommand | { type: 'basic.get' | 'queue.declare' }>): Reply {
     const { topology } = this.parts
     const { host, session } = this
     switch (command.type) {
@@ -421,6 +423,18 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       if (!this.parts.publisher.wouldRefuse(this.host, this.gate.exchangeFor(message), message, planned)) continue
       throw new BrokerError('PRECONDITION_FAILED', 'partial tx completion')
     }
+  }
+
+  private commandQueue(id: number, command: QueueCommand): void {
+    const queue = findQueue(this.host, this.session, command.queue)
+    const later = new Later(id)
+    this.parts.queueCommands.run(queue, command, (reply, lsn) => {
+      later.reply = reply
+      later.lsn = lsn
+      // Also if the channel has failed meanwhile: that is said behind it.
+      this.said()
+    })
+    this.outbox.later(later)
   }
 
   private administer(id: number, command: AdminCommand): void {

@@ -69,6 +69,7 @@ describe('a request for queues', () => {
         deliverAfter: 'accept',
         exclusive: true,
         autoDelete: false,
+        paused: false,
         arguments: {},
         ready: 0,
         readyBytes: 0,
@@ -84,6 +85,7 @@ describe('a request for queues', () => {
         deliverAfter: 'accept',
         exclusive: false,
         autoDelete: true,
+        paused: false,
         arguments: { 'x-own': 1 },
         ready: 1,
         readyBytes: 5,
@@ -171,7 +173,7 @@ describe('a request that cannot be answered', () => {
     expect(answer?.properties).toMatchObject({ type: 'leveret.error', correlationId: '7' })
     expect(answer?.value).toEqual({
       code: 'NOT_IMPLEMENTED',
-      text: "there is no command 'exchanges', only 'queues' and those of administrators",
+      text: "there is no command 'exchanges', see docs/protocol.md for those there are",
     })
   })
 

@@ -10,13 +10,17 @@ import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties } from '../model/properties.ts'
+import { type QueueCommand, readQueueCommand } from '../model/queue-command.ts'
 import type { Store } from '../store/store.ts'
 import type { AdminCommands } from './admin-commands.ts'
 import { authorize } from './authorize.ts'
 import type { Grants } from './grants.ts'
 import { plainTable } from './plain-table.ts'
 import type { Desk, Send } from './publisher.ts'
+import type { Queue, QueueOwner } from './queue.ts'
+import type { QueueCommands } from './queue-commands.ts'
 import type { Tick } from './tick.ts'
+import { findQueue } from './topology.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
 /** The queues that the user may do anything with; null: all of them. */
@@ -30,6 +34,7 @@ export function describeQueues(host: VirtualHost, grants: Grants | null): QueueI
     deliverAfter: queue.deliverAfter,
     exclusive: queue.owner !== null,
     autoDelete: queue.autoDelete,
+    paused: queue.isPaused,
     arguments: [...queue.arguments],
     ready: queue.readyCount,
     readyBytes: queue.index.readyBytes,
@@ -56,14 +61,16 @@ interface Asker {
 
 export class ControlDesk implements Desk {
   private readonly administrators: AdminCommands
+  private readonly queueCommands: QueueCommands
   private readonly store: Store
   private readonly tick: Tick
   /** Answers that say that something was stored, in the order of their frames. */
   private readonly waiting: { readonly lsn: number; readonly give: () => void }[] = []
   private isStopped = false
 
-  constructor(administrators: AdminCommands, store: Store, tick: Tick) {
+  constructor(administrators: AdminCommands, queueCommands: QueueCommands, store: Store, tick: Tick) {
     this.administrators = administrators
+    this.queueCommands = queueCommands
     this.store = store
     this.tick = tick
   }
@@ -98,14 +105,23 @@ export class ControlDesk implements Desk {
     if (request.routingKey === queuesKey) return give(asker, queuesText(asker.host, asker.grants))
     if (request.refers)
       return give(asker, refusal('RESOURCE_ERROR', `a request has at most ${limits.bodyInlineBytesMax} bytes`))
+    const { routingKey, body } = request
     let command: AdminCommand | null
     try {
-      command = readAdminCommand(request.routingKey, request.body)
+      const forQueue = readQueueCommand(routingKey, body)
+      if (forQueue !== null) return this.commandQueue(asker, forQueue)
+      command = readAdminCommand(routingKey, body)
     } catch (error) {
       return give(asker, errorText(error))
     }
-    if (command === null) give(asker, unknownCommand(request.routingKey))
+    if (command === null) give(asker, unknownCommand(routingKey))
     else void this.administer(asker, command)
+  }
+
+  private commandQueue(asker: Asker, command: QueueCommand): void {
+    authorize(asker.grants, asker.host, command)
+    const queue = queueFor(asker, command.queue)
+    this.queueCommands.run(queue, command, (reply, lsn) => this.giveWhenSafe(asker, replyText(reply), lsn))
   }
 
   /** Not inside the call that published the request: what is done may end the session it came from. */
@@ -123,11 +139,24 @@ export class ControlDesk implements Desk {
   }
 
   private giveWhenStored(asker: Asker, answer: Answer): void {
+    this.giveWhenSafe(asker, answer, this.store.barrier())
+  }
+
+  private giveWhenSafe(asker: Asker, answer: Answer, lsn: number): void {
     if (this.isStopped) return
-    this.waiting.push({ lsn: this.store.barrier(), give: () => give(asker, answer) })
+    if (lsn <= this.store.answerableLsn) return give(asker, answer)
+    this.waiting.push({ lsn, give: () => give(asker, answer) })
     this.tick.schedule()
   }
 }
+
+/** An exclusive queue is its session's alone, and so are the rights that a request comes with. Throws a BrokerError. */
+function queueFor({ host, grants }: Asker, name: string): Queue {
+  const owner = host.queues.get(name)?.owner ?? null
+  return findQueue(host, owner !== null && owner.grants === grants ? owner : nobody, name)
+}
+
+const nobody: QueueOwner = { exclusiveQueues: new Set(), grants: null }
 
 /** It counts as unroutable, and is dropped, if the queue is gone. */
 function give({ host, replyTo, correlationId, send }: Asker, { type, body }: Answer): void {
@@ -165,7 +194,7 @@ function queuesText(host: VirtualHost, grants: Grants | null): Answer {
 }
 
 function unknownCommand(key: string): Answer {
-  return refusal('NOT_IMPLEMENTED', `there is no command '${key}', only '${queuesKey}' and those of administrators`)
+  return refusal('NOT_IMPLEMENTED', `there is no command '${key}', see docs/protocol.md for those there are`)
 }
 
 function refusal(code: string, text: string): Answer {

@@ -18,7 +18,7 @@ import type { VirtualHost } from './virtual-host.ts'
 type Section = (entry: DefinitionEntry) => void
 
 /** Nobody owns what is imported. */
-const nobody: QueueOwner = { exclusiveQueues: new Set() }
+const nobody: QueueOwner = { exclusiveQueues: new Set(), grants: null }
 
 export class DefinitionsImport {
   private readonly administration: Administration

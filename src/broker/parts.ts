@@ -3,6 +3,7 @@ import type { Store } from '../store/store.ts'
 import type { AdminCommands } from './admin-commands.ts'
 import type { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
+import type { QueueCommands } from './queue-commands.ts'
 import type { Tick } from './tick.ts'
 import type { TimedChannel } from './time-watch.ts'
 import type { Topology } from './topology.ts'
@@ -19,6 +20,7 @@ export interface BrokerParts<Session extends PublishingSession = PublishingSessi
   readonly topology: Topology
   readonly publisher: Publisher
   readonly administrators: AdminCommands
+  readonly queueCommands: QueueCommands
   /** Removes a queue, ends its consumers, and returns how many messages were ready. */
   deleteQueue(host: VirtualHost, queue: Queue): number
   /** The session has published: look whether it must wait. */

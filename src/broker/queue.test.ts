@@ -103,6 +103,7 @@ describe('a queue', () => {
       deliverAfter: 'accept',
       exclusive: false,
       autoDelete: false,
+      paused: false,
       arguments: [],
       ready: 6,
       readyBytes: 9,

@@ -19,9 +19,11 @@ import type { DeliveryCounts } from './delivery-counts.ts'
 import type { DepartureReason } from './departure-reason.ts'
 import { Departures } from './departures.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
+import type { Grants } from './grants.ts'
 import { Lease } from './lease.ts'
 import { LengthLimit } from './length-limit.ts'
 import { delayMs, expirationMs, keyHashOf } from './message-check.ts'
+import type { Pauses } from './pauses.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 import type { Death } from './x-death.ts'
 
@@ -43,6 +45,7 @@ export interface QueueParts {
   readonly publishDue: (queue: Queue, entry: Entry) => void
   readonly deleteQueue: (queue: Queue) => void
   readonly deliveryCounts: DeliveryCounts
+  readonly pauses: Pauses
   /** Tells senders that asked. */
   readonly receipts: QueueReceipts
 }
@@ -58,6 +61,8 @@ export interface QueueReceipts {
 /** Whoever alone may use an exclusive queue. */
 export interface QueueOwner {
   readonly exclusiveQueues: Set<Queue>
+  /** What its user may do; null for the host process, which may do everything. */
+  readonly grants: Grants | null
 }
 
 export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
@@ -75,6 +80,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   readonly consumers: ConsumerTurns
   readonly counters: QueueCounters = { ...zeroCounters }
   unackedCount = 0
+  /** Nothing is handed out; everything else goes on. */
+  isPaused: boolean
   wakesAtMs: number = Number.POSITIVE_INFINITY
   deleted = false
   /** It keeps what that exchange delays; null: it is a queue like any other. */
@@ -139,6 +146,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.isKeyed = keyConcurrency > 0
     if (this.isKeyed) index.useKeys(keyConcurrency)
     if (this.deliverAfter === 'sync') index.deliverAfterSync()
+    this.isPaused = parts.pauses.has(this, this.tick.nowMs)
     this.configure(traits)
     // What recovery brought may have expired meanwhile, or be due.
     const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
@@ -193,13 +201,14 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** Somebody wants to know what is in it. */
   trim(): void {
     // Consumers are given what they can take before anything is dropped: see `dispatch`.
-    if (this.limit !== null && this.consumers.count === 0) this.dropExcess(this.limit)
+    if (this.limit !== null && (this.consumers.count === 0 || this.isPaused)) this.dropExcess(this.limit)
   }
 
   /** It was deleted: nothing more comes in or out. */
   ended(): void {
     this.deleted = true
     this.lease?.end()
+    if (this.isPaused) this.parts.pauses.remove(this)
   }
 
   private deleteUnused(): void {
@@ -282,7 +291,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     let left = budget
     let isWanted = false
     let isHandingOut = false
-    while (index.readyCount > 0) {
+    while (index.readyCount > 0 && !this.isPaused) {
       // What has expired is handed to nobody, even if it cannot be removed yet; behind the first there may be more.
       if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break
       if (index.readyCount === 0) break
@@ -331,6 +340,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   take(): Entry | undefined {
     this.used()
     if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
+    if (this.isPaused) return undefined
     for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
       if (this.countsDeliveries && this.isSpent(entry)) {
         this.giveUp(entry)
@@ -422,6 +432,18 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     const { departing } = this
     if (departing === null) this.index.settle(entry)
     else departing.add(entry, 'rejected')
+  }
+
+  /** Hands out nothing until it goes on; what it must remember is in the open frame. Throws RESOURCE_ERROR. */
+  pause(paused: boolean): void {
+    const { tick, parts } = this
+    if (paused === this.isPaused) return
+    if (paused) parts.pauses.add(this, tick.nowMs)
+    else parts.pauses.remove(this)
+    this.isPaused = paused
+    // The note must be written although nothing else happens.
+    tick.schedule()
+    if (!paused && this.index.readyCount > 0) tick.markQueue(this)
   }
 
   /** From the timer: the first message has expired, or something is due. */

@@ -15,6 +15,7 @@ import { DeliveryCounts } from './delivery-counts.ts'
 import { type Binding, Exchange, type ExchangeKind } from './exchange.ts'
 import type { Expiry } from './expiry.ts'
 import { Parameters } from './parameters.ts'
+import { Pauses } from './pauses.ts'
 import type { Publisher } from './publisher.ts'
 import { Queue, type QueueParts } from './queue.ts'
 import { applyAccess, forEachAccess } from './state-access.ts'
@@ -51,10 +52,12 @@ export class State {
   private readonly parts: StateParts
   private readonly queueParts = new WeakMap<VirtualHost, QueueParts>()
   private readonly deliveryCounts: DeliveryCounts
+  private readonly pauses: Pauses
 
   constructor(parts: StateParts) {
     this.parts = parts
     this.deliveryCounts = new DeliveryCounts(parts.store.notes)
+    this.pauses = new Pauses(parts.store.notes)
   }
 
   apply(record: TopologyRecord): void {
@@ -212,6 +215,7 @@ export class State {
         delivered: (queue, message) => receipts.delivered(host, queue.name, message),
         departed: (queue, message, reason, isKept) => receipts.departed(host, queue, message, reason, isKept),
       },
+      pauses: this.pauses,
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(host, queue, entry),
       deleteQueue: (queue) => deleteQueue(host, queue),

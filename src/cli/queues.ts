@@ -18,6 +18,7 @@ interface Row {
   readonly delayed: number | null
   readonly unacked: number | null
   readonly consumers: number
+  readonly paused: boolean | null
   readonly durability: string | null
   readonly deliverAfter: string | null
 }
@@ -58,9 +59,9 @@ async function everyRow(bus: Bus, { isFolder }: Target): Promise<Row[] | null> {
   try {
     const all = await bus.stats()
     return all
-      .map(({ name, ready, readyBytes, delayed, unacked, consumers, durability, deliverAfter }) => {
+      .map(({ name, ready, readyBytes, delayed, unacked, consumers, paused, durability, deliverAfter }) => {
         const promised = isFolder ? notPromised : { durability, deliverAfter }
-        return { name, ready, readyBytes, delayed, unacked, consumers, ...promised }
+        return { name, ready, readyBytes, delayed, unacked, consumers, paused, ...promised }
       })
       .sort((one, other) => (one.name < other.name ? -1 : 1))
   } catch (error) {
@@ -74,7 +75,7 @@ async function countedRows(bus: Bus, names: readonly string[]): Promise<Row[]> {
   const rows: Row[] = []
   for (const name of names) {
     const { ready, consumers } = await (await bus.openQueue(name)).count()
-    rows.push({ name, ready, readyBytes: null, delayed: null, unacked: null, consumers, ...notPromised })
+    rows.push({ name, ready, readyBytes: null, delayed: null, unacked: null, consumers, paused: null, ...notPromised })
   }
   return rows
 }
@@ -84,9 +85,13 @@ function print(rows: readonly Row[], json: boolean): void {
     for (const row of rows) process.stdout.write(`${JSON.stringify(row)}\n`)
     return
   }
-  const cells = rows.map(({ name, ready, readyBytes, delayed, unacked, consumers, ...promised }): Cell[] => {
-    return [name, ready, readyBytes, delayed, unacked, consumers, promised.durability, promised.deliverAfter]
+  // Hardly any queue ever is: then nobody needs a column that says so.
+  const hasPaused = rows.some(({ paused }) => paused)
+  const cells = rows.map(({ name, ready, readyBytes, delayed, unacked, consumers, paused, ...promised }): Cell[] => {
+    const state = hasPaused ? [paused === true ? 'paused' : ''] : []
+    return [name, ready, readyBytes, delayed, unacked, consumers, promised.durability, promised.deliverAfter, ...state]
   })
   const heads = ['queue', 'ready', 'bytes', 'delayed', 'unacked', 'consumers', 'durability', 'deliver-after']
+  if (hasPaused) heads.push('state')
   process.stdout.write(table(heads, cells))
 }

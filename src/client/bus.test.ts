@@ -85,6 +85,7 @@ describe('figures', () => {
       delayed: 0,
       length: 10,
       consumers: 0,
+      paused: false,
       sendRate: 5,
       sendBytesRate: 20,
       receiveRate: 0,

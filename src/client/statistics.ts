@@ -30,6 +30,8 @@ export interface QueueStats extends QueueRates {
   /** Messages in the system, L = ready + unacked; delayed ones are apart. */
   readonly length: number
   readonly consumers: number
+  /** It takes messages and hands out none. */
+  readonly paused: boolean
 }
 
 export class Statistics {
@@ -113,9 +115,10 @@ export class Statistics {
   }
 
   private describe(queue: QueueInfo): QueueStats {
-    const { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, consumers } = queue
+    const { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, consumers, paused } = queue
     const rates = this.samplerOf(name).rates()
     const length = ready + unacked
-    return { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, length, consumers, ...rates }
+    const counts = { ready, readyBytes, unacked, delayed, length, consumers, paused }
+    return { name, durability, deliverAfter, ...counts, ...rates }
   }
 }

@@ -1,8 +1,9 @@
 // Administrators' commands as JSON: there and back, and everything that is none is refused.
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { adminCommandBody, adminKeys, readAdminCommand } from './admin-command.ts'
+import { adminKeys, readAdminCommand } from './admin-command.ts'
 import type { AdminCommand } from './administration.ts'
+import { fieldsBody } from './command-fields.ts'
 
 const examples: readonly AdminCommand[] = [
   { type: 'leveret.put-user', user: 'ü', passwordHash: null, hashing: 'scrypt', tags: ['administrator'] },
@@ -23,7 +24,7 @@ const examples: readonly AdminCommand[] = [
 
 describe('a command', () => {
   test.each(examples)('is read as it was written: %j', (command) => {
-    expect(readAdminCommand(command.type.slice('leveret.'.length), adminCommandBody(command))).toEqual(command)
+    expect(readAdminCommand(command.type.slice('leveret.'.length), fieldsBody(command))).toEqual(command)
   })
 
   test('of another name is none', () => {

@@ -1,23 +1,15 @@
-/** Administrators' commands as JSON, as they are asked through `leveret.control`: what comes is checked field by field. */
+/** Administrators' commands as they are asked through `leveret.control`. */
 import type { AdminCommand } from './administration.ts'
+import { type Check, type Fields, flag, integer, object, readFields, text } from './command-fields.ts'
 import { controlPrefix } from './control-exchange.ts'
-import { BrokerError } from './errors.ts'
 
 const hashings = ['scrypt', 'sha256', 'sha512', 'md5']
 
-type Check = (value: unknown) => boolean
-
-const text: Check = (value) => typeof value === 'string'
 const textOrNull: Check = (value) => value === null || text(value)
-const flag: Check = (value) => typeof value === 'boolean'
-const integer: Check = (value) => Number.isSafeInteger(value)
-const object: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 const texts: Check = (value) => Array.isArray(value) && value.every(text)
 const numbers: Check = (value) => object(value) && Object.values(value as object).every(Number.isFinite)
 const hashing: Check = (value) => hashings.some((one) => one === value)
 const anything: Check = () => true
-
-type Fields<Command> = { readonly [Field in Exclude<keyof Command, 'type'>]: Check }
 
 const commands: {
   readonly [Type in AdminCommand['type']]: Fields<Extract<AdminCommand, { readonly type: Type }>>
@@ -55,33 +47,5 @@ export const adminKeys: readonly string[] = Object.keys(commands).map((type) => 
 export function readAdminCommand(key: string, body: Buffer): AdminCommand | null {
   if (!adminKeys.includes(key)) return null
   const type = `${controlPrefix}${key}` as AdminCommand['type']
-  const given = parse(key, body)
-  const command: [string, unknown][] = [['type', type]]
-  for (const [field, check] of Object.entries<Check>(commands[type])) {
-    const value = Object.hasOwn(given, field) ? given[field] : undefined
-    if (value === undefined) throw refused(`${key}: ${field} is missing`)
-    if (!check(value)) throw refused(`${key}: ${field} cannot be ${JSON.stringify(value).slice(0, 100)}`)
-    command.push([field, value])
-  }
-  return Object.fromEntries(command) as unknown as AdminCommand
-}
-
-/** What readAdminCommand reads. */
-export function adminCommandBody({ type: _type, ...fields }: AdminCommand): Buffer {
-  return Buffer.from(JSON.stringify(fields))
-}
-
-function parse(key: string, body: Buffer): Readonly<Record<string, unknown>> {
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString())
-  } catch {
-    throw refused(`${key}: its body is no JSON`)
-  }
-  if (!object(value)) throw refused(`${key}: its body is no object`)
-  return value as Readonly<Record<string, unknown>>
-}
-
-function refused(reason: string): BrokerError {
-  return new BrokerError('PRECONDITION_FAILED', reason)
+  return Object.fromEntries([['type', type], ...readFields(key, body, commands[type])]) as unknown as AdminCommand
 }

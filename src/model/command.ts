@@ -6,6 +6,7 @@ import type { AdminCommand, JsonObject } from './administration.ts'
 import type { DeliverAfter, Durability } from './durability.ts'
 import type { Field, FieldTable } from './field-table.ts'
 import type { Message } from './message.ts'
+import type { QueueCommand } from './queue-command.ts'
 
 export type Command =
   | ExchangeDeclare
@@ -32,6 +33,7 @@ export type Command =
   | { readonly type: 'tx.commit' }
   | { readonly type: 'tx.rollback' }
   | { readonly type: 'leveret.queues' }
+  | QueueCommand
   | AdminCommand
 
 export interface ExchangeDeclare {
@@ -146,6 +148,8 @@ export interface QueueInfo {
   readonly deliverAfter: DeliverAfter
   readonly exclusive: boolean
   readonly autoDelete: boolean
+  /** It takes messages and hands out none. */
+  readonly paused: boolean
   readonly arguments: readonly (readonly [string, Field])[]
   readonly ready: number
   readonly readyBytes: number

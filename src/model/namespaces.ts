@@ -20,6 +20,7 @@ export const namespaces: {
   readonly asked: Namespace
   readonly outcomes: Namespace
   readonly askers: Namespace
+  readonly pauses: Namespace
 } = {
   /** Publishes that were taken: the key is queue and idempotency key, the value the message id. */
   idempotency: { id: 1, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
@@ -31,4 +32,6 @@ export const namespaces: {
   outcomes: { id: 6, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** Who sent such a message again and wants to be told, too: the key as there, the value JSON. */
   askers: { id: 7, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /** Queues that hand out nothing: the key is the queue id. For a hundred years: as long as the queue is there. */
+  pauses: { id: 3, windowMs: 3_155_760_000_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
 }

@@ -66,6 +66,26 @@ describe('a note', () => {
     expect(left.at(-1)).toBe('999')
   })
 
+  test('can be forgotten, once, and the log is told if it knows of it', () => {
+    const written: Note[] = []
+    const notes = new Notes((note) => written.push(note))
+    notes.put(idempotency, 'a', '1', 7, true)
+    notes.put(idempotency, 'b', '2', 7, false)
+    expect([notes.forget(idempotency, 'a'), notes.forget(idempotency, 'a'), notes.forget(idempotency, 'b')]).toEqual([
+      true,
+      false,
+      true,
+    ])
+    expect([notes.get(idempotency, 'a', 8), notes.get(idempotency, 'b', 8)]).toEqual([null, null])
+    expect(written.map(({ key, expiresAt }) => [key, expiresAt])).toEqual([
+      ['a', 7 + idempotency.windowMs],
+      ['a', 0],
+    ])
+    const recovered = new Notes(null)
+    for (const note of written) recovered.restore(note)
+    expect([recovered.logged(), recovered.countOf(idempotency)]).toEqual([[], 0])
+  })
+
   test('that recovery finds counts towards the same bounds', () => {
     const notes = new Notes(null)
     for (let at = 0; at < limits.notesMax + 3; at++) {

@@ -9,7 +9,7 @@ export interface Note {
   readonly namespace: number
   readonly key: string
   readonly value: string
-  /** In ms since 1970. */
+  /** In ms since 1970; 0: it is forgotten. */
   readonly expiresAt: number
   /** Whether it survives a restart. */
   readonly logged: boolean
@@ -38,7 +38,7 @@ class Space {
     }
   }
 
-  private remove(key: string): void {
+  remove(key: string): void {
     const known = this.notes.get(key)
     if (known === undefined) return
     this.notes.delete(key)
@@ -66,6 +66,21 @@ export class Notes {
     return (this.spaces.get(id)?.notes.size ?? 0) > 0
   }
 
+  /** How many notes there are. */
+  countOf({ id }: Namespace): number {
+    return this.spaces.get(id)?.notes.size ?? 0
+  }
+
+  /** Forgets what is noted under that key, here and in the log; false if that is nothing. */
+  forget({ id }: Namespace, key: string): boolean {
+    const known = this.spaces.get(id)?.notes.get(key)
+    if (known === undefined) return false
+    const gone = { ...known, value: '', expiresAt: 0 }
+    this.restore(gone)
+    if (known.logged) this.append?.(gone)
+    return true
+  }
+
   /** Notes a value for the window of the namespace, or another; `logged`: it survives a restart. */
   put(
     space: Namespace,
@@ -90,6 +105,7 @@ export class Notes {
       space = new Space()
       this.spaces.set(namespace, space)
     }
+    if (note.expiresAt === 0) return space.remove(note.key)
     const known = Object.values(namespaces).find(({ id }) => id === namespace)
     space.put(note, known?.notesMax ?? limits.notesMax, known?.bytesMax ?? limits.noteBytesMax)
   }

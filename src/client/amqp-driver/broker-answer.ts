@@ -43,6 +43,7 @@ function readQueue(value: unknown): QueueInfo {
     deliverAfter: wordOf(queue, 'deliverAfter', deliveryTimes, 'accept'),
     exclusive: flagOf(queue, 'exclusive'),
     autoDelete: flagOf(queue, 'autoDelete'),
+    paused: queue['paused'] === undefined ? false : flagOf(queue, 'paused'),
     arguments: fieldsOf(table),
     ready: countOf(queue, 'ready'),
     readyBytes: countOf(queue, 'readyBytes'),

@@ -162,6 +162,7 @@ describe('asked of a Leveret', () => {
         deliverAfter: 'accept',
         exclusive: false,
         autoDelete: false,
+        paused: false,
         arguments: [['x-own', toField({ deep: [1, 'two', true, null] })]],
         ready: 1,
         readyBytes: 5,
@@ -216,6 +217,27 @@ describe('asked of a Leveret', () => {
     other.execute(3, queues)
     await settle()
     expect(transactional.take()).toEqual(['1 ok', '2 ok', '3 leveret.queues-ok'])
+  })
+
+  test('a queue pauses and goes on, and one that is not there is refused', async () => {
+    const broker = await openBroker()
+    await serve(broker)
+    const { channel, listener } = await openAsking()
+    channel.execute(1, declare('jobs'))
+    channel.execute(2, { type: 'leveret.pause', queue: 'jobs', paused: true })
+    channel.publish(Message.of('', 'jobs', emptyProperties, Buffer.from('one')), false)
+    await settle()
+    channel.execute(3, { type: 'basic.get', queue: 'jobs', noAck: true })
+    await settle()
+    channel.execute(4, { type: 'leveret.pause', queue: 'jobs', paused: false })
+    await settle()
+    channel.execute(5, { type: 'basic.get', queue: 'jobs', noAck: true })
+    await settle()
+    const answered = ['1 queue.declare-ok', '2 ok', '3 basic.get-empty', '4 ok', '5 basic.get-ok']
+    expect(listener.take()).toEqual(answered)
+    channel.execute(6, { type: 'leveret.pause', queue: 'none', paused: true })
+    await settle()
+    expect(listener.take()).toEqual(["failed 6 NOT_FOUND - no queue 'none' in vhost '/'"])
   })
 
   test('a channel that was closed meanwhile hears nothing', async () => {
@@ -299,6 +321,7 @@ describe('asked of one that does not answer as it should', () => {
     deliverAfter: 'sync',
     exclusive: false,
     autoDelete: false,
+    paused: true,
     arguments: {},
     ready: 0,
     readyBytes: 0,
@@ -322,9 +345,17 @@ describe('asked of one that does not answer as it should', () => {
 
   test('what a later version adds is left alone', async () => {
     const { answer, listener } = await openFake()
-    await answer('leveret.queues-ok', JSON.stringify([{ ...whole, paused: true }]))
+    await answer('leveret.queues-ok', JSON.stringify([{ ...whole, later: true }]))
     expect(listener.take()).toEqual(['1 leveret.queues-ok q'])
     expect(listener.queues).toEqual([{ ...whole, arguments: [] }])
+  })
+
+  test('what an earlier version does not say of a queue is as it was there', async () => {
+    const { answer, listener } = await openFake()
+    const { paused: _paused, durability: _durability, deliverAfter: _deliverAfter, ...early } = whole
+    await answer('leveret.queues-ok', JSON.stringify([early]))
+    expect(listener.take()).toEqual(['1 leveret.queues-ok q'])
+    expect(listener.queues).toMatchObject([{ paused: false, durability: 'fsync', deliverAfter: 'accept' }])
   })
 
   test.each([

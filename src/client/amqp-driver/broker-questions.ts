@@ -3,11 +3,10 @@
  * answer in a queue of our own. All channels of a session share the one that carries them; it is opened by the first
  * question, and by the next one after something went wrong with it.
  */
-import { adminCommandBody, adminKeys } from '../../model/admin-command.ts'
-import type { AdminCommand } from '../../model/administration.ts'
 import type { Channel, ChannelEvents, Session } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
-import { controlExchange, controlPrefix } from '../../model/control-exchange.ts'
+import { fieldsBody } from '../../model/command-fields.ts'
+import { controlExchange, controlPrefix, queuesKey } from '../../model/control-exchange.ts'
 import { BrokerError } from '../../model/errors.ts'
 import { emptyTable } from '../../model/field-table.ts'
 import { Message } from '../../model/message.ts'
@@ -44,7 +43,7 @@ export class BrokerQuestions implements ChannelEvents {
   /** Answered with `told` or `refuse`, never inside this call. */
   ask(asker: Asker, id: number, command: Command): void {
     const key = command.type.slice(controlPrefix.length)
-    const body = adminKeys.includes(key) ? adminCommandBody(command as AdminCommand) : Buffer.alloc(0)
+    const body = key === queuesKey ? Buffer.alloc(0) : fieldsBody(command)
     const question = { asker, id, key, body }
     try {
       this.channel ??= this.openChannel()
