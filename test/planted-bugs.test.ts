@@ -606,8 +606,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'broker/queue.js',
-        from: 'if (this.isKeyed) index.useKeys(keyConcurrency);',
-        to: 'if (this.isKeyed && index.readyCount === 0) index.useKeys(keyConcurrency);',
+        from: 'if (this.isKeyed) index.useKeys(keyConcurrency, keyRate);',
+        to: 'if (this.isKeyed && index.readyCount === 0) index.useKeys(keyConcurrency, keyRate);',
       },
     ],
     seed: 3,

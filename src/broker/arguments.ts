@@ -5,6 +5,7 @@
 import { delaysForArgument } from '../model/delay-queues.ts'
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
+import { type KeyRate, keyRateArgument, parseKeyRate } from '../model/key-rate.ts'
 import { limits } from '../model/limits.ts'
 import { type Overflow, overflows } from './length-limit.ts'
 
@@ -30,6 +31,8 @@ export interface QueueTraits {
   readonly consumerTimeoutMs: number | null
   /** Messages of one key that may be with consumers at a time; 0: the queue knows no keys. */
   readonly keyConcurrency: number
+  /** How many messages of one key are handed out in a time; null: as many as there are. */
+  readonly keyRate: KeyRate | null
   /** Where messages go that expire or are rejected; null: nowhere. */
   readonly deadLetterExchange: string | null
   /** Under that key; null: under their own. */
@@ -69,6 +72,7 @@ export function queueTraits(table: FieldTable, policy: FieldTable | null): Queue
     deliveryLimit: isQuorum(table) ? deliveryLimitOf(table, policy) : unlimited,
     consumerTimeoutMs: timeout === unlimited ? null : timeout,
     keyConcurrency: keyConcurrencyOf(table.get('x-leveret-keyed')),
+    keyRate: parseKeyRate(textOf(table.get(keyRateArgument)) ?? ''),
     deadLetterExchange: text('dead-letter-exchange'),
     deadLetterRoutingKey: text('dead-letter-routing-key'),
     delaysFor: textOf(table.get(delaysForArgument)),
@@ -166,6 +170,7 @@ const queueArguments: readonly (readonly [string, Check])[] = [
   ['x-queue-master-locator', isText],
   ['x-consumer-timeout', inRange(0, ttlMsMax)],
   ['x-leveret-keyed', isConcurrency],
+  [keyRateArgument, isKeyRate],
 ]
 
 function inRange(min: number, max: number): Check {
@@ -215,6 +220,12 @@ function isOverflow(field: Field): string | null {
 
 function isConcurrency(field: Field, table: FieldTable): string | null {
   return field.tag === 't' ? null : inRange(0, keyConcurrencyMax)(field, table)
+}
+
+function isKeyRate(field: Field, table: FieldTable): string | null {
+  if (field.tag !== 'S') return unacceptable(field)
+  if (parseKeyRate(field.value as string) === null) return `"unsupported key rate '${shown(field)}'"`
+  return keyConcurrencyOf(table.get('x-leveret-keyed')) > 0 ? null : 'key_rate_but_no_keys_defined'
 }
 
 function unacceptable(field: Field): string {

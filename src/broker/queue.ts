@@ -20,6 +20,7 @@ import type { DepartureReason } from './departure-reason.ts'
 import { Departures } from './departures.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
 import type { Grants } from './grants.ts'
+import { KeyClock } from './key-clock.ts'
 import { Lease } from './lease.ts'
 import { LengthLimit } from './length-limit.ts'
 import { delayMs, expirationMs, keyHashOf } from './message-check.ts'
@@ -112,6 +113,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private readonly isKeyed: boolean
   /** Whether senders of its messages want to be told; null: that was not looked at in this life. */
   private tells: boolean | null = null
+  /** Null: no key waits for a time. */
+  private readonly keyClock: KeyClock | null
 
   constructor(
     parts: QueueParts,
@@ -138,13 +141,14 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.publishDue = parts.publishDue
     this.bodies = parts.bodies
     const traits = queueTraits(table, null)
-    const { maxPriority, keyConcurrency } = traits
+    const { maxPriority, keyConcurrency, keyRate } = traits
     this.consumers = new ConsumerTurns(traits.singleActive)
     this.delaysFor = traits.delaysFor
     this.countsDeliveries = traits.countsDeliveries
     index.usePriorities(maxPriority)
     this.isKeyed = keyConcurrency > 0
-    if (this.isKeyed) index.useKeys(keyConcurrency)
+    if (this.isKeyed) index.useKeys(keyConcurrency, keyRate)
+    this.keyClock = keyRate === null ? null : new KeyClock(parts.clock, parts.leases, index, () => this.wake())
     if (this.deliverAfter === 'sync') index.deliverAfterSync()
     this.isPaused = parts.pauses.has(this, this.tick.nowMs)
     this.configure(traits)
@@ -291,6 +295,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     let left = budget
     let isWanted = false
     let isHandingOut = false
+    this.keyClock?.advance()
     while (index.readyCount > 0 && !this.isPaused) {
       // What has expired is handed to nobody, even if it cannot be removed yet; behind the first there may be more.
       if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break
@@ -328,6 +333,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     index.settleNewcomers()
     if (index.delayedCount > 0 && this.watchDue()) more = true
     if (isWanted) index.readAhead()
+    this.keyClock?.watch()
     return more
   }
 
@@ -341,6 +347,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.used()
     if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
     if (this.isPaused) return undefined
+    if (this.keyClock !== null) {
+      this.keyClock.advance()
+      // What this takes may make its key wait, and somebody with it: that is seen to at the end of the turn.
+      this.tick.markQueue(this)
+    }
     for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
       if (this.countsDeliveries && this.isSpent(entry)) {
         this.giveUp(entry)

@@ -81,6 +81,10 @@ export const limits = {
   /** Results that are remembered for those who send the same again, in bytes; and how many of those wait for one. */
   keptOutcomeBytesMax: 65_536,
   askersMax: 100,
+  /** Keys of one queue of which it is remembered how many messages they had lately, although nothing of them is there. */
+  keyRatesMax: 100_000,
+  /** Entries of one queue that are looked through for a key which may have a message now, while others have to wait. */
+  stagedEntriesMax: 131_072,
   /** An idempotency key, in bytes. */
   idempotencyKeyBytesMax: 255,
   /** Regular expressions in permissions and policies, in characters. */

@@ -1,6 +1,7 @@
 // Order per key: who goes, who waits for whom, and that nobody waits for ever.
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { limits } from '../model/limits.ts'
 import { makeMessage } from '../testing/core-harness.ts'
 import { Entry } from './entry.ts'
 import { KeyTurns } from './key-turns.ts'
@@ -73,6 +74,59 @@ describe('keys that take turns', () => {
     turns.drop(lost)
     expect(turns.count).toBe(1)
     expect(sequences(turns)).toEqual([2])
+  })
+
+  test('have to wait by the clock where a rate is given, and others go meanwhile', () => {
+    const turns = new KeyTurns(9, { count: 2, periodMs: 1_000 })
+    turns.advance(0)
+    for (let sequence = 1; sequence <= 5; sequence++) turns.add(entryOf(sequence, 1))
+    turns.add(entryOf(6, 2))
+    turns.add(entryOf(7, 0))
+    turns.add(entryOf(8, 0))
+    expect(sequences(turns)).toEqual([1, 6, 7, 2, 8])
+    expect([turns.nextMs, turns.hasTurns]).toEqual([500, false])
+    turns.advance(499)
+    expect(sequences(turns)).toEqual([])
+    turns.advance(500)
+    expect(sequences(turns)).toEqual([3])
+    expect(turns.nextMs).toBe(1_000)
+    turns.advance(10_000)
+    expect(sequences(turns)).toEqual([4, 5])
+  })
+
+  test('are remembered with a rate until their time has passed, and no longer', () => {
+    const turns = new KeyTurns(9, { count: 2, periodMs: 1_000 })
+    const known = turns as unknown as { keys: Map<number, unknown> }
+    turns.advance(0)
+    for (const key of [1, 1, 2]) {
+      const entry = entryOf(1, key)
+      turns.add(entry)
+      expect(take(turns)).toBe(entry)
+      turns.settled(entry)
+    }
+    expect(known.keys.size).toBe(2)
+    turns.add(entryOf(4, 1))
+    expect(sequences(turns)).toEqual([])
+    turns.clear()
+    turns.advance(499)
+    expect(known.keys.size).toBe(2)
+    turns.advance(500)
+    expect(known.keys.size).toBe(1)
+    turns.advance(1_000)
+    expect([known.keys.size, turns.nextMs]).toEqual([0, Number.POSITIVE_INFINITY])
+  })
+
+  test('are forgotten, those first whose time ends first, when there are more than may be remembered', () => {
+    const turns = new KeyTurns(1, { count: 1, periodMs: 86_400_000 })
+    const known = turns as unknown as { keys: Map<number, unknown> }
+    for (let key = 1; key <= limits.keyRatesMax + 2; key++) {
+      turns.advance(key)
+      const entry = entryOf(key, key)
+      turns.add(entry)
+      turns.take()
+      turns.settled(entry)
+    }
+    expect([known.keys.size, known.keys.has(2), known.keys.has(3)]).toEqual([limits.keyRatesMax, false, true])
   })
 
   test('keep order and bound whatever is done, and are forgotten when nothing of them is left', () => {

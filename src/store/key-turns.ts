@@ -6,19 +6,49 @@
  *
  * Memory is spent on keys in the stage and in flight alone. A key is known by a hash of 32 bits: two keys that share one
  * are one key, which costs them some concurrency and no order. 0 is no key: such messages never wait for each other.
+ *
+ * Where a rate is given a key that has had its messages has to wait by the clock, too: see key-pace.ts. It is remembered until
+ * its time has passed, also if nothing of it is there.
  */
 import { Deque } from '../lib/deque.ts'
+import { Heap } from '../lib/heap.ts'
+import type { KeyRate } from '../model/key-rate.ts'
+import { limits } from '../model/limits.ts'
 import type { Entry } from './entry.ts'
+import { KeyPace } from './key-pace.ts'
+
+/** Keys are forgotten so long after their time has passed, at the latest: not each by a timer of its own. */
+const forgottenAfterMs = 1_000
 
 class Key {
   readonly hash: number
   readonly waiting = new Deque<Entry>()
   inFlight = 0
   hasTurn = false
+  /** Null: it may have as many messages as there are. */
+  readonly pace: KeyPace | null
+  /** Its turn comes by the clock: it is in `paced`. */
+  isPaced = false
+  /** It is in `resting`. */
+  isResting = false
 
-  constructor(hash: number) {
+  constructor(hash: number, pace: KeyPace | null) {
     this.hash = hash
+    this.pace = pace
   }
+
+  get isIdle(): boolean {
+    return this.inFlight === 0 && this.waiting.length === 0
+  }
+}
+
+interface Timed {
+  readonly atMs: number
+  readonly key: Key
+}
+
+function timedHeap(): Heap<Timed> {
+  return new Heap<Timed>((left, right) => left.atMs < right.atMs)
 }
 
 export class KeyTurns {
@@ -27,9 +57,47 @@ export class KeyTurns {
   private readonly concurrency: number
   private readonly keys = new Map<number, Key>()
   private readonly turns = new Deque<Key>()
+  private readonly rate: KeyRate | null
+  /** Monotonic, as `advance` was told. */
+  private nowMs = 0
+  /** Keys with a message that may go at that time. */
+  private readonly paced = timedHeap()
+  /** Keys of which nothing is there, or was not, and when they can be forgotten. */
+  private readonly resting = timedHeap()
 
-  constructor(concurrency: number) {
+  /** `rate` null: what is handed out is not counted. */
+  constructor(concurrency: number, rate: KeyRate | null = null) {
     this.concurrency = concurrency
+    this.rate = rate
+  }
+
+  /** Whether keys may have to wait by the clock. */
+  get isPaced(): boolean {
+    return this.rate !== null
+  }
+
+  /** Whether some key has a message that may go. */
+  get hasTurns(): boolean {
+    return this.turns.length > 0
+  }
+
+  /** When `advance` has something to do, in monotonic ms; infinity: never. */
+  get nextMs(): number {
+    const turnMs = this.paced.peek()?.atMs ?? Number.POSITIVE_INFINITY
+    return Math.min(turnMs, (this.resting.peek()?.atMs ?? Number.POSITIVE_INFINITY) + forgottenAfterMs)
+  }
+
+  /** Gives a turn to keys that have waited long enough, and forgets those that need not be remembered any more. */
+  advance(nowMs: number): void {
+    this.nowMs = nowMs
+    for (let first = this.paced.peek(); first !== undefined && first.atMs <= nowMs; first = this.paced.peek()) {
+      this.paced.pop()
+      first.key.isPaced = false
+      this.giveTurn(first.key)
+    }
+    for (let first = this.resting.peek(); first !== undefined && first.atMs <= nowMs; first = this.resting.peek()) {
+      this.wakeResting()
+    }
   }
 
   /** The entry is the last of its key. */
@@ -74,6 +142,7 @@ export class KeyTurns {
     key.hasTurn = false
     key.waiting.shift()
     key.inFlight++
+    key.pace?.count(this.nowMs)
     this.count--
     this.giveTurn(key)
   }
@@ -84,7 +153,7 @@ export class KeyTurns {
     if (key === undefined) return
     key.inFlight--
     this.giveTurn(key)
-    if (key.inFlight === 0 && key.waiting.length === 0) this.keys.delete(key.hash)
+    if (key.isIdle) this.rest(key)
   }
 
   /** Visits the entries whose turn comes next, the first of each key. */
@@ -154,14 +223,15 @@ export class KeyTurns {
     for (const key of this.keys.values()) {
       this.count += key.waiting.length
       this.giveTurn(key)
-      if (key.inFlight === 0 && key.waiting.length === 0) this.keys.delete(key.hash)
+      if (key.isIdle) this.rest(key)
     }
   }
 
   private keyOf(entry: Entry): Key {
     let key = this.keys.get(entry.keyHash)
     if (key === undefined) {
-      key = new Key(entry.keyHash)
+      const { rate } = this
+      key = new Key(entry.keyHash, rate === null || entry.keyHash === 0 ? null : new KeyPace(rate))
       this.keys.set(entry.keyHash, key)
     }
     return key
@@ -170,7 +240,36 @@ export class KeyTurns {
   private giveTurn(key: Key): void {
     if (key.hasTurn || key.waiting.length === 0) return
     if (key.hash !== 0 && key.inFlight >= this.concurrency) return
+    if (key.pace !== null && key.pace.nextMs > this.nowMs) return this.waitForTime(key, key.pace.nextMs)
     key.hasTurn = true
     this.turns.push(key)
+  }
+
+  private waitForTime(key: Key, atMs: number): void {
+    if (key.isPaced) return
+    key.isPaced = true
+    this.paced.push({ atMs, key })
+  }
+
+  /** Nothing of the key is there any more. */
+  private rest(key: Key): void {
+    if (key.pace === null || key.pace.freeMs <= this.nowMs) {
+      this.keys.delete(key.hash)
+      return
+    }
+    if (key.isResting) return
+    key.isResting = true
+    this.resting.push({ atMs: key.pace.freeMs, key })
+    // Those whose time ends first know the least.
+    if (this.resting.length > limits.keyRatesMax) this.wakeResting(true)
+  }
+
+  /** The first that rests is forgotten if nothing of it is there and its time has passed, or in any case. */
+  private wakeResting(inAnyCase = false): void {
+    const key = (this.resting.pop() as Timed).key
+    key.isResting = false
+    if (!key.isIdle) return
+    if (inAnyCase) this.keys.delete(key.hash)
+    else this.rest(key)
   }
 }

@@ -7,6 +7,8 @@
  * It counts the memory its entries take, ready or with consumers, and lets go of messages that can be read again.
  */
 import { Slab } from '../lib/slab.ts'
+import type { KeyRate } from '../model/key-rate.ts'
+import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { Backlog, type SegmentDirectory } from './backlog.ts'
 import type { BodyRefs } from './body-refs.ts'
@@ -15,6 +17,7 @@ import { type AwaitingMessage, Entry, HeldEntries, type Pass, type RecordPlace, 
 import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
+import { Lanes } from './lanes.ts'
 import type { PageFiles } from './page-files.ts'
 import { QueueBodies } from './queue-bodies.ts'
 import { RangeList } from './range-list.ts'
@@ -82,10 +85,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** Null: none is in a file. */
   private readonly bodies: QueueBodies | null
   private readonly slab = new Slab()
-  /** By priority; the one of priority 0 is always there, the others when they are needed. */
-  private readonly lanes: (Lane | null)[] = []
-  private readonly lowest: Lane
-  private highest = 0
+  private readonly lanes: Lanes
   /** Null: the queue knows no keys. */
   private keys: KeyTurns | null = null
   /** Null: nothing was ever hidden. */
@@ -108,7 +108,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.backing = backing
     const refs = backing?.bodyRefs ?? null
     this.bodies = refs === null ? null : new QueueBodies(queueId, refs, this.heldEntries)
-    this.lowest = this.laneOf(0)
+    this.lanes = new Lanes((priority) => this.makeLane(priority, priority))
   }
 
   /** Appends a message at the end and gives it its sequence. */
@@ -118,7 +118,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash)
     if (message.refers) this.bodies?.add(entry, message)
     if (expiresAt > 0) this.mayExpire = true
-    const lane = priority === 0 ? this.lowest : this.laneOf(priority)
+    const lane = priority === 0 ? this.lanes.lowest : this.laneOf(priority)
     lane.push(entry)
     this.readyCount++
     this.readyBytes += entry.bodyBytes
@@ -178,7 +178,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** The first entry if it may be handed to a consumer; null if there is none, or not yet: its owner hears when to look. */
   takeReady(): Entry | null {
     // The one lane that most queues have.
-    const lane = this.highest === 0 && this.keys === null ? this.lowest : null
+    const lane = this.lanes.highest === 0 && this.keys === null ? this.lanes.lowest : null
     const entry = lane === null ? this.first() : lane.peek(this.suspectBelow)
     if (entry === undefined) return null
     if (entry.message === null) {
@@ -297,8 +297,18 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   }
 
   /** At most so many messages of one key are with consumers at a time. */
-  useKeys(concurrency: number): void {
-    this.keys = new KeyTurns(concurrency)
+  useKeys(concurrency: number, rate: KeyRate | null = null): void {
+    this.keys = new KeyTurns(concurrency, rate)
+  }
+
+  /** So late it is, in monotonic ms: keys that had to wait until now may have their turn. */
+  advanceKeys(nowMs: number): void {
+    this.keys?.advance(nowMs)
+  }
+
+  /** When that is to be called next; infinity: never. */
+  get nextKeyMs(): number {
+    return this.keys?.nextMs ?? Number.POSITIVE_INFINITY
   }
 
   /** Messages are handed out when they are durable. */
@@ -310,15 +320,9 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   takeExpired(nowMs: number): Entry | undefined {
     if (!this.mayExpire) return undefined
     if (this.keys !== null) return this.takeExpiredOfKey(this.keys, nowMs)
-    for (let priority = this.highest; priority >= 0; priority--) {
-      const lane = this.lanes[priority]
-      if (lane == null || lane.count === 0) continue
-      const entry = lane.peek(this.suspectBelow)
-      if (entry === undefined || entry.expiresAt === 0 || entry.expiresAt > nowMs) continue
-      this.remove(entry)
-      return entry
-    }
-    return undefined
+    const entry = this.lanes.firstExpired(nowMs, this.suspectBelow)
+    if (entry !== undefined) this.remove(entry)
+    return entry
   }
 
   private takeExpiredOfKey(keys: KeyTurns, nowMs: number): Entry | undefined {
@@ -345,15 +349,10 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
   /** When the next first entry of some priority expires, in ms since 1970; infinity if none does. */
   get nextExpiryMs(): number {
     if (!this.mayExpire) return Number.POSITIVE_INFINITY
-    let next = Number.POSITIVE_INFINITY
+    let next = this.lanes.nextExpiryMs(this.suspectBelow)
     this.keys?.forEachFirst(({ expiresAt }) => {
       if (expiresAt > 0) next = Math.min(next, expiresAt)
     })
-    for (const lane of this.lanes) {
-      if (lane == null || lane.count === 0) continue
-      const entry = lane.peek(this.suspectBelow)
-      if (entry !== undefined && entry.expiresAt > 0) next = Math.min(next, entry.expiresAt)
-    }
     return next
   }
 
@@ -362,7 +361,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     const count = this.readyCount + this.delayedCount
     if (count === 0) return 0
     // One record says it all, however many there are; but it must not come after later settlements.
-    this.forEachReadyLane((lane) => lane.clear((entry) => this.forget(entry)))
+    this.lanes.forEach((lane) => lane.clear((entry) => this.forget(entry)))
     this.delays?.clear((entry) => this.free(entry))
     this.forEachStaged((entry) => this.forget(entry))
     this.keys?.clear()
@@ -387,8 +386,8 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
 
   /** End of turn: what came in it and stays is copied out of the network's chunks, or goes to the log alone. */
   settleNewcomers(): void {
-    if (this.highest === 0) this.lowest.settleNewcomers()
-    else this.forEachReadyLane((lane) => lane.settleNewcomers())
+    if (this.lanes.highest === 0) this.lanes.lowest.settleNewcomers()
+    else this.lanes.forEach((lane) => lane.settleNewcomers())
     this.delays?.settleNewcomers()
   }
 
@@ -493,7 +492,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.readyCount = 0
     this.readyBytes = 0
     this.delays?.recovered()
-    this.forEachReadyLane(({ backlog }) => {
+    this.lanes.forEach(({ backlog }) => {
       if (backlog === null) return
       this.readyCount += backlog.count
       this.readyBytes += backlog.bodyBytes
@@ -513,7 +512,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
 
   /** Visits every lane there is, the lowest priority first, and those of what is hidden behind them. */
   forEachLane(visit: (lane: Lane) => void): void {
-    this.forEachReadyLane(visit)
+    this.lanes.forEach(visit)
     this.delays?.forEachLane(visit)
   }
 
@@ -524,13 +523,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
 
   /** The lane of a priority, made if need be. */
   laneOf(priority: number): Lane {
-    const known = this.lanes[priority]
-    if (known != null) return known
-    const lane = this.makeLane(priority, priority)
-    while (this.lanes.length < priority) this.lanes.push(null)
-    this.lanes[priority] = lane
-    this.highest = Math.max(this.highest, priority)
-    return lane
+    return this.lanes.of(priority)
   }
 
   // ------------------------------------------------------------------------------------------ what the lanes ask
@@ -592,10 +585,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     return this.delays
   }
 
-  private forEachReadyLane(visit: (lane: Lane) => void): void {
-    for (const lane of this.lanes) if (lane != null) visit(lane)
-  }
-
   private remove(entry: Entry): void {
     if (this.keys === null) this.laneOf(entry.priority).remove(entry)
     else {
@@ -635,15 +624,18 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
 
   /** The entry whose turn it is. */
   private first(): Entry | undefined {
-    if (this.keys === null) return this.firstInLanes()
+    if (this.keys === null) return this.lanes.first(this.suspectBelow)
     this.fillStage(this.keys)
     return this.keys.peek()
   }
 
   /** Keeps enough entries in the stage for their keys to take turns. */
   private fillStage(keys: KeyTurns): void {
-    while (keys.count < stageEntriesMax) {
-      const entry = this.firstInLanes()
+    for (;;) {
+      // Where a key may have to wait for hours those behind it are looked for further away.
+      const isWaiting = keys.isPaced && !keys.hasTurns
+      if (keys.count >= (isWaiting ? limits.stagedEntriesMax : stageEntriesMax)) return
+      const entry = this.lanes.first(this.suspectBelow)
       if (entry === undefined) return
       this.laneOf(entry.priority).remove(entry)
       // Its place in the window is gone, and with it the care for what came this turn.
@@ -653,18 +645,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     }
   }
 
-  /** The first entry of the highest priority there is. */
-  private firstInLanes(): Entry | undefined {
-    if (this.highest === 0) return this.lowest.peek(this.suspectBelow)
-    for (let priority = this.highest; priority >= 0; priority--) {
-      const lane = this.lanes[priority]
-      if (lane == null || lane.count === 0) continue
-      const entry = lane.peek(this.suspectBelow)
-      if (entry !== undefined) return entry
-    }
-    return undefined
-  }
-
   private chooseNext(bytesMax: number): Entry[] {
     const list = new ReadingList(this.wanted, bytesMax)
     this.wanted = []
@@ -672,10 +652,9 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
       list.addFromKeys(this.keys)
       return list.entries
     }
-    for (let priority = this.highest; priority >= 0; priority--) {
-      const lane = this.lanes[priority]
-      if (lane != null) list.addFromLane(lane, this.suspectBelow)
-    }
+    const { lanes } = this
+    let lane = lanes.filledBelow(Number.POSITIVE_INFINITY)
+    for (; lane !== null; lane = lanes.filledBelow(lane.priority)) list.addFromLane(lane, this.suspectBelow)
     return list.entries
   }
 
