@@ -124,6 +124,7 @@ export function replyMethodOf(request: MethodName, reply: Reply): Method | null 
       return null
     case 'leveret.queues-ok':
     case 'leveret.definitions':
+    case 'leveret.messages':
       return unreachable('leveret.* commands do not come over plain AMQP')
   }
 }

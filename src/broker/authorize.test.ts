@@ -82,6 +82,11 @@ const cases: readonly Case[] = [
   { operation: 'confirm.select', ask: { type: 'confirm.select' }, needs: [] },
   { operation: 'tx.select', ask: { type: 'tx.select' }, needs: [] },
   { operation: 'leveret.queues', ask: { type: 'leveret.queues' }, needs: [] },
+  {
+    operation: 'leveret.peek',
+    ask: { type: 'leveret.peek', queue: 'q', limit: 1, state: 'ready' },
+    needs: ['read q'],
+  },
   { operation: 'leveret.pause', ask: { type: 'leveret.pause', queue: 'q', paused: false }, needs: ['configure q'] },
 ]
 

@@ -10,6 +10,7 @@
  *     publish              write exchange                         and write its topic, at a topic exchange
  *     get, consume, purge  read queue
  *     pause                configure queue
+ *     peek                 read queue
  *     leveret.control      write it, and the default exchange: an answer is a message from whoever asked
  */
 import type { AdminCommand } from '../model/administration.ts'
@@ -86,6 +87,7 @@ const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
   // It tells of those queues alone that the user may do something with.
   'leveret.queues': [],
   'leveret.pause': configuresQueue,
+  'leveret.peek': readsQueue,
 }
 
 /** Whose tag lets a user administer; administrators may do all of it. */

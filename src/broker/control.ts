@@ -5,7 +5,14 @@
 import { readAdminCommand } from '../model/admin-command.ts'
 import type { AdminCommand } from '../model/administration.ts'
 import type { QueueInfo, Reply } from '../model/command.ts'
-import { definitionsAnswer, errorAnswer, okAnswer, queuesAnswer, queuesKey } from '../model/control-exchange.ts'
+import {
+  definitionsAnswer,
+  errorAnswer,
+  messagesAnswer,
+  okAnswer,
+  queuesAnswer,
+  queuesKey,
+} from '../model/control-exchange.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
@@ -15,6 +22,7 @@ import type { Store } from '../store/store.ts'
 import type { AdminCommands } from './admin-commands.ts'
 import { authorize } from './authorize.ts'
 import type { Grants } from './grants.ts'
+import { peekedText } from './peeked-text.ts'
 import { plainTable } from './plain-table.ts'
 import type { Desk, Send } from './publisher.ts'
 import type { Queue, QueueOwner } from './queue.ts'
@@ -166,6 +174,7 @@ function give({ host, replyTo, correlationId, send }: Asker, { type, body }: Ans
 }
 
 function replyText(reply: Reply): Answer {
+  if (reply.type === messagesAnswer) return { type: messagesAnswer, body: peekedText(reply) }
   if (reply.type !== 'leveret.definitions') return { type: okAnswer, body: '{}' }
   const body = JSON.stringify(reply.definitions)
   if (Buffer.byteLength(body) < limits.messageBytesMax) return { type: definitionsAnswer, body }

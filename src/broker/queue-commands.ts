@@ -2,6 +2,7 @@
 import type { Reply } from '../model/command.ts'
 import type { QueueCommand } from '../model/queue-command.ts'
 import type { Store } from '../store/store.ts'
+import { peek } from './peek.ts'
 import type { Queue } from './queue.ts'
 
 /** Called once, inside the call that asked or later, with the frame that the reply waits for; 0: it waits for none. */
@@ -21,6 +22,8 @@ export class QueueCommands {
         queue.pause(command.paused)
         // Also where it was so before: whoever paused it may still be waiting for the disk.
         return answer({ type: 'ok' }, queue.durable ? this.store.barrier() : 0)
+      case 'leveret.peek':
+        return peek(queue, command, (reply) => answer(reply, 0))
     }
   }
 }

@@ -9,7 +9,7 @@ const textOrNull: Check = (value) => value === null || text(value)
 const texts: Check = (value) => Array.isArray(value) && value.every(text)
 const numbers: Check = (value) => object(value) && Object.values(value as object).every(Number.isFinite)
 const hashing: Check = (value) => hashings.some((one) => one === value)
-const anything: Check = () => true
+const anything: Check = (value) => value !== undefined
 
 const commands: {
   readonly [Type in AdminCommand['type']]: Fields<Extract<AdminCommand, { readonly type: Type }>>

@@ -11,6 +11,11 @@ export const flag: Check = (value) => typeof value === 'boolean'
 export const integer: Check = (value) => Number.isSafeInteger(value)
 export const object: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** It may be missing. */
+export function optional(check: Check): Check {
+  return (value) => value === undefined || check(value)
+}
+
 /** The fields that the body of a request for `key` says. Throws PRECONDITION_FAILED, which names the field. */
 export function readFields(
   key: string,
@@ -18,12 +23,16 @@ export function readFields(
   fields: { readonly [field: string]: Check },
 ): [field: string, value: unknown][] {
   const given = parse(key, body)
-  return Object.entries(fields).map(([field, check]) => {
+  const read: [string, unknown][] = []
+  for (const [field, check] of Object.entries(fields)) {
     const value = Object.hasOwn(given, field) ? given[field] : undefined
-    if (value === undefined) throw refused(`${key}: ${field} is missing`)
-    if (!check(value)) throw refused(`${key}: ${field} cannot be ${JSON.stringify(value).slice(0, 100)}`)
-    return [field, value]
-  })
+    if (!check(value)) {
+      if (value === undefined) throw refused(`${key}: ${field} is missing`)
+      throw refused(`${key}: ${field} cannot be ${JSON.stringify(value).slice(0, 100)}`)
+    }
+    if (value !== undefined) read.push([field, value])
+  }
+  return read
 }
 
 /** What `readFields` reads. */

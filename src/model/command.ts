@@ -6,7 +6,7 @@ import type { AdminCommand, JsonObject } from './administration.ts'
 import type { DeliverAfter, Durability } from './durability.ts'
 import type { Field, FieldTable } from './field-table.ts'
 import type { Message } from './message.ts'
-import type { QueueCommand } from './queue-command.ts'
+import type { PeekedMessage, QueueCommand } from './queue-command.ts'
 
 export type Command =
   | ExchangeDeclare
@@ -94,6 +94,14 @@ export type Reply =
   | { readonly type: 'basic.get-empty' }
   | { readonly type: 'leveret.queues-ok'; readonly queues: readonly QueueInfo[] }
   | { readonly type: 'leveret.definitions'; readonly definitions: JsonObject }
+  | LeveretMessages
+
+export interface LeveretMessages {
+  readonly type: 'leveret.messages'
+  readonly messages: readonly PeekedMessage[]
+  /** There are others that were asked for and did not fit. */
+  readonly more: boolean
+}
 
 export interface BasicGetOk {
   readonly type: 'basic.get-ok'

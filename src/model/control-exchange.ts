@@ -14,3 +14,5 @@ export const errorAnswer = 'leveret.error'
 /** Answers to what administrators ask, see admin-command.ts. */
 export const okAnswer = 'leveret.ok'
 export const definitionsAnswer = 'leveret.definitions'
+/** Answer to a look at a queue. */
+export const messagesAnswer = 'leveret.messages'

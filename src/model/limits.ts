@@ -85,6 +85,10 @@ export const limits = {
   keyRatesMax: 100_000,
   /** Entries of one queue that are looked through for a key which may have a message now, while others have to wait. */
   stagedEntriesMax: 131_072,
+  /** Messages that one look at a queue shows, those it leaves out before them, and their bytes: as many as one message holds. */
+  peekedMax: 1_000,
+  peekSkipMax: 100_000,
+  peekedBytesMax: 16_777_216,
   /** An idempotency key, in bytes. */
   idempotencyKeyBytesMax: 255,
   /** Regular expressions in permissions and policies, in characters. */

@@ -1,8 +1,9 @@
 /** What AMQP has no method for and is done with one queue, as it is asked through `leveret.control`, too. */
-import { type Fields, flag, readFields, text } from './command-fields.ts'
+import { type Check, type Fields, flag, integer, optional, readFields, text } from './command-fields.ts'
 import { controlPrefix } from './control-exchange.ts'
+import type { Message } from './message.ts'
 
-export type QueueCommand = PauseQueue
+export type QueueCommand = PauseQueue | PeekQueue
 
 /** A paused queue takes messages and hands out none. */
 export interface PauseQueue {
@@ -12,10 +13,42 @@ export interface PauseQueue {
   readonly paused: boolean
 }
 
+/** Looks at messages that wait, and changes nothing. */
+export interface PeekQueue {
+  readonly type: 'leveret.peek'
+  readonly queue: string
+  /** How many at most, from 1 to 1,000. */
+  readonly limit: number
+  /** How many of the first are left out, at most 100,000. */
+  readonly skip?: number
+  /** Ready in the order in which they would be handed out, or hidden in the order in which they are due. */
+  readonly state: 'ready' | 'delayed'
+}
+
+/** A message that waits, as it was seen. */
+export interface PeekedMessage {
+  /** Without its body if that has more than `limits.bodyInlineBytesMax`. */
+  readonly message: Message
+  readonly hasBody: boolean
+  /** Of the body, also where it is left out. */
+  readonly bodyBytes: number
+  /** Its number in its queue; one that was hidden gets another when it is due. */
+  readonly sequence: number
+  readonly state: 'ready' | 'delayed'
+  /** When it is due, and when it expires, in ms since 1970; 0: it is not hidden, or never expires. */
+  readonly dueAt: number
+  readonly expiresAt: number
+  /** How often it was handed out, as far as that is known. */
+  readonly deliveryCount: number
+}
+
+const waiting: Check = (value) => value === 'ready' || value === 'delayed'
+
 const commands: {
   readonly [Type in QueueCommand['type']]: Fields<Extract<QueueCommand, { readonly type: Type }>>
 } = {
   'leveret.pause': { queue: text, paused: flag },
+  'leveret.peek': { queue: text, limit: integer, skip: optional(integer), state: waiting },
 }
 
 /** The keys under which they are asked. */

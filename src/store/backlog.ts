@@ -4,7 +4,7 @@
  *     [ page | page | … | page being filled ]
  *        ^cursor                            ^add
  *
- * Entries are added at the end and taken at the front; nothing else ever happens to one that waits here.
+ * Entries are added at the end and taken at the front. One that is withdrawn leaves another page behind, without it.
  */
 import { Deque } from '../lib/deque.ts'
 import type { Residence } from '../model/message.ts'
@@ -85,7 +85,7 @@ export class Backlog {
       while (taken < max && cursor.passed < page.count) {
         cursor.next(bytes)
         page.pass(cursor.entry)
-        target.push(this.makeEntry(suspectBelow))
+        target.push(this.makeEntry(cursor.entry, suspectBelow))
         taken++
         this.count--
         this.bodyBytes -= cursor.entry.bodyBytes
@@ -94,6 +94,74 @@ export class Backlog {
       else if (page.passed * 2 > page.count && pages.length > 1) this.files.prefetch(pages.get(1) as IndexPage)
     }
     return taken
+  }
+
+  /** As Lane.list, of what is here. Pages that are left out as a whole are not read. */
+  list(after: number, skip: number, max: number, suspectBelow: number, into: Entry[]): number {
+    let left = skip
+    const end = into.length + max
+    for (let at = 0; at < this.pages.length && into.length < end; at++) {
+      const page = this.pages.get(at) as IndexPage
+      if (page.lastSequence <= after) continue
+      const waiting = page.count - page.passed
+      if (left >= waiting && after < page.firstSequence) {
+        left -= waiting
+        continue
+      }
+      const bytes = this.files.need(page)
+      if (bytes === null) break
+      const cursor = new PageCursor()
+      while (cursor.passed < page.count && into.length < end) {
+        cursor.next(bytes)
+        if (cursor.passed <= page.passed || cursor.entry.sequence <= after) continue
+        if (left > 0) left--
+        else into.push(this.makeEntry(cursor.entry, suspectBelow))
+      }
+    }
+    return left
+  }
+
+  /** Visits what is here, as it is; the object is the same each time, and not to be changed. `entryOf` makes an entry of it. */
+  forEachEntry(visit: (entry: PageEntry) => void): void {
+    this.forEachPage((page) => {
+      const bytes = this.files.need(page)
+      if (bytes !== null) forEachEntry(page, bytes, visit)
+    })
+  }
+
+  entryOf(from: PageEntry): Entry {
+    return this.makeEntry(from, 0)
+  }
+
+  /** Takes the entry with that sequence out, which counts in its segment no more; null if it is not here. */
+  withdraw(sequence: number): Entry | null {
+    const at = this.pageWith(sequence)
+    const page = this.pages.get(at)
+    const bytes = page === undefined ? null : this.files.need(page)
+    if (page === undefined || bytes === null) return null
+    const rest = new IndexPage(this.queueId)
+    let found: Entry | null = null
+    forEachEntry(page, bytes, (entry) => {
+      if (entry.sequence === sequence) found = this.makeEntry(entry, 0)
+      else rest.add(entry)
+    })
+    if (found === null) return null
+    const { bodyBytes, segment } = found as Entry
+    ;(segment as Residence).live--
+    this.count--
+    this.bodyBytes -= bodyBytes
+    rest.isClosed = page.isClosed
+    if (rest.count > 0) this.pages.set(at, rest)
+    else {
+      for (let behind = at + 1; behind < this.pages.length; behind++) {
+        this.pages.set(behind - 1, this.pages.get(behind) as IndexPage)
+      }
+      this.pages.pop()
+    }
+    if (at === 0) this.cursor.reset()
+    this.files.discard(page)
+    if (rest.count > 0) this.files.arrived(rest)
+    return found
   }
 
   /** Lets go of everything. Without reading it: pages know which segments they refer to. */
@@ -180,14 +248,20 @@ export class Backlog {
 
   /** Where in the ring the page is; -1 if it was taken from the queue meanwhile. Their first sequences ascend. */
   private find(page: IndexPage): number {
+    const at = this.pageWith(page.firstSequence)
+    return this.pages.get(at) === page ? at : -1
+  }
+
+  /** Where in the ring the page is that may have the entry with that sequence; -1 if it is before all of them. */
+  private pageWith(sequence: number): number {
     let low = 0
     let high = this.pages.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.pages.get(middle) as IndexPage).firstSequence < page.firstSequence) low = middle + 1
+      if ((this.pages.get(middle) as IndexPage).firstSequence <= sequence) low = middle + 1
       else high = middle
     }
-    return this.pages.get(low) === page ? low : -1
+    return low - 1
   }
 
   /**
@@ -245,9 +319,8 @@ export class Backlog {
     this.cursor.reset()
   }
 
-  private makeEntry(suspectBelow: number): Entry {
-    const { sequence, segmentId, offset, recordBytes, isTransient, bodyBytes, deliveryCount, expiresAt, keyHash } =
-      this.cursor.entry
+  private makeEntry(from: PageEntry, suspectBelow: number): Entry {
+    const { sequence, segmentId, offset, recordBytes, isTransient, bodyBytes, deliveryCount, expiresAt, keyHash } = from
     const entry = new Entry(null, sequence, !isTransient, bodyBytes, this.priority, expiresAt, keyHash)
     entry.place = new RecordPlace(this.segment(segmentId), offset, recordBytes)
     entry.deliveryCount = deliveryCount === 0 && sequence < suspectBelow ? 1 : deliveryCount

@@ -20,7 +20,7 @@
 import { Deque } from '../lib/deque.ts'
 import { Heap } from '../lib/heap.ts'
 import type { Backlog } from './backlog.ts'
-import type { Entry } from './entry.ts'
+import { Entry } from './entry.ts'
 import { blankEntry } from './index-page.ts'
 import { addTo, type Lane } from './lane.ts'
 
@@ -164,6 +164,35 @@ export class DelayWheel {
     for (const { lane } of this.slots.values()) visit(lane)
   }
 
+  /** The first `max` by when they are due, and then as they came. What is not an object is shown as an entry of its own. */
+  first(max: number): Entry[] {
+    const found: Entry[] = []
+    /** Nothing that is due later than that is among them. */
+    let latest = Number.POSITIVE_INFINITY
+    const prune = (): void => {
+      found.sort((left, right) => left.dueAt - right.dueAt || left.sequence - right.sequence)
+      if (found.length < max) return
+      found.length = max
+      latest = (found[max - 1] as Entry).dueAt
+    }
+    const add = (dueAt: number, make: () => Entry): void => {
+      if (dueAt > latest) return
+      found.push(make())
+      if (found.length >= 2 * max + prunedAt) prune()
+    }
+    for (const entry of this.newcomers) add(entry.dueAt, () => entry)
+    const slots = [...this.slots.values()].sort((left, right) => startOf(left) - startOf(right))
+    for (const slot of slots) {
+      prune()
+      if (startOf(slot) > latest) break
+      slot.lane.forEachEntry((entry) => add(entry.dueAt, () => entry))
+      const { backlog } = slot.lane
+      backlog?.forEachEntry((entry) => add(entry.expiresAt, () => unhidden(backlog.entryOf(entry))))
+    }
+    prune()
+    return found
+  }
+
   /** Takes everything out; `visit` is shown what is an object. */
   clear(visit: (entry: Entry) => void): void {
     for (const entry of this.newcomers) visit(entry)
@@ -226,6 +255,25 @@ export class DelayWheel {
     this.order.push(slot)
     return lane
   }
+}
+
+/** Beyond twice as many as are wanted, and this, the others are thrown away. */
+const prunedAt = 1_024
+
+/** When the first of its entries may be due. */
+function startOf({ level, turnMs }: Slot): number {
+  return level === 0 ? turnMs - unitMs : turnMs
+}
+
+/** An entry out of a page of a slot, as it is. */
+function unhidden(entry: Entry): Entry {
+  let whole = entry
+  show(entry, ({ sequence, logged, bodyBytes, priority, keyHash, place }, dueAt, expiresAt) => {
+    whole = new Entry(null, sequence, logged, bodyBytes, priority, expiresAt, keyHash, dueAt)
+    whole.place = place
+  })
+  whole.isReady = false
+  return whole
 }
 
 /** Filled in for each entry that goes into a slot. */

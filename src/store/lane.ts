@@ -148,6 +148,73 @@ export class Lane {
     for (const entry of this.late) visit(entry)
   }
 
+  /**
+   * Adds to `into` up to `max` entries whose sequence is above `after`, in order, leaving out the first `skip` of them; returns
+   * how many are still to be left out. What is in the backlog is shown as entries of their own.
+   */
+  list(after: number, skip: number, max: number, suspectBelow: number, into: Entry[]): number {
+    const { window, backlog } = this
+    const returned = this.returned.values().filter(({ sequence }) => sequence > after)
+    returned.sort((left, right) => left.sequence - right.sequence)
+    let left = skip
+    const end = into.length + max
+    let at = this.placeAfter(after)
+    for (let back = 0; into.length < end; ) {
+      const first = window.get(at)
+      const other = returned[back]
+      const entry = other !== undefined && (first === undefined || other.sequence < first.sequence) ? other : first
+      if (entry === undefined) break
+      if (entry === other) back++
+      else at++
+      if (left > 0) left--
+      else into.push(entry)
+    }
+    if (backlog !== null) left = backlog.list(after, left, end - into.length, suspectBelow, into)
+    for (const entry of this.late) {
+      if (entry.sequence <= after || into.length >= end) continue
+      if (left > 0) left--
+      else into.push(entry)
+    }
+    return left
+  }
+
+  /** Takes an entry that is an object out of wherever it is; undefined if it is not here. */
+  withdraw(sequence: number): Entry | undefined {
+    const { window } = this
+    const at = this.placeAfter(sequence - 1)
+    const entry = window.get(at)
+    if (entry?.sequence === sequence) {
+      if (at >= window.length - this.newcomers) this.newcomers--
+      for (let behind = at + 1; behind < window.length; behind++) window.set(behind - 1, window.get(behind) as Entry)
+      window.pop()
+      if (entry.message === null) this.windowBare--
+      return entry
+    }
+    const lateAt = this.late.findIndex((one) => one.sequence === sequence)
+    if (lateAt >= 0) return this.late.splice(lateAt, 1)[0]
+    const back = this.returned.values().find((one) => one.sequence === sequence)
+    if (back !== undefined) {
+      const others = this.returned.values().filter((one) => one !== back)
+      this.returned.clear()
+      this.returnedBare = 0
+      for (const other of others) this.requeue(other)
+      back.isReturned = false
+    }
+    return back
+  }
+
+  /** Where in the window the first entry is whose sequence is above that. */
+  private placeAfter(sequence: number): number {
+    let low = 0
+    let high = this.window.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.window.get(middle) as Entry).sequence <= sequence) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   /** Takes an entry out of wherever it is; slow, for what cannot be read. */
   extract(lost: Entry): void {
     for (let left = this.window.length; left > 0; left--) {

@@ -34,6 +34,7 @@ import { DiskSpace } from './disk-space.ts'
 import type { Entry } from './entry.ts'
 import { IndexSalvage } from './index-salvage.ts'
 import { Leftovers } from './leftovers.ts'
+import type { MessageReceiver } from './message-read.ts'
 import { type Note, Notes } from './notes.ts'
 import { PageFiles, type PageFilesOptions } from './page-files.ts'
 import { PublishWriter } from './publish-writer.ts'
@@ -552,11 +553,11 @@ export class LogStore
     return true
   }
 
-  fetch(index: QueueIndex, entries: readonly Entry[]): void {
+  fetch(index: MessageReceiver, entries: readonly Entry[]): void {
     this.reader.load(index, entries)
   }
 
-  damaged(index: QueueIndex, entry: Entry, path: string, offset: number, detail: string): void {
+  damaged(index: MessageReceiver, entry: Entry, path: string, offset: number, detail: string): void {
     const what = `message ${entry.sequence} of ${this.nameOf(index.queueId)}`
     this.events.damaged(
       new LeveretError('E_STORAGE_CORRUPT', `${path} at ${offset}: ${what} cannot be read: ${detail}`),

@@ -18,12 +18,14 @@ import type { IndexPage } from './index-page.ts'
 import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import { Lanes } from './lanes.ts'
+import { MessageRead, type MessageReceiver } from './message-read.ts'
 import type { PageFiles } from './page-files.ts'
 import { QueueBodies } from './queue-bodies.ts'
 import { RangeList } from './range-list.ts'
 import { ReadingList } from './reading-list.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
 import type { GatedIndex, SyncGate } from './sync-gate.ts'
+import { WaitingEntries } from './waiting-entries.ts'
 
 /**
  * What a consumer was given is kept in memory in case it comes back, unless it is larger: then reading it again when that
@@ -51,7 +53,7 @@ export interface IndexBacking extends SegmentDirectory {
   /** Writes a message that the log would not have kept; false if the log takes nothing. */
   overflow(message: Message): boolean
   /** Reads messages; answered by `arrived` or `lost` for each that is still wanted, then by `loadEnded`. */
-  fetch(index: QueueIndex, entries: readonly Entry[]): void
+  fetch(to: MessageReceiver, entries: readonly Entry[]): void
 }
 
 /** Whose index it is. */
@@ -60,7 +62,7 @@ export interface IndexOwner {
   loaded(): void
 }
 
-export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
+export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageReceiver {
   readonly queueId: number
   /** Whether its queue outlives the process. */
   readonly durable: boolean
@@ -143,6 +145,18 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex {
     this.wheel.push(entry, nowMs)
     this.memory.bytes += costOf(entry)
     return entry
+  }
+
+  /** What waits here, for whoever takes nothing. */
+  get waiting(): WaitingEntries {
+    return new WaitingEntries(this.lanes, this.keys, this.delays, this.suspectBelow)
+  }
+
+  /** Gives the messages of entries that stay where they are, now or later, to `done`; null for those that cannot be read. */
+  read(entries: readonly Entry[], done: (messages: readonly (Message | null)[]) => void): void {
+    const read = new MessageRead(this.queueId, entries, done)
+    if (read.wanted.length === 0) read.loadEnded()
+    else this.backing?.fetch(read, read.wanted)
   }
 
   /** How many are hidden. */

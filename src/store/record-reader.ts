@@ -12,8 +12,8 @@ import type { SegmentedLog } from '../log/segmented-log.ts'
 import { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Entry } from './entry.ts'
+import type { MessageReceiver } from './message-read.ts'
 import { PublishNames, readMessage } from './publish-record.ts'
-import type { QueueIndex } from './queue-index.ts'
 import { recordTypes } from './record.ts'
 import { findRun } from './record-runs.ts'
 
@@ -21,13 +21,13 @@ const jobsMax = 4
 const bufferBytes = 1_048_576
 
 interface Job {
-  readonly index: QueueIndex
+  readonly index: MessageReceiver
   readonly entries: readonly Entry[]
 }
 
 export interface ReaderEvents {
   /** A record cannot be read, or is not what was written. */
-  damaged(index: QueueIndex, entry: Entry, path: string, offset: number, detail: string): void
+  damaged(index: MessageReceiver, entry: Entry, path: string, offset: number, detail: string): void
 }
 
 export class RecordReader {
@@ -45,7 +45,7 @@ export class RecordReader {
   }
 
   /** Each entry that is still loading gets its message, or is lost; then the index is told that this load has ended. */
-  load(index: QueueIndex, entries: readonly Entry[]): void {
+  load(index: MessageReceiver, entries: readonly Entry[]): void {
     this.waiting.push({ index, entries })
     this.startNext()
   }
@@ -103,7 +103,7 @@ export class RecordReader {
 
   /** Reads the record at `at` and those behind it that lie close; returns where to go on. */
   private async readTogether(
-    index: QueueIndex,
+    index: MessageReceiver,
     entries: readonly Entry[],
     at: number,
     segment: Segment,
@@ -138,7 +138,7 @@ export class RecordReader {
 
   /** The record of the entry stands at `at` of the buffer, if all is well. */
   private take(
-    index: QueueIndex,
+    index: MessageReceiver,
     entry: Entry,
     segment: Segment,
     offset: number,
@@ -167,7 +167,7 @@ export class RecordReader {
     index.arrived(entry, message)
   }
 
-  private lose(index: QueueIndex, entry: Entry, path: string, offset: number, detail: string): void {
+  private lose(index: MessageReceiver, entry: Entry, path: string, offset: number, detail: string): void {
     if (!entry.isLoading) return
     index.lost(entry)
     this.events.damaged(index, entry, path, offset, detail)

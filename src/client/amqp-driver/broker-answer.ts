@@ -1,11 +1,13 @@
 /** What a Leveret answers in JSON, checked: it comes from another process, maybe of another version. */
 import type { JsonObject } from '../../model/administration.ts'
 import type { QueueCounters, QueueInfo, Reply } from '../../model/command.ts'
-import { definitionsAnswer, errorAnswer, okAnswer, queuesAnswer } from '../../model/control-exchange.ts'
+import { definitionsAnswer, errorAnswer, messagesAnswer, okAnswer, queuesAnswer } from '../../model/control-exchange.ts'
 import { deliveryTimes, durabilityLevels } from '../../model/durability.ts'
 import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
 import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
+import { countOf, flagOf, type JsonValues, objectOf, wordOf } from './json-values.ts'
+import { readMessages } from './peeked-answer.ts'
 
 /** The queue named `own` is the one the answer came to: to whoever asked it is not there. */
 export function readAnswer(message: Message, own: string): Reply | BrokerError {
@@ -14,6 +16,7 @@ export function readAnswer(message: Message, own: string): Reply | BrokerError {
     const value: unknown = JSON.parse(message.body.toString())
     if (type === errorAnswer) return readError(value)
     if (type === okAnswer) return { type: 'ok' }
+    if (type === messagesAnswer) return readMessages(value)
     if (type === definitionsAnswer) return { type, definitions: objectOf(value, 'definitions') as JsonObject }
     if (type !== queuesAnswer) return misunderstood(`its type is '${type ?? ''}'`)
     if (!Array.isArray(value)) return misunderstood('it is no array')
@@ -39,8 +42,8 @@ function readQueue(value: unknown): QueueInfo {
   return {
     name,
     durable,
-    durability: wordOf(queue, 'durability', durabilityLevels, durable ? 'fsync' : 'none'),
-    deliverAfter: wordOf(queue, 'deliverAfter', deliveryTimes, 'accept'),
+    durability: wordOrUsual(queue, 'durability', durabilityLevels, durable ? 'fsync' : 'none'),
+    deliverAfter: wordOrUsual(queue, 'deliverAfter', deliveryTimes, 'accept'),
     exclusive: flagOf(queue, 'exclusive'),
     autoDelete: flagOf(queue, 'autoDelete'),
     paused: queue['paused'] === undefined ? false : flagOf(queue, 'paused'),
@@ -76,35 +79,9 @@ function fieldsOf(value: unknown): (readonly [string, Field])[] {
   return [...toTable(objectOf(value, 'arguments') as { readonly [key: string]: PlainValue })]
 }
 
-function objectOf(value: unknown, what: string): { readonly [key: string]: unknown } {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as { [key: string]: unknown }
-  throw new Error(`${what} is no object`)
-}
-
-function flagOf(object: { readonly [key: string]: unknown }, key: string): boolean {
-  const value = object[key]
-  if (typeof value === 'boolean') return value
-  throw new Error(`${key} is no boolean`)
-}
-
 /** A broker that does not say it knows only the `usual`. */
-function wordOf<Word>(
-  object: { readonly [key: string]: unknown },
-  key: string,
-  words: readonly Word[],
-  usual: Word,
-): Word {
-  const value = object[key]
-  if (value === undefined) return usual
-  const word = words.find((one) => one === value)
-  if (word === undefined) throw new Error(`${key} is ${JSON.stringify(value)}`)
-  return word
-}
-
-function countOf(object: { readonly [key: string]: unknown }, key: string): number {
-  const value = object[key]
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
-  throw new Error(`${key} is no count`)
+function wordOrUsual<Word>(object: JsonValues, key: string, words: readonly Word[], usual: Word): Word {
+  return object[key] === undefined ? usual : wordOf(object, key, words)
 }
 
 function misunderstood(reason: string): BrokerError {

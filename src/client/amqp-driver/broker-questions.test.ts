@@ -8,8 +8,10 @@ import type { Channel, ChannelEvents, Driver, SessionEvents } from '../../model/
 import type { Command, QueueInfo, Reply } from '../../model/command.ts'
 import { BrokerError } from '../../model/errors.ts'
 import { toField, toTable } from '../../model/field-table.ts'
+import { limits } from '../../model/limits.ts'
 import { Message } from '../../model/message.ts'
 import { emptyProperties, encodeProperties } from '../../model/properties.ts'
+import type { PeekedMessage } from '../../model/queue-command.ts'
 import type { Platform } from '../../platform/platform.ts'
 import { AmqpServer } from '../../server/amqp-server.ts'
 import { MemoryStore } from '../../store/memory-store.ts'
@@ -42,10 +44,12 @@ beforeEach(() => {
 class Listener implements ChannelEvents {
   heard: string[] = []
   queues: readonly QueueInfo[] = []
+  messages: readonly PeekedMessage[] = []
   flushes = 0
 
   replied(id: number, reply: Reply): void {
     if (reply.type === 'leveret.queues-ok') this.queues = reply.queues
+    if (reply.type === 'leveret.messages') this.messages = reply.messages
     const names = reply.type === 'leveret.queues-ok' ? reply.queues.map(({ name }) => ` ${name}`).join('') : ''
     this.heard.push(`${id} ${reply.type}${names}`)
   }
@@ -240,6 +244,39 @@ describe('asked of a Leveret', () => {
     expect(listener.take()).toEqual(["failed 6 NOT_FOUND - no queue 'none' in vhost '/'"])
   })
 
+  test('messages are looked at as they are', async () => {
+    await serve(await openBroker())
+    const { channel, listener } = await openAsking()
+    channel.execute(1, declare('jobs'))
+    const headers = toTable({ 'x-leveret-key': 'k', n: 3 })
+    const properties = { contentType: 'text/plain', headers, priority: 2, messageId: 'm-1', timestamp: 9 }
+    channel.publish(Message.of('', 'jobs', encodeProperties(properties), Buffer.from([0, 255, 7])), false)
+    channel.publish(Message.of('', 'jobs', emptyProperties, Buffer.alloc(limits.bodyInlineBytesMax + 1)), false)
+    channel.execute(2, { type: 'leveret.peek', queue: 'jobs', limit: 10, state: 'ready' })
+    await settle()
+    await settle()
+    expect(listener.take()).toEqual(['1 queue.declare-ok', '2 leveret.messages'])
+    const [one, two, ...others] = listener.messages
+    expect(others).toEqual([])
+    expect(one?.message.decodeProperties()).toEqual(properties)
+    expect([one?.message.exchange, one?.message.routingKey, one?.message.body]).toEqual([
+      '',
+      'jobs',
+      Buffer.from([0, 255, 7]),
+    ])
+    expect(one).toMatchObject({ hasBody: true, bodyBytes: 3, sequence: 1, state: 'ready', deliveryCount: 0 })
+    expect(two).toMatchObject({ hasBody: false, bodyBytes: limits.bodyInlineBytesMax + 1, sequence: 2 })
+    channel.execute(3, { type: 'leveret.peek', queue: 'jobs', limit: 1, skip: 1, state: 'ready' })
+    await settle()
+    expect(listener.messages.map(({ sequence }) => sequence)).toEqual([2])
+    channel.execute(4, { type: 'leveret.peek', queue: 'jobs', limit: 10, state: 'delayed' })
+    await settle()
+    expect(listener.messages).toEqual([])
+    channel.execute(5, { type: 'leveret.peek', queue: 'jobs', limit: 0, state: 'ready' })
+    await settle()
+    expect(listener.take().at(-1)).toBe('failed 5 PRECONDITION_FAILED - peek: limit is 0, and must be from 1 to 1000')
+  })
+
   test('a channel that was closed meanwhile hears nothing', async () => {
     await serve(await openBroker())
     const { channel, listener, events } = await openAsking()
@@ -374,6 +411,12 @@ describe('asked of one that does not answer as it should', () => {
       'deep',
     ],
     ['leveret.other', '[]', "its type is 'leveret.other'"],
+    ['leveret.messages', '[]', 'the answer is no object'],
+    ['leveret.messages', '{"more":false}', 'messages is no array'],
+    ['leveret.messages', '{"messages":[1],"more":false}', 'a message is no object'],
+    ['leveret.messages', '{"messages":[{"body":1}],"more":false}', 'body is no text'],
+    ['leveret.messages', '{"messages":[{"body":"","properties":{"type":1}}],"more":false}', 'type is no text'],
+    ['leveret.messages', '{"messages":[{"body":"","properties":null}],"more":false}', 'exchange is no text'],
   ])('%s %s is not believed', async (type, body, text) => {
     const { answer, listener, events } = await openFake()
     await answer(type, body)
