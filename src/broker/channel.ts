@@ -12,6 +12,7 @@ import { directReplyTo } from '../model/properties.ts'
 import { isQueueCommand, type QueueCommand } from '../model/queue-command.ts'
 import type { Entry } from '../store/entry.ts'
 import { authorize, isAdministrative } from './authorize.ts'
+import { ChannelAdministration } from './channel-administration.ts'
 import { ChannelConsumers } from './channel-consumers.ts'
 import { Confirms } from './confirms.ts'
 import type { Consumer, ConsumingChannel } from './consumer.ts'
@@ -23,6 +24,7 @@ import type { BrokerParts, PublishingSession } from './parts.ts'
 import { PlannedLoads } from './planned-loads.ts'
 import { PublishGate } from './publish-gate.ts'
 import type { Queue, QueueOwner } from './queue.ts'
+import { isRetryRequest, readRetryRequest } from './retry-request.ts'
 import { shown, withReplyTo } from './rewrite.ts'
 import type { TickedChannel } from './tick.ts'
 import type { TimedChannel } from './time-watch.ts'
@@ -76,6 +78,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   /** Tags of consumers that the command being run ended: its answer goes before what is said of them, as with RabbitMQ. */
   private readonly endedMeanwhile: string[] = []
   private readonly gate: PublishGate
+  private readonly administration: ChannelAdministration
 
   constructor(parts: BrokerParts, session: ChannelOwner, events: ChannelEvents) {
     this.parts = parts
@@ -85,6 +88,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.events = events
     this.consumers = new ChannelConsumers(parts, session, this)
     this.gate = new PublishGate(session)
+    this.administration = new ChannelAdministration(parts, session, this.outbox, this)
   }
 
   /** Whether deliveries wait: the receiver is full, or something must be said first. */
@@ -116,7 +120,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private executeAuthorized(id: number, command: Exclude<Command, QueueDeclare>): void {
     authorize(this.session.grants, this.host, command)
     if (command.type === 'basic.get') this.get(id, command.queue, command.noAck)
-    else if (isAdministrative(command)) this.administer(id, command)
+    else if (isAdministrative(command)) this.administration.administer(id, command)
     else if (isQueueCommand(command)) this.commandQueue(id, command)
     else {
       const reply = this.run(command)
@@ -135,6 +139,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     if (this.closed) return 0
     const sequence = this.confirming ? ++this.publishSequence : 0
     try {
+      if (isRetryRequest(published)) return this.acceptRetry(published, sequence)
       const exchange = this.gate.exchangeFor(published)
       const message = this.answerable(published)
       if (this.transaction !== null) {
@@ -159,6 +164,42 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     return sequence
   }
 
+  /** A delivery is to come back later. Whoever has it may say so. */
+  private acceptRetry(published: Message, sequence: number): number {
+    const { deliveryTag } = readRetryRequest(published)
+    if (this.transaction !== null) {
+      this.checkOutstanding(deliveryTag, this.transaction)
+      this.transaction.publish(published, false)
+      this.transaction.settledTags.add(deliveryTag)
+      if (!published.owned) published.own()
+      return 0
+    }
+    this.checkOutstanding(deliveryTag, null)
+    this.park(published)
+    if (sequence !== 0) {
+      this.confirms.add(sequence, this.parts.store.barrier(), true)
+      if (!this.touched || this.parts.tick.isEnding) this.parts.tick.touch(this)
+    }
+    return sequence
+  }
+
+  private checkOutstanding(tag: number, unit: Transaction | null): void {
+    if (this.unacked.find(tag) < 0 || unit?.settledTags.has(tag) === true) throw unknownTag(tag)
+  }
+
+  private park(message: Message): void {
+    const { deliveryTag, delayMs, headers } = readRetryRequest(message)
+    const slot = this.unacked.find(deliveryTag)
+    const entry = slot < 0 ? null : this.unacked.entryAt(slot)
+    if (entry === null) return
+    const queue = this.unacked.queueAt(slot)
+    this.giveUpSlot(slot)
+    queue.park(entry, delayMs, headers)
+    this.unacked.trim()
+    this.parts.tick.schedule()
+    this.creditReturned(queue)
+  }
+
   /** The message, with the name where its answers go if it asks to be answered directly. */
   private answerable(message: Message): Message {
     return message.mayReplyDirectly ? withReplyTo(message, this.consumers.replyTo) : message
@@ -180,10 +221,17 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       }
       const unit = new Transaction(null)
       for (const tag of acks) {
-        if (this.unacked.find(tag) < 0 || unit.settledTags.has(tag)) throw unknownTag(tag)
+        this.checkOutstanding(tag, unit)
         unit.settle(tag, 'acked')
       }
-      for (const message of publishes) unit.publish(this.answerable(message), false)
+      for (const message of publishes) {
+        if (isRetryRequest(message)) {
+          const { deliveryTag } = readRetryRequest(message)
+          this.checkOutstanding(deliveryTag, unit)
+          unit.settledTags.add(deliveryTag)
+          unit.publish(message, false)
+        } else unit.publish(this.answerable(message), false)
+      }
       this.mustBeDurable = false
       this.applyUnit(unit)
       this.outbox.reply(id, ok, this.mustBeDurable ? this.parts.store.barrier() : 0)
@@ -223,12 +271,13 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     }
     if (!this.touched) this.parts.tick.touch(this)
     const message = entry.message as Message
-    const isPlain = !message.mayHide && (!redelivered || !consumer.queue.countsDeliveries)
+    const { queue } = consumer
+    const isPlain = !message.mayHide && (!redelivered || !queue.tellsMore)
     this.events.delivered(
       consumer.tag,
       tag,
       redelivered,
-      isPlain ? message : shown(message, consumer.queue.countOf(entry)),
+      isPlain ? message : shown(message, queue.countOf(entry), redelivered ? queue.toldOf(entry) : null),
     )
   }
 
@@ -370,15 +419,25 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private settleSlot(slot: number, entry: Entry, outcome: Outcome): void {
     const { unacked } = this
     const queue = unacked.queueAt(slot)
-    const consumer = unacked.consumerAt(slot)
-    unacked.clear(slot)
-    if (consumer !== null) {
-      consumer.unackedCount--
-      this.unackedByConsumers--
-    }
+    const consumer = this.giveUpSlot(slot)
     if (outcome === 'acked') queue.settleUnacked(entry, consumer !== null && consumer.answersItself)
     else if (outcome === 'requeued') queue.requeue(entry)
     else queue.reject(entry)
+    this.creditReturned(queue)
+  }
+
+  /** What was in the slot is with nobody any more. Returns the consumer that had it. */
+  private giveUpSlot(slot: number): Consumer | null {
+    const { unacked } = this
+    const consumer = unacked.consumerAt(slot)
+    unacked.clear(slot)
+    if (consumer === null) return null
+    consumer.unackedCount--
+    this.unackedByConsumers--
+    return consumer
+  }
+
+  private creditReturned(queue: Queue): void {
     if (this.prefetchCountGlobal === 0) queue.creditReturned()
     else this.lookForDeliveries()
   }
@@ -395,11 +454,16 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private applyUnit(unit: Transaction): void {
     const { publisher } = this.parts
     for (const message of unit.publishes) {
-      if (!this.gate.exchangeFor(message).routesByKey) message.decodeProperties()
+      if (!isRetryRequest(message) && !this.gate.exchangeFor(message).routesByKey) message.decodeProperties()
     }
     if (this.host.refusingQueues > 0) this.checkRoom(unit)
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message
+      if (isRetryRequest(message)) {
+        this.mustBeDurable = true
+        this.park(message)
+        continue
+      }
       const lsn = publisher.publish(this.host, this.gate.exchangeFor(message), message, this.session.grants)
       if (lsn !== 0) this.mustBeDurable = true
       if (unit.mandatory[at] === true && publisher.routed === 0) this.outbox.returned(message)
@@ -420,6 +484,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private checkRoom(unit: Transaction): void {
     const planned = new PlannedLoads()
     for (const message of unit.publishes) {
+      if (isRetryRequest(message)) continue
       if (!this.parts.publisher.wouldRefuse(this.host, this.gate.exchangeFor(message), message, planned)) continue
       throw new BrokerError('PRECONDITION_FAILED', 'partial tx completion')
     }
@@ -437,45 +502,10 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.outbox.later(later)
   }
 
-  private administer(id: number, command: AdminCommand): void {
-    const ready = this.parts.administrators.ready(command)
-    const later = new Later(id)
-    if (ready === null) this.runAdministrative(later, command)
-    if (this.closed) return
-    this.outbox.later(later)
-    if (ready === null) return
-    ready.then(
-      () => this.administerLate(later, command),
-      (error: unknown) => this.failLate(later, error),
-    )
-  }
-
-  /** What it waited for is there. */
-  private administerLate(later: Later, command: AdminCommand): void {
-    if (this.closed) return
-    try {
-      authorize(this.session.grants, this.host, command)
-      this.runAdministrative(later, command)
-      this.said()
-    } catch (error) {
-      this.failLate(later, error)
-    }
-  }
-
-  private runAdministrative(later: Later, command: AdminCommand): void {
-    const { administrators, store, tick } = this.parts
-    later.reply = administrators.run(command)
-    later.lsn = store.barrier()
-    // The command may have ended this very session, and is to be stored all the same.
-    tick.schedule()
-  }
-
-  private failLate(later: Later, error: unknown): void {
-    if (this.closed) return
+  /** From its administration: what it waited for went wrong. */
+  failLate(): void {
     this.release()
     this.closed = true
-    later.error = error instanceof BrokerError ? error : new BrokerError('INTERNAL_ERROR', String(error))
-    this.said()
   }
 
   private declareQueue(id: number, command: QueueDeclare): void {
@@ -506,7 +536,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     const queue = findQueue(host, session, name)
     queue.trim()
     const where = `queue '${name}' in vhost '${host.name}'`
-    if (ifEmpty && queue.readyCount + queue.index.delayedCount > 0)
+    if (ifEmpty && queue.readyCount + queue.delayedCount > 0)
       throw new BrokerError('PRECONDITION_FAILED', `${where} not empty`)
     if (ifUnused && queue.consumers.count > 0) throw new BrokerError('PRECONDITION_FAILED', `${where} in use`)
     this.mustBeDurable = queue.durable
@@ -633,7 +663,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.consumers.lookForDeliveries()
   }
 
-  private said(): void {
+  said(): void {
     this.parts.tick.touch(this)
   }
 }

@@ -47,7 +47,7 @@ export function describeQueues(host: VirtualHost, grants: Grants | null): QueueI
     ready: queue.readyCount,
     readyBytes: queue.index.readyBytes,
     unacked: queue.unackedCount,
-    delayed: queue.index.delayedCount,
+    delayed: queue.delayedCount,
     consumers: queue.consumers.count,
     counters: { ...queue.counters },
   }))

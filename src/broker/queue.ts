@@ -12,6 +12,7 @@ import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Entry } from '../store/entry.ts'
 import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
+import type { Store } from '../store/store.ts'
 import { type QueueTraits, queueTraits } from './arguments.ts'
 import { ConsumerTurns, type Subscriber } from './consumer-turns.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -24,6 +25,7 @@ import { KeyClock } from './key-clock.ts'
 import { Lease } from './lease.ts'
 import { LengthLimit } from './length-limit.ts'
 import { delayMs, expirationMs, keyHashOf } from './message-check.ts'
+import { ParkedEntries, type ParkedHeaders } from './parked-entries.ts'
 import type { Pauses } from './pauses.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 import type { Death } from './x-death.ts'
@@ -47,6 +49,7 @@ export interface QueueParts {
   readonly deleteQueue: (queue: Queue) => void
   readonly deliveryCounts: DeliveryCounts
   readonly pauses: Pauses
+  readonly notes: Store['notes']
   /** Tells senders that asked. */
   readonly receipts: QueueReceipts
 }
@@ -113,6 +116,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private readonly isKeyed: boolean
   /** Whether senders of its messages want to be told; null: that was not looked at in this life. */
   private tells: boolean | null = null
+  private readonly parked: ParkedEntries
   /** Null: no key waits for a time. */
   private readonly keyClock: KeyClock | null
 
@@ -151,6 +155,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     this.keyClock = keyRate === null ? null : new KeyClock(parts.clock, parts.leases, index, () => this.wake())
     if (this.deliverAfter === 'sync') index.deliverAfterSync()
     this.isPaused = parts.pauses.has(this, this.tick.nowMs)
+    this.parked = new ParkedEntries(parts.notes, id)
     this.configure(traits)
     // What recovery brought may have expired meanwhile, or be due.
     const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
@@ -211,6 +216,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   /** It was deleted: nothing more comes in or out. */
   ended(): void {
     this.deleted = true
+    this.parked.clear((entry) => this.index.settle(entry))
     this.lease?.end()
     if (this.isPaused) this.parts.pauses.remove(this)
   }
@@ -292,6 +298,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   dispatch(budget: number): boolean {
     const { index } = this
     let more = this.takeDue()
+    if (this.parked.count > 0) this.unpark()
     let left = budget
     let isWanted = false
     let isHandingOut = false
@@ -325,6 +332,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
       } else if (this.countsDeliveries && this.isSpent(entry)) {
         this.consumers.giveBack()
         this.giveUp(entry)
+      } else if (this.parked.isUsed && this.parked.catches(entry, this.tick.nowMs)) {
+        this.consumers.giveBack()
+        index.held(entry)
       } else this.handOver(entry, consumer)
     }
     // What may wait no time at all had its chance, and so had what is too much.
@@ -332,6 +342,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     if (this.limit !== null && !isHandingOut) this.dropExcess(this.limit)
     index.settleNewcomers()
     if (index.delayedCount > 0 && this.watchDue()) more = true
+    if (this.parked.count > 0) this.expiry.watch(this, this.parked.nextMs)
     if (isWanted) index.readAhead()
     this.keyClock?.watch()
     return more
@@ -355,6 +366,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     for (let entry = this.index.take(); entry !== undefined; entry = this.index.take()) {
       if (this.countsDeliveries && this.isSpent(entry)) {
         this.giveUp(entry)
+        continue
+      }
+      if (this.parked.isUsed && this.parked.catches(entry, this.tick.nowMs)) {
+        this.index.held(entry)
+        this.tick.markQueue(this)
         continue
       }
       if (!this.isDamaged(entry)) {
@@ -397,9 +413,48 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     if (!this.marked) this.tick.markQueue(this)
   }
 
+  /**
+   * An unacknowledged entry comes back to its place, and is not handed out before so long; those of its key wait for it. Its next
+   * receiver gets the headers.
+   */
+  park(entry: Entry, delayMs: number, headers: ParkedHeaders): void {
+    this.unackedCount--
+    if (this.deleted) {
+      this.index.settle(entry)
+      return
+    }
+    const { nowMs } = this.tick
+    this.parked.add(entry, Math.ceil(nowMs + delayMs), headers, nowMs)
+    this.index.held(entry)
+    this.tick.markQueue(this)
+  }
+
+  /** Those whose time has come are ready. */
+  private unpark(): void {
+    const { nowMs } = this.tick
+    for (let entry = this.parked.takeDue(nowMs); entry !== undefined; entry = this.parked.takeDue(nowMs)) {
+      this.index.requeue(entry)
+    }
+  }
+
+  /** Hidden until they are due, or until they may be handed out again. */
+  get delayedCount(): number {
+    return this.index.delayedCount + this.parked.count
+  }
+
   /** How often the entry was handed out, as its receiver is told; 0: it is not told. */
   countOf(entry: Entry): number {
     return this.countsDeliveries ? entry.deliveryCount : 0
+  }
+
+  /** Whether receivers of what was handed out before may be told more than the message says. */
+  get tellsMore(): boolean {
+    return this.countsDeliveries || this.parked.isUsed
+  }
+
+  /** What the receiver of an entry that came back is told beside what the message says; null: nothing. */
+  toldOf(entry: Entry): FieldTable | null {
+    return this.parked.headersOf(entry, this.tick.nowMs)
   }
 
   /** Whether it was handed out too often before this life; also if it came with a count: a checkpoint's may be older. */
@@ -464,7 +519,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
 
   /** Removes every ready and hidden entry and returns how many there were. */
   purge(): number {
-    const count = this.index.purge()
+    const count = this.index.purge() + this.parked.count
+    this.parked.clear((entry) => this.index.settle(entry))
     // The record must be written although nothing else happens.
     if (count > 0) this.tick.schedule()
     return count
@@ -609,6 +665,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   }
 
   settle(entry: Entry): void {
+    if (entry.deliveryCount > 1 && this.parked.isUsed) this.parked.forget(entry)
     this.counters.settled++
     this.counters.settledBytes += entry.bodyBytes
     this.index.settle(entry)

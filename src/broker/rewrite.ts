@@ -2,7 +2,7 @@
  * The few messages that do not leave as they came: each of these gives one with other properties and the same body.
  */
 import { BrokerError } from '../model/errors.ts'
-import { emptyTable, type Field, type FieldTag } from '../model/field-table.ts'
+import { emptyTable, type Field, type FieldTable, type FieldTag } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import { changeProperties, directReplyTo, type PropertyChange } from '../model/properties.ts'
 import { exchangeDelay } from './message-check.ts'
@@ -23,12 +23,16 @@ const signedTags: ReadonlyMap<FieldTag, FieldTag> = new Map([
   ['T', 'l'],
 ])
 
-/** What a receiver is to see of a message that was handed out so often, this time included; 0: it is not told. */
-export function shown(message: Message, deliveryCount: number): Message {
-  if (!message.mayHide && deliveryCount <= 1) return message
+/**
+ * What a receiver is to see of a message that was handed out so often, this time included; 0: it is not told. `told` are headers
+ * of the broker's own.
+ */
+export function shown(message: Message, deliveryCount: number, told: FieldTable | null = null): Message {
+  if (!message.mayHide && deliveryCount <= 1 && told === null) return message
   const count: Field = { tag: 'l', value: deliveryCount - 1 }
   try {
-    const headers = deliveryCount > 1 ? new Map([['x-delivery-count', count]]) : emptyTable
+    const headers = new Map<string, Field>(told ?? emptyTable)
+    if (deliveryCount > 1) headers.set('x-delivery-count', count)
     // The keys in BCC are for the broker alone.
     return changed(message, { without: ['BCC'], headers })
   } catch (error) {

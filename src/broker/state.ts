@@ -216,6 +216,7 @@ export class State {
         departed: (queue, message, reason, isKept) => receipts.departed(host, queue, message, reason, isKept),
       },
       pauses: this.pauses,
+      notes: store.notes,
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(host, queue, entry),
       deleteQueue: (queue) => deleteQueue(host, queue),

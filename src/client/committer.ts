@@ -76,7 +76,7 @@ export class Committer {
     const acks: number[] = []
     const publishes: Message[] = []
     const tasksMax = this.careful > 0 ? 1 : clientLimits.burstTasksMax
-    for (let bytes = 0; acks.length < tasksMax && bytes < clientLimits.burstBytesMax; ) {
+    for (let bytes = 0; Math.max(acks.length, this.flying.length) < tasksMax && bytes < clientLimits.burstBytesMax; ) {
       const unit = this.settled.shift()
       if (unit === undefined) break
       this.flying.push(unit)

@@ -3,6 +3,7 @@
  * so that any client can have sent what is copied and can read what is answered.
  */
 
+import { controlExchange, retryKey } from '../model/control-exchange.ts'
 import type { PlainValue } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
@@ -44,6 +45,22 @@ export function retryCopy(
     [headerNames.firstTime]: firstTime(properties, failure),
     ...(delayMs > 0 ? { [headerNames.delay]: delayMs } : {}),
   })
+}
+
+/**
+ * For the next attempt at its old place, so that those of its key wait: the broker takes the delivery back for so long. It
+ * stands for the acknowledgement, too.
+ */
+export function retryRequest(tag: number, properties: Properties, failure: Failure, delayMs: number): Message {
+  const headers = withHeaders(undefined, {
+    [headerNames.delivery]: tag,
+    [headerNames.delay]: delayMs,
+    [headerNames.attempt]: failure.attempt + 1,
+    [headerNames.error]: failure.text,
+    [headerNames.history]: historyWith(properties, failure),
+    [headerNames.firstTime]: firstTime(properties, failure),
+  })
+  return Message.of(controlExchange, retryKey, encodeProperties({ headers }), Buffer.alloc(0))
 }
 
 export function deadLetter(

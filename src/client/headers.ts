@@ -25,6 +25,8 @@ export const headerNames = {
   replyTo: 'x-leveret-reply-to',
   /** How long the broker is to hide it, in ms. */
   delay: 'x-leveret-delay',
+  /** In a request for another attempt: the tag of the delivery. */
+  delivery: 'x-leveret-delivery',
   /** Messages with the same one keep their order. */
   key: 'x-leveret-key',
   /** A queue takes one message with that key within a time. */

@@ -3,14 +3,23 @@
  *
  *     result   → (checked) → answered                        → settled
  *     failure  → a copy for the next attempt, hidden for the pause → settled
- *              → pause → a copy                              → settled   where order is kept, or the broker hides nothing
+ *              → given back to the broker for the pause, at its place   where order per key is kept
+ *              → pause → a copy                              → settled   where the broker hides nothing
  *     last one → (queue is made) → a copy in the dead-letter queue, and an answer → settled
  */
 import { LeveretError } from '../model/errors.ts'
 import { encodeBody } from './body.ts'
 import type { BusParts } from './bus-parts.ts'
 import type { QueueContract } from './contract.ts'
-import { deadLetter, type Failure, failureAnswer, resultAnswer, retryCopy, wantsAnswer } from './copies.ts'
+import {
+  deadLetter,
+  type Failure,
+  failureAnswer,
+  resultAnswer,
+  retryCopy,
+  retryRequest,
+  wantsAnswer,
+} from './copies.ts'
 import { makeDeadLetterQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
 import { asError, errorText, type OutcomeWord } from './headers.ts'
@@ -98,17 +107,22 @@ export class Outcomes {
   }
 
   private retryAfter(task: Task, text: string, waitMs: number): void {
+    const { isLeveret } = this.parts
     const failure = this.failureOf(task, text)
-    // Where order is kept the message stays in this worker's hands: a copy would come behind those of its key.
-    const isHidden = this.parts.isLeveret && !this.settings.keepsOrder
-    const next = (): void => {
+    const properties = task.allProperties()
+    const copy = (delayMs: number): void => {
       this.retried++
-      const delayMs = isHidden ? waitMs : 0
-      task.publish(retryCopy(task.message, task.allProperties(), this.queueName, failure, delayMs))
+      task.publish(retryCopy(task.message, properties, this.queueName, failure, delayMs))
       this.owner.settle(task)
     }
-    if (this.owner.isOpen && !isHidden) this.held.holdFor(task, waitMs, 'go on', next)
-    else next()
+    if (isLeveret && this.settings.keepsOrder) {
+      this.retried++
+      task.more.isParked = true
+      task.publish(retryRequest(task.tag, properties, failure, waitMs))
+      this.owner.settle(task)
+    } else if (isLeveret) copy(waitMs)
+    else if (this.owner.isOpen) this.held.holdFor(task, waitMs, 'go on', () => copy(0))
+    else copy(0)
   }
 
   private putAside(task: Task, text: string, word: OutcomeWord): void {

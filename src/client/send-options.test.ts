@@ -147,6 +147,22 @@ describe('in which order', () => {
     expect(order.slice(0, 3)).toEqual(['a1', 'b1', 'c1'])
   })
 
+  it.each([
+    ['strict', ['a1', 'b1', 'b2', 'a1', 'a2']],
+    ['relaxed', ['a1', 'b1', 'b2', 'a2', 'a1']],
+  ] as const)('comes what is tried again, where order is %s', async (order, expected) => {
+    const { world, queue } = await withQueue({ keys: { order }, retry: { attempts: 2, min: '1s', jitter: false } })
+    const seen: unknown[] = []
+    queue.process((message, context) => {
+      seen.push(message.data)
+      if (message.data === 'a1' && context.attempt === 1) throw new Error('not yet')
+    })
+    for (const name of ['a1', 'a2', 'b1', 'b2']) await world.run(queue.send(name, { key: name.charAt(0) }))
+    await world.clock.advance(2_000)
+    expect(seen).toHaveLength(expected.length)
+    expect(seen.filter((name) => String(name).startsWith('a'))).toEqual(expected.filter((name) => name.startsWith('a')))
+  })
+
   it('is not promised by a queue without keys', async () => {
     const { queue } = await withQueue()
     await expect(queue.send(1, { key: 'a' })).rejects.toThrow('create it with { keys: { concurrency: 1 } }')

@@ -239,7 +239,7 @@ export class Task implements HandlerContext, CommitUnit {
   }
 
   pushTags(tags: number[]): void {
-    tags.push(this.tag)
+    if (this.extra?.isParked !== true) tags.push(this.tag)
   }
 
   private openSends(): HandlerSends {
@@ -265,6 +265,8 @@ class TaskExtra {
   abortReason: LeveretError | null = null
   sends: HandlerSends | null = null
   progressTeller: ProgressTeller | null = null
+  /** What it publishes settles it: see retryRequest. */
+  isParked = false
   cancelLease: (() => void) | null = null
   cancelDeadline: (() => void) | null = null
   /** Null for one on its own. */

@@ -7,6 +7,9 @@
 export const controlExchange = 'leveret.control'
 export const controlPrefix = 'leveret.'
 
+/** Routing key of a receiver's wish to get a delivery again; see broker/retry-request.ts. It is not answered. */
+export const retryKey = 'retry'
+
 /** Routing key of the request, and the `type` of the kinds of answer. */
 export const queuesKey = 'queues'
 export const queuesAnswer = 'leveret.queues-ok'

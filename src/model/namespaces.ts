@@ -21,11 +21,14 @@ export const namespaces: {
   readonly outcomes: Namespace
   readonly askers: Namespace
   readonly pauses: Namespace
+  readonly parked: Namespace
 } = {
   /** Publishes that were taken: the key is queue and idempotency key, the value the message id. */
   idempotency: { id: 1, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** How often messages came back: the key is queue id and sequence, the value the count. */
   deliveries: { id: 2, windowMs: 604_800_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /** Deliveries that came back for later: the key is queue id and sequence, the value JSON. Kept so long after they are due. */
+  parked: { id: 8, windowMs: 604_800_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** Queues that ever had a message whose sender wants to be told: the key is the queue id. */
   asked: { id: 5, windowMs: foreverMs, notesMax: limits.queuesMax, bytesMax: Number.POSITIVE_INFINITY },
   /** What became of publishes with an idempotency key whose senders asked: the key as there, the value JSON. */

@@ -81,6 +81,11 @@ export class Notes {
     return true
   }
 
+  /** Forgets what is noted under that key in this life; for what means nothing in another. */
+  drop({ id }: Namespace, key: string): void {
+    this.spaces.get(id)?.remove(key)
+  }
+
   /** Notes a value for the window of the namespace, or another; `logged`: it survives a restart. */
   put(
     space: Namespace,
