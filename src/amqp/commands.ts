@@ -125,6 +125,7 @@ export function replyMethodOf(request: MethodName, reply: Reply): Method | null 
     case 'leveret.queues-ok':
     case 'leveret.definitions':
     case 'leveret.messages':
+    case 'leveret.cancelled':
       return unreachable('leveret.* commands do not come over plain AMQP')
   }
 }

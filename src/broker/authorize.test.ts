@@ -87,6 +87,7 @@ const cases: readonly Case[] = [
     ask: { type: 'leveret.peek', queue: 'q', limit: 1, state: 'ready' },
     needs: ['read q'],
   },
+  { operation: 'leveret.cancel', ask: { type: 'leveret.cancel', queue: 'q', messageId: 'm' }, needs: ['read q'] },
   { operation: 'leveret.pause', ask: { type: 'leveret.pause', queue: 'q', paused: false }, needs: ['configure q'] },
 ]
 

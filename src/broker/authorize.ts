@@ -10,7 +10,7 @@
  *     publish              write exchange                         and write its topic, at a topic exchange
  *     get, consume, purge  read queue
  *     pause                configure queue
- *     peek                 read queue
+ *     peek, cancel         read queue
  *     leveret.control      write it, and the default exchange: an answer is a message from whoever asked
  */
 import type { AdminCommand } from '../model/administration.ts'
@@ -88,6 +88,7 @@ const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
   'leveret.queues': [],
   'leveret.pause': configuresQueue,
   'leveret.peek': readsQueue,
+  'leveret.cancel': readsQueue,
 }
 
 /** Whose tag lets a user administer; administrators may do all of it. */

@@ -6,6 +6,7 @@ import { readAdminCommand } from '../model/admin-command.ts'
 import type { AdminCommand } from '../model/administration.ts'
 import type { QueueInfo, Reply } from '../model/command.ts'
 import {
+  cancelledAnswer,
   definitionsAnswer,
   errorAnswer,
   messagesAnswer,
@@ -174,6 +175,7 @@ function give({ host, replyTo, correlationId, send }: Asker, { type, body }: Ans
 }
 
 function replyText(reply: Reply): Answer {
+  if (reply.type === cancelledAnswer) return { type: cancelledAnswer, body: JSON.stringify({ count: reply.count }) }
   if (reply.type === messagesAnswer) return { type: messagesAnswer, body: peekedText(reply) }
   if (reply.type !== 'leveret.definitions') return { type: okAnswer, body: '{}' }
   const body = JSON.stringify(reply.definitions)

@@ -24,6 +24,11 @@ export class QueueCommands {
         return answer({ type: 'ok' }, queue.durable ? this.store.barrier() : 0)
       case 'leveret.peek':
         return peek(queue, command, (reply) => answer(reply, 0))
+      case 'leveret.cancel':
+        return queue.cancellations.ask(command.messageId, (count) => {
+          // Also where there was none: whoever removed it may still be waiting for the disk.
+          answer({ type: 'leveret.cancelled', count }, queue.durable ? this.store.barrier() : 0)
+        })
     }
   }
 }

@@ -11,9 +11,11 @@ import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Entry } from '../store/entry.ts'
-import type { IndexOwner, QueueIndex } from '../store/queue-index.ts'
+import type { QueueIndex } from '../store/queue-index.ts'
+import type { IndexOwner } from '../store/queue-index-backing.ts'
 import type { Store } from '../store/store.ts'
 import { type QueueTraits, queueTraits } from './arguments.ts'
+import { Cancellations, type CancellingQueue } from './cancellations.ts'
 import { ConsumerTurns, type Subscriber } from './consumer-turns.ts'
 import { DeadLetters } from './dead-letters.ts'
 import type { DeliveryCounts } from './delivery-counts.ts'
@@ -69,7 +71,7 @@ export interface QueueOwner {
   readonly grants: Grants | null
 }
 
-export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
+export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, CancellingQueue {
   readonly kindOfThing = 'queue' as const
   readonly id: number
   readonly name: string
@@ -110,6 +112,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   private readonly publishDue: (queue: Queue, entry: Entry) => void
   /** What is due and must be read; null: nothing was ever hidden. */
   private appearing: Departures<null> | null = null
+  /** Null: nothing was ever removed by its id. */
+  private cancels: Cancellations | null = null
   private readonly bodies: BodyStore | null
   private readonly parts: QueueParts
   private messageTtlMs = Number.POSITIVE_INFINITY
@@ -500,6 +504,17 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
     else departing.add(entry, 'rejected')
   }
 
+  /** Messages that are removed by their id. */
+  get cancellations(): Cancellations {
+    this.cancels ??= new Cancellations(this.parts.clock, this.tick, this)
+    return this.cancels
+  }
+
+  /** A message that waited is being removed by its id: in the frame that is open. */
+  cancelled(message: Message): void {
+    if (message.mayTell) this.tellSender(message, 'cancelled', false)
+  }
+
   /** Hands out nothing until it goes on; what it must remember is in the open frame. Throws RESOURCE_ERROR. */
   pause(paused: boolean): void {
     const { tick, parts } = this
@@ -618,7 +633,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue {
   }
 
   private appear(entry: Entry): void {
-    if (!this.deleted) this.publishDue(this, entry)
+    if (!this.deleted && this.cancels?.takes(entry) !== true) this.publishDue(this, entry)
     this.index.settle(entry)
     this.tick.schedule()
   }

@@ -95,6 +95,7 @@ export type Reply =
   | { readonly type: 'leveret.queues-ok'; readonly queues: readonly QueueInfo[] }
   | { readonly type: 'leveret.definitions'; readonly definitions: JsonObject }
   | LeveretMessages
+  | { readonly type: 'leveret.cancelled'; readonly count: number }
 
 export interface LeveretMessages {
   readonly type: 'leveret.messages'

@@ -19,3 +19,5 @@ export const okAnswer = 'leveret.ok'
 export const definitionsAnswer = 'leveret.definitions'
 /** Answer to a look at a queue. */
 export const messagesAnswer = 'leveret.messages'
+/** Answer that says how many messages were removed. */
+export const cancelledAnswer = 'leveret.cancelled'

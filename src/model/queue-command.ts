@@ -3,7 +3,7 @@ import { type Check, type Fields, flag, integer, optional, readFields, text } fr
 import { controlPrefix } from './control-exchange.ts'
 import type { Message } from './message.ts'
 
-export type QueueCommand = PauseQueue | PeekQueue
+export type QueueCommand = PauseQueue | PeekQueue | CancelMessage
 
 /** A paused queue takes messages and hands out none. */
 export interface PauseQueue {
@@ -42,6 +42,14 @@ export interface PeekedMessage {
   readonly deliveryCount: number
 }
 
+/** Removes messages that wait: ready or hidden, not those that consumers have. */
+export interface CancelMessage {
+  readonly type: 'leveret.cancel'
+  readonly queue: string
+  /** Every message with that message-id goes. */
+  readonly messageId: string
+}
+
 const waiting: Check = (value) => value === 'ready' || value === 'delayed'
 
 const commands: {
@@ -49,6 +57,7 @@ const commands: {
 } = {
   'leveret.pause': { queue: text, paused: flag },
   'leveret.peek': { queue: text, limit: integer, skip: optional(integer), state: waiting },
+  'leveret.cancel': { queue: text, messageId: text },
 }
 
 /** The keys under which they are asked. */

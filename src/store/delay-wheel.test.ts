@@ -2,7 +2,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { makeMessage } from '../testing/core-harness.ts'
-import { DelayWheel, isDelayedLane, priorityOfLane, type WheelOwner } from './delay-wheel.ts'
+import { DelayWheel, HiddenWalk, isDelayedLane, priorityOfLane, type WheelOwner } from './delay-wheel.ts'
 import { Entry } from './entry.ts'
 import { Lane } from './lane.ts'
 
@@ -132,4 +132,75 @@ describe('the delay wheel', () => {
       [2, 6_000, 0],
     ])
   })
+})
+
+describe('whoever walks through all that is hidden', () => {
+  test('sees each that was there and has not come out, however they move from slot to slot meanwhile', () => {
+    fc.assert(
+      fc.property(steps, fc.infiniteStream(fc.integer({ min: 1, max: 5 })), (all, sizes) => {
+        const wheel = new DelayWheel(new Owner())
+        let nowMs = 1_000_000
+        let sequence = 0
+        const add = (delays: readonly number[]): number[] =>
+          delays.map((ms) => {
+            wheel.push(makeEntry(++sequence, nowMs + ms), nowMs)
+            return sequence
+          })
+        const wanted = new Set(all.flatMap(({ delays }) => add(delays)))
+        wheel.settleNewcomers()
+        const walk = new HiddenWalk()
+        let at = 0
+        for (;;) {
+          const found = wheel.next(walk, sizes.next().value as number)
+          if (found.length === 0) break
+          for (const entry of found) wanted.delete(entry.sequence)
+          const { delays = [], ms = 0, max = 1 } = all[at++] ?? {}
+          add(delays)
+          wheel.settleNewcomers()
+          nowMs += ms
+          wheel.advance(nowMs, max, (entry) => wanted.delete(entry.sequence))
+          wheel.settleNewcomers()
+        }
+        expect([...wanted]).toEqual([])
+      }),
+    )
+  })
+})
+
+test('whoever walks through comes once more to a slot into which others were spread behind him', () => {
+  const wheel = new DelayWheel(new Owner())
+  const boundary = 64 * 64 * 16 * 1_000
+  wheel.push(makeEntry(1, boundary + 20), boundary + 10)
+  wheel.settleNewcomers()
+  // The wall clock is set back: what comes now belongs to the minute that begins then, which is spread over the same slots.
+  for (const sequence of [2, 3]) wheel.push(makeEntry(sequence, boundary + 30), boundary - 2_000)
+  wheel.settleNewcomers()
+  const walk = new HiddenWalk()
+  const next = (): number[] => wheel.next(walk, 1).map(({ sequence }) => sequence)
+  expect([next(), next()]).toEqual([[1], [2]])
+  wheel.advance(boundary, 99, () => expect.unreachable())
+  expect([next(), next(), next(), next()]).toEqual([[1], [2], [3], []])
+})
+
+test('an entry is taken out from among the others, wherever it is by now, once', () => {
+  fc.assert(
+    fc.property(fc.array(delay, { minLength: 1, maxLength: 40 }), fc.nat(), fc.nat(70_000), (delays, which, ms) => {
+      const wheel = new DelayWheel(new Owner())
+      const entries = delays.map((one, at) => makeEntry(at + 1, 1_000_000 + one))
+      for (const entry of entries) wheel.push(entry, 1_000_000)
+      if (which % 3 > 0) wheel.settleNewcomers()
+      const out: number[] = []
+      if (which % 3 > 1) wheel.advance(1_000_000 + ms, 99, (entry) => out.push(entry.sequence))
+      const entry = entries[which % entries.length] as Entry
+      const isThere = !out.includes(entry.sequence)
+      expect(wheel.withdraw(entry)?.entry.sequence).toBe(isThere ? entry.sequence : undefined)
+      expect(wheel.withdraw(entry)).toBeNull()
+      wheel.settleNewcomers()
+      for (let left = 0; left < 60; left++) {
+        wheel.advance(1_000_000 + 5_000 * day, 99, (one) => out.push(one.sequence))
+      }
+      expect(out.filter((sequence) => sequence !== entry.sequence)).toHaveLength(delays.length - 1)
+      expect([out.includes(entry.sequence), wheel.count]).toEqual([!isThere, 0])
+    }),
+  )
 })

@@ -23,6 +23,7 @@ import type { Backlog } from './backlog.ts'
 import { Entry } from './entry.ts'
 import { blankEntry } from './index-page.ts'
 import { addTo, type Lane } from './lane.ts'
+import { readableTogether } from './message-read.ts'
 
 const unitMs = 16
 const slotsPerLevel = 64
@@ -67,6 +68,23 @@ export function priorityOfLane(number: number): number {
   return number % priorities
 }
 
+/** How far somebody has come who goes through all that is hidden, while it moves from slot to slot. */
+export class HiddenWalk {
+  hasBegun = false
+  /** Lanes it is done with. */
+  readonly seen: Set<number> = new Set()
+  /** The one it is in, and up to where; -1: it is in none. */
+  lane = -1
+  after = 0
+}
+
+/** An entry that was taken out from among the others. */
+interface Withdrawn {
+  readonly entry: Entry
+  /** Its memory was counted. */
+  readonly isObject: boolean
+}
+
 export class DelayWheel {
   count = 0
   private readonly owner: WheelOwner
@@ -78,6 +96,7 @@ export class DelayWheel {
   /** What came in this turn. */
   private newcomers: Entry[] = []
   private readonly moving = new Deque<Entry>()
+  private readonly walks = new Set<HiddenWalk>()
   /** When the last one came. */
   private nowMs = 0
 
@@ -193,6 +212,66 @@ export class DelayWheel {
     return found
   }
 
+  /** Takes an entry out, wherever it is now; null if it is not here. Returns whether it was an object. */
+  withdraw({ sequence, dueAt, priority }: Entry): Withdrawn | null {
+    const newAt = this.newcomers.findIndex((one) => one.sequence === sequence)
+    if (newAt >= 0) {
+      this.count--
+      return { entry: this.newcomers.splice(newAt, 1)[0] as Entry, isObject: true }
+    }
+    for (const { lane } of this.slots.values()) {
+      if (priorityOfLane(lane.number) !== priority || !laneTakes(lane.number, dueAt)) continue
+      const object = lane.withdraw(sequence)
+      const entry = object ?? lane.backlog?.withdraw(sequence) ?? null
+      if (entry === null) continue
+      this.count--
+      return { entry, isObject: object !== undefined }
+    }
+    return null
+  }
+
+  /** What comes next for whoever goes through everything; empty: it has seen all that was here when it began. */
+  next(walk: HiddenWalk, max: number): Entry[] {
+    if (!walk.hasBegun) {
+      walk.hasBegun = true
+      this.walks.add(walk)
+      if (this.newcomers.length > 0) return [...this.newcomers]
+    }
+    for (;;) {
+      const slot = this.slotFor(walk)
+      if (slot === undefined) {
+        this.walks.delete(walk)
+        return []
+      }
+      const listed: Entry[] = []
+      const { lane } = slot
+      lane.list(walk.after, 0, max, 0, listed)
+      const found = readableTogether(listed)
+      const last = found.at(-1)
+      if (last === undefined) {
+        walk.seen.add(lane.number)
+        walk.lane = -1
+        continue
+      }
+      walk.lane = lane.number
+      walk.after = last.sequence
+      return found.map((entry) => (entry.message === null ? unhidden(entry) : entry))
+    }
+  }
+
+  /** Nobody goes on with it. */
+  endWalk(walk: HiddenWalk): void {
+    this.walks.delete(walk)
+  }
+
+  private slotFor(walk: HiddenWalk): Slot | undefined {
+    const current = this.slots.get(walk.lane)
+    if (current !== undefined) return current
+    walk.after = 0
+    for (const slot of this.slots.values()) if (!walk.seen.has(slot.lane.number)) return slot
+    return undefined
+  }
+
   /** Takes everything out; `visit` is shown what is an object. */
   clear(visit: (entry: Entry) => void): void {
     for (const entry of this.newcomers) visit(entry)
@@ -223,7 +302,10 @@ export class DelayWheel {
   /** Puts an entry of a slot that begins now into one of a lower level. */
   private spread(entry: Entry, startMs: number): void {
     const isObject = entry.message !== null
-    const { backlog, window } = this.laneFor(isObject ? entry.dueAt : entry.expiresAt, startMs, entry.priority)
+    const lane = this.laneFor(isObject ? entry.dueAt : entry.expiresAt, startMs, entry.priority)
+    const { backlog, window } = lane
+    // Who has been here comes once more.
+    for (const { seen } of this.walks) seen.delete(lane.number)
     if (backlog === null) window.push(entry)
     else addTo(backlog, entry)
   }

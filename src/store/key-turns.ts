@@ -194,6 +194,15 @@ export class KeyTurns {
     }
   }
 
+  /** The entry of that key with that sequence, which waits here; undefined if it does not. */
+  find(hash: number, sequence: number): Entry | undefined {
+    const waiting = this.keys.get(hash)?.waiting
+    for (let at = 0; waiting !== undefined && at < waiting.length; at++) {
+      if (waiting.get(at)?.sequence === sequence) return waiting.get(at)
+    }
+    return undefined
+  }
+
   /** Takes the first entry of its key out, as if it had been handed out: whoever settles it ends that. */
   expire(entry: Entry): void {
     this.drop(entry)

@@ -18,6 +18,21 @@ export interface MessageReceiver {
   loadEnded(): void
 }
 
+/** One read brings at most so much, unless a single message has more. */
+const readBytesMax = 1_048_576
+
+/** As many of the first as are in memory, or can be read together. */
+export function readableTogether(entries: readonly Entry[]): Entry[] {
+  let bytes = 0
+  let count = 0
+  for (const { message, recordBytes } of entries) {
+    if (message === null) bytes += recordBytes
+    if (bytes > readBytesMax && count > 0) break
+    count++
+  }
+  return entries.slice(0, count)
+}
+
 export class MessageRead implements MessageReceiver {
   readonly queueId: number
   readonly readSlab: Slab = new Slab()

@@ -9,7 +9,8 @@ import { SimClock } from '../testing/sim-clock.ts'
 import { SimDisk } from '../testing/sim-disk.ts'
 import type { AwaitingMessage, Entry } from './entry.ts'
 import { PageFiles } from './page-files.ts'
-import { type IndexBacking, QueueIndex } from './queue-index.ts'
+import { QueueIndex } from './queue-index.ts'
+import type { IndexBacking } from './queue-index-backing.ts'
 import { entryOverheadBytes, ResidentMemory } from './resident-memory.ts'
 
 const recordExtraBytes = 40
@@ -436,6 +437,25 @@ describe('a queue index beyond its share of memory', () => {
     fixture.fill(300, 152)
     expect([...bodies, ...fixture.drain()]).toEqual(numbers(451))
     expect(log.live).toBe(0)
+  })
+
+  test('gives up one among them, in a page or in the window, with its place in the log', () => {
+    for (const logged of [true, false]) {
+      const fixture = new Fixture(tight)
+      const { index, log } = fixture
+      for (const body of numbers(400)) fixture.push(body, logged)
+      index.settleNewcomers()
+      const live = log.live
+      const gone = index.waiting.ready(0, 400).filter((_entry, at) => at === 0 || at === 399 || at % 7 === 3)
+      const inPages = gone.filter(({ message }) => message === null).length
+      expect(inPages).toBeGreaterThan(10)
+      for (const entry of gone) expect([index.withdraw(entry), index.withdraw(entry)]).toEqual([true, false])
+      expect(index.readyCount).toBe(400 - gone.length)
+      expect(log.live).toBe(live - (logged ? gone.length : inPages))
+      const left = numbers(400).filter((_body, at) => !(at === 0 || at === 399 || at % 7 === 3))
+      expect(fixture.drain()).toEqual(left)
+      expect([log.live, index.readyBytes, index.settled.isEmpty]).toEqual([0, 0, !logged])
+    }
   })
 
   test('writes transient messages to the log then, and forgets them without a word', () => {

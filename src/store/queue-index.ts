@@ -10,8 +10,7 @@ import { Slab } from '../lib/slab.ts'
 import type { KeyRate } from '../model/key-rate.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
-import { Backlog, type SegmentDirectory } from './backlog.ts'
-import type { BodyRefs } from './body-refs.ts'
+import { Backlog } from './backlog.ts'
 import { DelayWheel, isDelayedLane, type WheelOwner } from './delay-wheel.ts'
 import { type AwaitingMessage, Entry, HeldEntries, type Pass, type RecordPlace, takeWaiters } from './entry.ts'
 import type { IndexPage } from './index-page.ts'
@@ -19,8 +18,9 @@ import { KeyTurns } from './key-turns.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import { Lanes } from './lanes.ts'
 import { MessageRead, type MessageReceiver } from './message-read.ts'
-import type { PageFiles } from './page-files.ts'
 import { QueueBodies } from './queue-bodies.ts'
+import type { BackedIndex, IndexBacking, IndexOwner } from './queue-index-backing.ts'
+import { QueueWalk } from './queue-index-walk.ts'
 import { RangeList } from './range-list.ts'
 import { ReadingList } from './reading-list.ts'
 import { entryOverheadBytes, type ResidentMemory } from './resident-memory.ts'
@@ -40,29 +40,7 @@ const stageEntriesMax = 8_192
 /** A window holds no more than it needs to be read ahead of the fastest consumer. */
 const windowBytesEnough = 8_388_608
 
-/** The log behind an index. */
-export interface IndexBacking extends SegmentDirectory {
-  readonly pages: PageFiles
-  readonly gate: SyncGate | null
-  /** Null: nobody has bodies in files. */
-  readonly bodyRefs: BodyRefs | null
-  /** Told once when an index has settlements the log has not heard of. */
-  settlementsPending(index: QueueIndex): void
-  /** Everything ready was removed: entries below `nextSequence` that no consumer holds. */
-  purged(index: QueueIndex): void
-  /** Writes a message that the log would not have kept; false if the log takes nothing. */
-  overflow(message: Message): boolean
-  /** Reads messages; answered by `arrived` or `lost` for each that is still wanted, then by `loadEnded`. */
-  fetch(to: MessageReceiver, entries: readonly Entry[]): void
-}
-
-/** Whose index it is. */
-export interface IndexOwner {
-  /** Messages that were asked for are there, or given up. */
-  loaded(): void
-}
-
-export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageReceiver {
+export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageReceiver, BackedIndex {
   readonly queueId: number
   /** Whether its queue outlives the process. */
   readonly durable: boolean
@@ -150,6 +128,11 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
   /** What waits here, for whoever takes nothing. */
   get waiting(): WaitingEntries {
     return new WaitingEntries(this.lanes, this.keys, this.delays, this.suspectBelow)
+  }
+
+  /** A way through all that waits, for whoever looks for something. */
+  walk(): QueueWalk {
+    return new QueueWalk(this.waiting, this.nextSequence)
   }
 
   /** Gives the messages of entries that stay where they are, now or later, to `done`; null for those that cannot be read. */
@@ -276,11 +259,49 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
     this.heldEntries.remove(entry)
     // What was hidden never had the turn of its key, and what cannot be read has given it back.
     if (entry.dueAt === 0 && !entry.isLost) this.keys?.settled(entry)
-    // Somebody may still wait for the message: then its record must stay until it was read.
+    this.leave(entry)
+    this.tell(entry)
+  }
+
+  /** Takes out an entry that waits, wherever it is by now, and settles it; false if it does not wait any more. */
+  withdraw(entry: Entry): boolean {
+    if (entry.dueAt > 0) {
+      const hidden = this.delays?.withdraw(entry) ?? null
+      if (hidden?.isObject === true) this.free(hidden.entry)
+      if (hidden !== null) this.tell(hidden.entry)
+      return hidden !== null
+    }
+    const { sequence, priority, keyHash } = entry
+    const lane = this.laneOf(priority)
+    const staged = this.keys?.find(keyHash, sequence)
+    if (staged !== undefined) {
+      this.keys?.drop(staged)
+      staged.isStaged = false
+    }
+    const object = staged ?? lane.withdraw(sequence)
+    if (object !== undefined) {
+      this.countOutReady(object)
+      this.leave(object)
+    }
+    const packed = object === undefined ? (lane.backlog?.withdraw(sequence) ?? null) : null
+    if (packed !== null) {
+      this.readyCount--
+      this.readyBytes -= packed.bodyBytes
+    }
+    const gone = object ?? packed
+    if (gone !== null) this.tell(gone)
+    return gone !== null
+  }
+
+  /** Somebody may still wait for the message: then its record must stay until it was read. */
+  private leave(entry: Entry): void {
     if (entry.isAwaited) entry.isSettled = true
     else this.free(entry)
-    if (!entry.logged || this.isDropped) this.bodies?.gone(entry)
-    if (!entry.logged || this.isDropped) return
+  }
+
+  /** The log hears that the entry is gone, if it knows of it. */
+  private tell(entry: Entry): void {
+    if (!entry.logged || this.isDropped) return this.bodies?.gone(entry)
     if (this.settled.isEmpty) this.backing?.settlementsPending(this)
     this.settled.add(entry.sequence)
   }
@@ -301,8 +322,10 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
     if (entry.message === null) return
     // What the log has not, it gets only if memory is needed.
     const isCheap = entry.message.contentBytes >= keptBytesMax && entry.residence !== null
-    if (entry.heldAt >= 0 && (isCheap || this.memory.isPressed) && this.place(entry)) this.letGo(entry)
-    else this.keep(entry)
+    if (entry.heldAt >= 0 && (isCheap || this.memory.isPressed) && this.place(entry)) {
+      this.memory.bytes -= entry.message.contentBytes
+      entry.message = null
+    } else this.keep(entry)
   }
 
   /** A queue with priorities has a lane for each. */
@@ -584,7 +607,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
   }
 
   packed(entry: Entry): void {
-    this.countOut(costOf(entry))
+    this.countIn(-costOf(entry))
   }
 
   keep(entry: Entry): void {
@@ -620,8 +643,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
     this.windowBytes -= costOf(entry)
     entry.isReady = false
     entry.isReturned = false
-    if (entry.isAwaited) entry.isSettled = true
-    else this.free(entry)
+    this.leave(entry)
   }
 
   private free(entry: Entry): void {
@@ -629,11 +651,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
     entry.isLoading = false
     const { residence } = entry
     if (residence !== null) residence.live--
-  }
-
-  private letGo(entry: Entry): void {
-    this.memory.bytes -= (entry.message as Message).contentBytes
-    entry.message = null
   }
 
   /** The entry whose turn it is. */
@@ -675,11 +692,6 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
   private countIn(bytes: number): void {
     this.memory.bytes += bytes
     this.windowBytes += bytes
-  }
-
-  private countOut(bytes: number): void {
-    this.memory.bytes -= bytes
-    this.windowBytes -= bytes
   }
 }
 

@@ -2,7 +2,7 @@
  * What waits in a queue, for whoever looks through it and takes nothing. What is an object is shown as it is, what lies in a page
  * as an entry of its own; either is good for this turn alone.
  */
-import type { DelayWheel } from './delay-wheel.ts'
+import type { DelayWheel, HiddenWalk } from './delay-wheel.ts'
 import type { Entry } from './entry.ts'
 import type { KeyTurns } from './key-turns.ts'
 import type { Lanes } from './lanes.ts'
@@ -44,6 +44,15 @@ export class WaitingEntries {
   /** Up to `max` hidden entries behind the first `skip`: by when they are due, and then as they came. */
   hidden(skip: number, max: number): Entry[] {
     return this.delays?.first(skip + max).slice(skip) ?? []
+  }
+
+  /** Up to `max` hidden entries more, in any order; empty: all that was there when `walk` began was shown, or has become due. */
+  nextHidden(walk: HiddenWalk, max: number): Entry[] {
+    return this.delays?.next(walk, max) ?? []
+  }
+
+  endWalk(walk: HiddenWalk): void {
+    this.delays?.endWalk(walk)
   }
 
   private list(priority: number, after: number, skip: number, max: number, into: Entry[]): number {

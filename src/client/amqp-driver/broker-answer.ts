@@ -1,7 +1,14 @@
 /** What a Leveret answers in JSON, checked: it comes from another process, maybe of another version. */
 import type { JsonObject } from '../../model/administration.ts'
 import type { QueueCounters, QueueInfo, Reply } from '../../model/command.ts'
-import { definitionsAnswer, errorAnswer, messagesAnswer, okAnswer, queuesAnswer } from '../../model/control-exchange.ts'
+import {
+  cancelledAnswer,
+  definitionsAnswer,
+  errorAnswer,
+  messagesAnswer,
+  okAnswer,
+  queuesAnswer,
+} from '../../model/control-exchange.ts'
 import { deliveryTimes, durabilityLevels } from '../../model/durability.ts'
 import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
 import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
@@ -16,6 +23,7 @@ export function readAnswer(message: Message, own: string): Reply | BrokerError {
     const value: unknown = JSON.parse(message.body.toString())
     if (type === errorAnswer) return readError(value)
     if (type === okAnswer) return { type: 'ok' }
+    if (type === cancelledAnswer) return { type, count: countOf(objectOf(value, 'the answer'), 'count') }
     if (type === messagesAnswer) return readMessages(value)
     if (type === definitionsAnswer) return { type, definitions: objectOf(value, 'definitions') as JsonObject }
     if (type !== queuesAnswer) return misunderstood(`its type is '${type ?? ''}'`)

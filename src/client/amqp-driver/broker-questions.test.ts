@@ -50,8 +50,9 @@ class Listener implements ChannelEvents {
   replied(id: number, reply: Reply): void {
     if (reply.type === 'leveret.queues-ok') this.queues = reply.queues
     if (reply.type === 'leveret.messages') this.messages = reply.messages
+    const count = reply.type === 'leveret.cancelled' ? ` ${reply.count}` : ''
     const names = reply.type === 'leveret.queues-ok' ? reply.queues.map(({ name }) => ` ${name}`).join('') : ''
-    this.heard.push(`${id} ${reply.type}${names}`)
+    this.heard.push(`${id} ${reply.type}${names}${count}`)
   }
 
   failed(id: number, error: BrokerError): void {
@@ -277,6 +278,20 @@ describe('asked of a Leveret', () => {
     expect(listener.take().at(-1)).toBe('failed 5 PRECONDITION_FAILED - peek: limit is 0, and must be from 1 to 1000')
   })
 
+  test('messages are removed by their id', async () => {
+    await serve(await openBroker())
+    const { channel, listener } = await openAsking()
+    channel.execute(1, declare('jobs'))
+    for (const messageId of ['a', 'b', 'a']) {
+      channel.publish(Message.of('', 'jobs', encodeProperties({ messageId }), Buffer.from(messageId)), false)
+    }
+    for (const [at, messageId] of ['a', 'none'].entries()) {
+      channel.execute(2 + at, { type: 'leveret.cancel', queue: 'jobs', messageId })
+      await settle()
+    }
+    expect(listener.take()).toEqual(['1 queue.declare-ok', '2 leveret.cancelled 2', '3 leveret.cancelled 0'])
+  })
+
   test('a channel that was closed meanwhile hears nothing', async () => {
     await serve(await openBroker())
     const { channel, listener, events } = await openAsking()
@@ -412,6 +427,8 @@ describe('asked of one that does not answer as it should', () => {
     ],
     ['leveret.other', '[]', "its type is 'leveret.other'"],
     ['leveret.messages', '[]', 'the answer is no object'],
+    ['leveret.cancelled', '[]', 'the answer is no object'],
+    ['leveret.cancelled', '{"count":"1"}', 'count is no count'],
     ['leveret.messages', '{"more":false}', 'messages is no array'],
     ['leveret.messages', '{"messages":[1],"more":false}', 'a message is no object'],
     ['leveret.messages', '{"messages":[{"body":1}],"more":false}', 'body is no text'],
