@@ -282,3 +282,19 @@ async function openThere(run: SimFolderRun, virtualHost: string): Promise<CoreCh
   session.port = await run.broker.openSession(login, session)
   return session.channel()
 }
+
+test('a channel that fails while it waits for what administrators need is told so', async () => {
+  let loaded = (): void => {}
+  const engine = await loadPatternEngine()
+  const core = await openCore({ loadPatternEngine: () => new Promise((resolve) => (loaded = () => resolve(engine))) })
+  const channel = await core.channel()
+  const rights = { configure: '^(a|b)+x$', write: '', read: '' }
+  channel.give({ type: 'leveret.put-permission', user: 'guest', virtualHost: '/', ...rights })
+  channel.give({ type: 'queue.purge', queue: 'missing' })
+  core.settle()
+  expect(channel.error).toBeNull()
+  loaded()
+  await new Promise((resolve) => setImmediate(resolve))
+  core.settle()
+  expect(channel.error).toMatchObject({ code: 'NOT_FOUND' })
+})

@@ -77,7 +77,7 @@ export class Cancellations {
     if (round === null || message === null) return false
     const orders = this.ordersFor(round, message)
     if (orders === undefined) return false
-    this.took(orders, entry, message)
+    this.took(orders, message)
     return true
   }
 
@@ -115,10 +115,10 @@ export class Cancellations {
   private look(round: Round, entry: Entry, message: Message | null): void {
     if (message === null) return
     const orders = this.ordersFor(round, message)
-    if (orders !== undefined && this.queue.index.withdraw(entry)) this.took(orders, entry, message)
+    if (orders !== undefined && this.queue.index.withdraw(entry)) this.took(orders, message)
   }
 
-  private took(orders: readonly Order[], entry: Entry, message: Message): void {
+  private took(orders: readonly Order[], message: Message): void {
     // Whoever asked first gets it, if several ask for the same.
     ;(orders[0] as Order).count++
     this.queue.cancelled(message)

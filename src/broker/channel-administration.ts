@@ -50,7 +50,7 @@ export class ChannelAdministration {
 
   /** What it waited for is there. */
   private runLate(later: Later, command: AdminCommand): void {
-    if (this.channel.closed) return
+    if (this.channel.closed) return this.leave(later)
     try {
       authorize(this.session.grants, this.session.virtualHost, command)
       this.run(later, command)
@@ -69,9 +69,15 @@ export class ChannelAdministration {
   }
 
   private failLate(later: Later, error: unknown): void {
-    if (this.channel.closed) return
+    if (this.channel.closed) return this.leave(later)
     this.channel.failLate()
     later.error = error instanceof BrokerError ? error : new BrokerError('INTERNAL_ERROR', String(error))
+    this.channel.said()
+  }
+
+  /** Nothing is done; what waits behind it to be said can be said. */
+  private leave(later: Later): void {
+    later.isVoid = true
     this.channel.said()
   }
 }

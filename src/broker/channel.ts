@@ -592,7 +592,10 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       // A body in a file goes with its message: not before that is given.
       if (entry.bodyBytes > (store.bodies?.inlineBytesMax ?? entry.bodyBytes)) {
         queue.hold(entry)
-        got.done = () => queue.settleUnacked(entry, false)
+        got.done = () => {
+          queue.settleUnacked(entry, false)
+          queue.creditReturned()
+        }
       } else queue.settle(entry)
     } else {
       queue.hold(entry)

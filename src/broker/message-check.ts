@@ -12,7 +12,13 @@ import type { Grants } from './grants.ts'
 const expirationMsMax = 315_360_000_000
 const delayMsMax = expirationMsMax
 /** What a copy of a message has, and no message that is new. */
-const copyHeaders = ['x-leveret-attempt', 'x-leveret-queue', 'x-leveret-outcome', 'x-death'] as const
+const copyHeaders = [
+  'x-leveret-attempt',
+  'x-leveret-queue',
+  'x-leveret-outcome',
+  'x-leveret-redriven',
+  'x-death',
+] as const
 
 /** The header that an exchange of type x-delayed-message looks at. */
 export const exchangeDelay = 'x-delay'
@@ -90,6 +96,14 @@ export function idempotencyKeyOf(message: Message): string | null {
   if (size === 0 || size > sizeMax) {
     throw refused(`invalid x-leveret-idempotency-key: it has ${size} bytes, and 1 to ${sizeMax} are wanted`)
   }
+  return copyHeaders.some((name) => headers?.has(name)) ? null : value
+}
+
+/** The key of messages of which only the last is wanted (header x-leveret-debounce-key); null: it has none, or is a copy. */
+export function debounceKeyOf(message: Message): string | null {
+  const { headers } = message.decodeProperties()
+  const value = headers?.get('x-leveret-debounce-key')?.value
+  if (typeof value !== 'string' || value === '') return null
   return copyHeaders.some((name) => headers?.has(name)) ? null : value
 }
 

@@ -82,6 +82,8 @@ export class Later {
   lsn = 0
   reply: Reply | null = null
   error: BrokerError | null = null
+  /** The channel failed before: what is said of that is the answer. */
+  isVoid = false
 
   constructor(id: number) {
     this.id = id
@@ -152,7 +154,7 @@ export class Outbox {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
       if (item.lsn > answerableLsn) return false
       if (item.type === 'got' && (!item.isDue || receiver.isPaused)) return false
-      if (item.type === 'later' && item.reply === null && item.error === null) return false
+      if (item.type === 'later' && item.reply === null && item.error === null && !item.isVoid) return false
       this.items.shift()
       switch (item.type) {
         case 'got':

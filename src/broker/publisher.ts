@@ -10,7 +10,15 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { Exchange } from './exchange.ts'
 import type { Grants } from './grants.ts'
-import { copyKeysOf, exchangeDelayMs, idempotencyKeyOf, idempotencyWindowMs, isAnswer } from './message-check.ts'
+import {
+  copyKeysOf,
+  debounceKeyOf,
+  delayMs,
+  exchangeDelayMs,
+  idempotencyKeyOf,
+  idempotencyWindowMs,
+  isAnswer,
+} from './message-check.ts'
 import type { PlannedLoads } from './planned-loads.ts'
 import type { Queue } from './queue.ts'
 import { undelayed } from './rewrite.ts'
@@ -113,6 +121,10 @@ export class Publisher {
    */
   appear(host: VirtualHost, queue: Queue, entry: Entry): void {
     const { publishes } = this.store
+    if (this.isReplaced(queue, entry)) {
+      queue.tellSender(entry.message as Message, 'replaced', false)
+      return
+    }
     if (queue.delaysFor !== null) {
       this.release(host, queue.delaysFor, entry.message as Message)
       return
@@ -181,7 +193,35 @@ export class Publisher {
       return lsn
     }
     const key = idempotencyKeyOf(message)
-    return key === null ? this.enqueue(message) : this.enqueueOnce(host, message, key)
+    if (key !== null) return this.enqueueOnce(host, message, key)
+    const lsn = this.enqueue(message)
+    this.noteDebounce(message)
+    return lsn
+  }
+
+  /** Of the hidden messages of a debounce key the last is wanted: the others are left out when they are due. */
+  private noteDebounce(message: Message): void {
+    const key = debounceKeyOf(message)
+    if (key === null) return
+    const { routes, store } = this
+    const nowMs = this.clock.realtimeMs()
+    for (let at = 0; at < this.routed; at++) {
+      const queue = routes.queues[at] as Queue
+      const logged = message.persistent && store.persists && queue.durable
+      const windowMs = delayMs(message) + namespaces.debounces.windowMs
+      const value = String(queue.index.nextSequence - 1)
+      store.notes.put(namespaces.debounces, noteKey(queue, key), value, nowMs, logged, windowMs)
+    }
+  }
+
+  /** Whether a later message of its debounce key has taken the place of what was hidden. */
+  private isReplaced(queue: Queue, { message, sequence }: Entry): boolean {
+    const { notes } = this.store
+    if (message === null || !message.mayAsk || !notes.has(namespaces.debounces)) return false
+    const key = debounceKeyOf(message)
+    if (key === null) return false
+    const latest = notes.get(namespaces.debounces, noteKey(queue, key), this.clock.realtimeMs())
+    return latest !== null && latest !== String(sequence)
   }
 
   /**

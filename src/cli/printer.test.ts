@@ -54,6 +54,7 @@ class Source {
       body: data,
       id: 'id',
       redelivered: false,
+      failure: null,
       headers: { big: 2n ** 60n },
       properties: { contentType: body.startsWith('{') ? 'application/json' : body === 'text' ? 'text/plain' : '' },
       ack: async () => {

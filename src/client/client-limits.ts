@@ -10,6 +10,12 @@ export const clientLimits = {
   receiptsMax: 100_000,
   /** Answers in the inbox of a named sender that nobody has taken: the oldest go. */
   inboxAnswersMax: 10_000,
+  /** Dead letters that one commit takes back, and letters of other queues that are in the way and held meanwhile. */
+  redriveAtOnce: 100,
+  redriveOthersMax: 10_000,
+  /** Messages that one question brings when somebody looks at a queue. */
+  peekAtOnce: 100,
+  peekDefault: 100,
   /** Names of events whose composer is kept. */
   eventsRememberedMax: 1_000,
   concurrencyMax: 10_000,

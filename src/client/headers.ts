@@ -37,6 +37,8 @@ export const headerNames = {
   debounceKey: 'x-leveret-debounce-key',
   /** Milliseconds since 1970 from when on it is of no use any more. */
   deadline: 'x-leveret-deadline',
+  /** How often it came back from a dead-letter queue. What it is, its idempotency key has said before. */
+  redriven: 'x-leveret-redriven',
   /** In a reply `progress`: how much is done, from 0 to 1. */
   progress: 'x-leveret-progress',
   /** In a reply `duplicate`: the id of the message that was taken before. */

@@ -3,7 +3,8 @@ import type { PlainValue } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { copyOfBody } from './body.ts'
-import { plainHeaders } from './headers.ts'
+import { historyOf } from './copies.ts'
+import { headerNames, integerHeader, plainHeaders, textHeader } from './headers.ts'
 import { showAsJson } from './inspect.ts'
 
 export interface IncomingMessage<Data = unknown> {
@@ -18,6 +19,22 @@ export interface IncomingMessage<Data = unknown> {
   readonly properties: Properties
   /** A copy of the body's bytes. */
   readonly body: Buffer
+  /** What went wrong with it, if it is a dead letter or another attempt; null: nothing did. */
+  readonly failure: MessageFailure | null
+}
+
+/** Why a message was tried again, or given up. */
+export interface MessageFailure {
+  /** The queue it was in; undefined for another attempt, which is in the same. */
+  readonly queue: string | undefined
+  /** What went wrong the last time. */
+  readonly error: string
+  /** How many attempts there were. */
+  readonly attempts: number
+  /** When the first one failed. */
+  readonly firstAt: Date | null
+  /** The last ten, the latest at the end. */
+  readonly history: readonly { readonly attempt: number; readonly error: string; readonly at: Date }[]
 }
 
 /**
@@ -79,6 +96,10 @@ export class Incoming implements IncomingMessage {
     return copyOfBody(this.message)
   }
 
+  get failure(): MessageFailure | null {
+    return failureIn(this.properties)
+  }
+
   toJSON(): Shown {
     const { id, data, headers, redelivered } = this
     return { id, data, headers: { ...headers }, redelivered }
@@ -122,6 +143,10 @@ export class Received implements ReceivedMessage {
     return this.incoming.body
   }
 
+  get failure(): MessageFailure | null {
+    return this.incoming.failure
+  }
+
   ack(result?: unknown): Promise<void> {
     return this.settler.ack(this.tag, this.known, result)
   }
@@ -141,3 +166,23 @@ export class Received implements ReceivedMessage {
 
 showAsJson(Incoming.prototype)
 showAsJson(Received.prototype)
+
+function failureIn(properties: Properties): MessageFailure | null {
+  const { headers } = properties
+  const error = textHeader(headers, headerNames.error)
+  if (error === undefined) return null
+  const history = historyOf(properties).map(({ attempt, error: text, atMs }) => ({
+    attempt,
+    error: text,
+    at: new Date(atMs),
+  }))
+  const firstMs = integerHeader(headers, headerNames.firstTime)
+  const next = integerHeader(headers, headerNames.attempt)
+  return {
+    queue: textHeader(headers, headerNames.queue),
+    error,
+    attempts: integerHeader(headers, headerNames.attempts) ?? (next === undefined ? history.length : next - 1),
+    firstAt: firstMs === undefined ? null : new Date(firstMs),
+    history,
+  }
+}

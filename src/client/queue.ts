@@ -1,15 +1,20 @@
 /** A queue as its users hold it: send, process, receive, look, empty, delete. */
 import type { Reply } from '../model/command.ts'
+import { LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { AnyBatchHandler, BatchHandler } from './batch.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
+import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
 import type { ReceivedMessage } from './incoming.ts'
+import { checkInteger, checkOptionNames } from './names.ts'
 import type { Outlet, SendTarget } from './outlet.ts'
 import type { QueueSettings } from './queue-options.ts'
+import { type PeekOptions, Queued, type QueuedMessage } from './queued-message.ts'
 import type { Receipt } from './receipt.ts'
 import { QueueReceiver, type ReceiveOptions } from './receiver.ts'
+import { Redrive, type RedriveOptions, redriveSettings } from './redrive.ts'
 import type { ReceiptOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
 import type { QueueStats, Statistics } from './statistics.ts'
@@ -148,11 +153,73 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     return reply.type === 'queue.purge-ok' ? reply.messageCount : 0
   }
 
+  /** Hands out nothing until `resume`, to no worker anywhere; what is sent is taken. It survives a restart. */
+  async pause(): Promise<void> {
+    this.needLeveret('pause')
+    await this.execute({ type: 'leveret.pause', queue: this.name, paused: true })
+  }
+
+  async resume(): Promise<void> {
+    this.needLeveret('resume')
+    await this.execute({ type: 'leveret.pause', queue: this.name, paused: false })
+  }
+
+  /** Looks at messages that wait, and changes nothing. What comes or goes meanwhile may be seen twice, or not. */
+  async *peek(options: PeekOptions = {}): AsyncGenerator<QueuedMessage, undefined> {
+    const where = `${this.what}: peek`
+    checkOptionNames(where, options, ['limit', 'skip', 'state'])
+    const { state = 'ready' } = options
+    let left = checkInteger(where, 'limit', options.limit ?? clientLimits.peekDefault, 1, 1_000_000)
+    let skip = checkInteger(where, 'skip', options.skip ?? 0, 0, 100_000)
+    if (state !== 'ready' && state !== 'delayed') {
+      throw new LeveretError(
+        'E_BAD_OPTION',
+        `${where}: state is '${String(state)}', and has to be 'ready' or 'delayed'`,
+      )
+    }
+    this.needLeveret('peek')
+    while (left > 0) {
+      const limit = Math.min(left, clientLimits.peekAtOnce)
+      const reply = await this.execute({ type: 'leveret.peek', queue: this.name, limit, skip, state })
+      const messages = reply.type === 'leveret.messages' ? reply.messages : []
+      for (const message of messages) yield new Queued(message, this.name)
+      left -= messages.length
+      skip += messages.length
+      const isAll = reply.type !== 'leveret.messages' || (messages.length < limit && !reply.more)
+      if (messages.length === 0 || isAll) return
+    }
+  }
+
+  /**
+   * Removes a message that waits, ready or delayed, by its id: what `send` gave. Resolves with true if it is gone for good, with
+   * false if a worker has it, or had it, or it never was. Its sender is told that it failed.
+   */
+  async cancel(id: string): Promise<boolean> {
+    this.needLeveret('cancel')
+    if (typeof id !== 'string' || id === '') {
+      throw new LeveretError('E_BAD_OPTION', `${this.what}: cancel wants the id of a message, as send gave it`)
+    }
+    const reply = await this.execute({ type: 'leveret.cancel', queue: this.name, messageId: id })
+    return reply.type === 'leveret.cancelled' && reply.count > 0
+  }
+
+  /** Takes dead letters of this queue back into it, each with its attempts counted anew. Resolves with how many. */
+  async redrive(options: RedriveOptions = {}): Promise<number> {
+    const settings = redriveSettings(this.name, this.settings.deadLetter, options)
+    return new Redrive(this.owner.parts, this.name, settings).run()
+  }
+
   /** Deletes the queue with all that is in it; resolves with the number of ready messages. Its workers end. */
   async delete(): Promise<number> {
     const reply = await this.execute({ type: 'queue.delete', queue: this.name, ifUnused: false, ifEmpty: false })
     this.owner.forgetQueue(this.name)
     return reply.type === 'queue.delete-ok' ? reply.messageCount : 0
+  }
+
+  private needLeveret(verb: string): void {
+    if (this.owner.parts.isLeveret) return
+    const text = `${this.what}: this broker is no Leveret and has no '${verb}': see bus.capabilities() for what it can do`
+    throw new LeveretError('E_UNSUPPORTED', text)
   }
 
   private execute(command: Parameters<BusParts['control']['execute']>[0]): Promise<Reply> {

@@ -12,10 +12,15 @@ export class Replies {
   private nextId = 1
 
   execute(channel: Channel, command: Command): Promise<Reply> {
+    return this.wait((id) => channel.execute(id, command))
+  }
+
+  /** Resolves with the reply to what is asked under the number that `ask` is given. */
+  wait(ask: (id: number) => void): Promise<Reply> {
     const id = this.takeId()
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject })
-      channel.execute(id, command)
+      ask(id)
     })
   }
 

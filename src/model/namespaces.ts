@@ -22,6 +22,7 @@ export const namespaces: {
   readonly askers: Namespace
   readonly pauses: Namespace
   readonly parked: Namespace
+  readonly debounces: Namespace
 } = {
   /** Publishes that were taken: the key is queue and idempotency key, the value the message id. */
   idempotency: { id: 1, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
@@ -29,6 +30,8 @@ export const namespaces: {
   deliveries: { id: 2, windowMs: 604_800_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** Deliveries that came back for later: the key is queue id and sequence, the value JSON. Kept so long after they are due. */
   parked: { id: 8, windowMs: 604_800_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /** The latest hidden message of each debounce key: the key is queue and that, the value its sequence. */
+  debounces: { id: 9, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** Queues that ever had a message whose sender wants to be told: the key is the queue id. */
   asked: { id: 5, windowMs: foreverMs, notesMax: limits.queuesMax, bytesMax: Number.POSITIVE_INFINITY },
   /** What became of publishes with an idempotency key whose senders asked: the key as there, the value JSON. */
