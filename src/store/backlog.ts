@@ -159,6 +159,7 @@ export class Backlog {
       this.pages.pop()
     }
     if (at === 0) this.cursor.reset()
+    page.isSuperseded = true
     this.files.discard(page)
     if (rest.count > 0) this.files.arrived(rest)
     return found

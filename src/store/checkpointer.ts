@@ -505,8 +505,9 @@ export class Checkpointer {
       for (const page of loose) encoder.page(page)
       for (let at = 0; at < frozen.length; at++) {
         const page = frozen[at] as IndexPage
-        // It was to be told of as it is, and is not what it was.
-        if (page === pages[at] && (page.passed > 0 || page.isDead)) throw new Abandoned()
+        // It was to be told of as it is, and is not what it was. What was withdrawn from it meanwhile the log says later.
+        const isGone = page.isDead && !page.isSuperseded
+        if (page === pages[at] && (page.passed > 0 || isGone)) throw new Abandoned()
         encoder.page(page)
         if (page.place !== null) pageFiles.add(page.place.file)
         if (at % 1_024 === 1_023) await rest()

@@ -86,6 +86,8 @@ export class IndexPage {
   segmentsAt = 0
   /** The bytes in memory belong to no page any more. */
   isDead = false
+  /** Another took its place when one of its entries was withdrawn: what it says held until then. */
+  isSuperseded = false
   /** Nothing is added any more. */
   isClosed = false
   /** Its queue took entries from it lately. */
