@@ -1,4 +1,4 @@
-// What many durable queues and idle connections cost: `node bench/queues.mjs --queues 10000 --connections 1000`; needs a build.
+// What many durable queues and idle connections cost: `node bench/many-queues.mjs --queues 10000 --connections 1000`; needs a build.
 
 import fs from 'node:fs'
 import os from 'node:os'
