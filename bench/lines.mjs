@@ -35,11 +35,14 @@ export class LoadProcess {
   #failure = null
   #errorText = ''
 
-  /** @param {string} file beside this one @param {Record<string, string | number>} options become --name value */
-  constructor(file, options) {
+  /**
+   * @param {string} file beside this one @param {Record<string, string | number>} options become --name value
+   * @param {string} [node] the Node that runs it
+   */
+  constructor(file, options, node = process.execPath) {
     const path = fileURLToPath(new URL(file, import.meta.url))
     const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
-    this.child = spawn(process.execPath, [path, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    this.child = spawn(node, [path, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
     readline.createInterface({ input: this.child.stdout }).on('line', (text) => this.#line(text))
     this.child.stderr.on('data', (data) => {
       this.#errorText += data

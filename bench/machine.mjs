@@ -18,13 +18,43 @@ function read(file) {
   }
 }
 
+/** The fields of /proc/<pid>/stat from the third on, or none. @param {number | string} pid */
+function statFields(pid) {
+  const stat = read(`/proc/${pid}/stat`)
+  // The command name, which is the second, may hold spaces and brackets.
+  return stat === '' ? [] : stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+}
+
 /** CPU seconds, user and system, of a process with all its threads. @param {number | undefined} pid */
 export function cpuSeconds(pid) {
-  const stat = pid ? read(`/proc/${pid}/stat`) : ''
-  if (stat === '') return Number.NaN
-  // The command name may hold spaces and brackets; fields 14 and 15 are counted from behind it.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const fields = pid ? statFields(pid) : []
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
+/** The same with all that descends from it, living or ended. @param {number | undefined} pid */
+export function cpuSecondsOfTree(pid) {
+  if (!pid || statFields(pid).length === 0) return Number.NaN
+  /** @type {Map<number, { pid: number, ticks: number }[]>} */
+  const children = new Map()
+  let seconds = 0
+  for (const name of fs.readdirSync('/proc')) {
+    const fields = /^\d+$/.test(name) ? statFields(name) : []
+    if (fields.length === 0) continue
+    const parent = Number(fields[1])
+    // Its own, and that of children it has waited for.
+    const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0)
+    const one = { pid: Number(name), ticks }
+    if (one.pid === pid) seconds += ticks / ticksPerSecond
+    children.set(parent, [...(children.get(parent) ?? []), one])
+  }
+  const open = [pid]
+  for (let parent = open.pop(); parent !== undefined; parent = open.pop()) {
+    for (const child of children.get(parent) ?? []) {
+      seconds += child.ticks / ticksPerSecond
+      open.push(child.pid)
+    }
+  }
+  return seconds
 }
 
 /** Resident memory in MiB, now and at its highest. @param {number | undefined} pid */
@@ -51,12 +81,13 @@ export function systemTicks() {
  * Watches who uses the cores. Short-lived processes of somebody else (a test run, a compiler) do not show in a list of
  * processes, but they halve a figure on two cores; as the difference between all and ours they cannot hide.
  * @param {(number | undefined)[]} pids  ours; with one unknown the answer is NaN
+ * @param {(pid: number | undefined) => number} [cpu]  CPU seconds of one of them
  * @returns {() => number} the share of all CPU time that went to others since
  */
-export function watchOthers(pids) {
+export function watchOthers(pids, cpu = cpuSeconds) {
   const ours = () => {
     let ticks = 0
-    for (const pid of pids) ticks += cpuSeconds(pid) * ticksPerSecond
+    for (const pid of pids) ticks += cpu(pid) * ticksPerSecond
     return ticks
   }
   const systemBefore = systemTicks()

@@ -138,3 +138,35 @@ export function inProcessTable(rows, settings) {
   const title = `In process, no AMQP: ${window} sends in flight, ${concurrency} handlers; latency with one in flight`
   return table(title, [head, ...body])
 }
+
+/**
+ * @param {number} concurrency @param {{ name: string }[]} systems  the first is what the others are compared with
+ * @param {any[]} rounds
+ */
+export function jobQueueTable(concurrency, systems, rounds) {
+  const [first] = systems
+  const head = ['', 'msg/s', 'CPU µs/msg: Node', 'server', 'messages', first ? `${first.name} is` : '']
+  const rows = systems.map(({ name }) => [
+    name,
+    rateCell(rounds, (round) => round[name].rate),
+    shortNumber(medianOf(rounds, (round) => round[name].cpuMicroseconds)),
+    shortNumber(medianOf(rounds, (round) => round[name].serverMicroseconds)),
+    rateText(medianOf(rounds, (round) => round[name].messages)),
+    name === first?.name
+      ? ''
+      : `${shortNumber(medianOf(rounds, (round) => round[first?.name ?? ''].rate / round[name].rate))}×`,
+  ])
+  const handlers = concurrency === 1 ? 'one handler' : `${concurrency} handlers`
+  return table(`${handlers} at a time: sent, handled and acknowledged`, [head, ...rows])
+}
+
+/** @param {{ name: string }[]} systems @param {any[]} rounds */
+export function jobQueueLatencyTable(systems, rounds) {
+  const head = ['one message at a time, ms', 'stored p50', 'p99', 'handler begins p50', 'p99']
+  const rows = systems.map(({ name }) => [
+    name,
+    ...latencyCells(rounds, (round) => round[name].stored),
+    ...latencyCells(rounds, (round) => round[name].begun),
+  ])
+  return table('Latency, from the call of send', [head, ...rows])
+}

@@ -1,8 +1,8 @@
-// Makes sure that the Debian packages which the interop suites talk to are there: installs what is missing when run as
-// root, otherwise names what is missing and how to get it.
+// Makes sure that Debian packages are there, those given as arguments or else those which the interop suites talk to:
+// installs what is missing when run as root, otherwise names what is missing and how to get it.
 import { spawnSync } from 'node:child_process'
 
-const packages = [
+const interopPackages = [
   'rabbitmq-server',
   'amqp-tools',
   'strace',
@@ -12,6 +12,7 @@ const packages = [
   'golang-go',
   'golang-github-rabbitmq-amqp091-go-dev',
 ]
+const packages = process.argv.length > 2 ? process.argv.slice(2) : interopPackages
 
 /** @param {string} name */
 function isInstalled(name) {
