@@ -30,6 +30,7 @@ import type { Store } from './store/store.ts'
 export type { ExportOptions, ImportOptions } from './client/administrator.ts'
 export type { BatchContext, BatchHandler, BatchReturn } from './client/batch.ts'
 export type { Bus, ConnectOptions, OpenOptions, Served, ServeOptions } from './client/bus.ts'
+export type { Capabilities, Capability, Feature, Support } from './client/capabilities.ts'
 export {
   type CallContract,
   type ContractSchemas,

@@ -55,6 +55,9 @@ class Source {
       id: 'id',
       redelivered: false,
       failure: null,
+      extend() {},
+      progress() {},
+      signal: new AbortController().signal,
       headers: { big: 2n ** 60n },
       properties: { contentType: body.startsWith('{') ? 'application/json' : body === 'text' ? 'text/plain' : '' },
       ack: async () => {

@@ -1,6 +1,11 @@
 // Queues of a bus: creating, opening, counting, emptying, deleting; figures over time; what is refused and why.
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { openWorld, PlainClient } from '../../test/support/client-world.ts'
+import type { Driver } from '../model/channel.ts'
+import { BrokerError } from '../model/errors.ts'
+import { emptyTable } from '../model/field-table.ts'
+import { SimRandom } from '../testing/sim-random.ts'
+import { openBus } from './bus.ts'
 import { clientLimits } from './client-limits.ts'
 import { defineQueue } from './contract.ts'
 import type { IncomingMessage } from './incoming.ts'
@@ -183,6 +188,27 @@ describe('a bus', () => {
   })
 })
 
+describe('a bus', () => {
+  it('says what its engine can do', async () => {
+    const { bus } = await openWorld()
+    expect(bus.capabilities()).toMatchObject({ delay: { support: 'native' }, storage: { support: 'degraded' } })
+    const foreign = await openWorld({ wiring: { statistics: () => false, inMemory: false } })
+    const capabilities = foreign.bus.capabilities()
+    expect(capabilities).toMatchObject({ pause: { support: 'refused' }, retry: { support: 'degraded' } })
+    for (const { support, reason } of Object.values(capabilities)) expect(reason === null).toBe(support === 'native')
+  })
+
+  it('explains that a queue is there with another definition', async () => {
+    const { bus, run } = await openWorld()
+    await run(bus.createQueue('jobs', { maxLength: 10 }))
+    await expect(run(bus.createQueue('jobs', { maxLength: 20 }))).rejects.toMatchObject({
+      code: 'E_QUEUE_DIFFERS',
+      message: expect.stringContaining("inequivalent arg 'x-max-length' for queue 'jobs'"),
+    })
+    expect(await run((await run(bus.createQueue('jobs', { maxLength: 10 }))).count())).toMatchObject({ ready: 0 })
+  })
+})
+
 describe('types', () => {
   const validate = (value: unknown): { readonly value: never } => ({ value: value as never })
   const standard = { version: 1, vendor: 'test', validate } as const
@@ -236,4 +262,24 @@ describe('types', () => {
     }
     expect(check).toBeTypeOf('function')
   })
+})
+
+it('a bus whose session ends before it is there says so to whoever uses it', async () => {
+  const world = await openWorld()
+  const { driver, clock } = world
+  const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
+  const ending: Driver = {
+    authenticate: (given) => driver.authenticate(given),
+    openSession: async (given, events) => {
+      const session = await driver.openSession(given, events)
+      events.closed(new BrokerError('CONNECTION_FORCED', 'gone'))
+      return session
+    },
+    close: async () => {},
+  }
+  const platform = { clock, random: new SimRandom(2) } as never
+  const wiring = { platform, driver: ending, login, commits: 'native', inMemory: true, statistics: () => true } as const
+  const rest = { messageBytesMax: 1, notes: [], onFailure: () => {}, onDamage: () => {}, serve: null }
+  const bus = await world.run(openBus({ ...wiring, ...rest }, {}))
+  await expect(world.run(bus.createQueue('jobs'))).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
 })

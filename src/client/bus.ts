@@ -7,12 +7,13 @@
 import type { AdminCommand, JsonObject } from '../model/administration.ts'
 import type { Driver, Login, Session, SessionEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
-import { type BrokerError, LeveretError } from '../model/errors.ts'
+import { BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import type { Platform } from '../platform/platform.ts'
 import { Administrator, type ExportOptions, type ImportOptions } from './administrator.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
+import { type Capabilities, capabilitiesOf } from './capabilities.ts'
 import { clientLimits } from './client-limits.ts'
 import { defineEvent, type EventContract, type QueueContract } from './contract.ts'
 import { Control } from './control.ts'
@@ -144,7 +145,7 @@ export class Bus implements AsyncDisposable {
     events.attach(sender, (error) => this.end(error))
   }
 
-  /** Creates the queue or opens it. Rejects with PRECONDITION_FAILED if it is there with another definition. */
+  /** Creates the queue or opens it. Rejects with E_QUEUE_DIFFERS if it is there with another definition. */
   createQueue<Input, Result, Data, Returned>(
     contract: QueueContract<Input, Result, Data, Returned>,
     options?: QueueOptions,
@@ -153,7 +154,8 @@ export class Bus implements AsyncDisposable {
   async createQueue(nameOrContract: string | QueueContract, options: QueueOptions = {}): Promise<Queue> {
     const contract = contractOf(nameOrContract)
     const settings = queueSettings(contract.name, options, this.wiring.inMemory)
-    await this.parts.control.execute(declaration(contract.name, settings.durable, settings.arguments))
+    if (options.keys !== undefined && !this.parts.isLeveret) throw noKeys(contract.name)
+    await this.declare(contract.name, settings)
     return this.hold(contract, settings)
   }
 
@@ -199,6 +201,12 @@ export class Bus implements AsyncDisposable {
   /** What recovery found and did when the folder was opened, in words for people; empty when there is nothing to say. */
   get notes(): readonly string[] {
     return this.wiring.notes
+  }
+
+  /** What the engine behind this bus can do, feature by feature, and what to do where it cannot. */
+  capabilities(): Capabilities {
+    const { serve, inMemory } = this.wiring
+    return capabilitiesOf(serve === null, this.parts.isLeveret, inMemory)
   }
 
   /** Length and rates of every queue. Over amqp:// a Leveret tells them, other brokers do not: E_UNSUPPORTED. */
@@ -275,6 +283,20 @@ export class Bus implements AsyncDisposable {
     return outlet
   }
 
+  private async declare(name: string, { durable, arguments: table }: QueueSettings): Promise<void> {
+    try {
+      await this.parts.control.execute(declaration(name, durable, table))
+    } catch (error) {
+      if (!(error instanceof BrokerError) || !error.text.startsWith('inequivalent arg')) throw error
+      throw new LeveretError(
+        'E_QUEUE_DIFFERS',
+        `queue '${name}' is there with another definition: ${error.text}. Give createQueue the options it was made with, open it ` +
+          'as it is with bus.openQueue, or delete it first',
+        error,
+      )
+    }
+  }
+
   private hold(contract: QueueContract, settings: QueueSettings): Queue {
     const { durable, isKeyed, maxPriority } = settings
     const outlet = new Outlet(this.parts, contract, durable, { isKeyed, maxPriority, isLeveret: this.parts.isLeveret })
@@ -333,22 +355,30 @@ function contractOf(nameOrContract: string | QueueContract): QueueContract {
   return contract
 }
 
+function noKeys(name: string): LeveretError {
+  const text = `queue '${name}': this broker is no Leveret and keeps no order per key: take a queue per key, or one worker with concurrency 1`
+  return new LeveretError('E_UNSUPPORTED', text)
+}
+
 /** What the broker says about the session, and what goes wrong where nobody waits. */
 class Events implements SessionEvents {
   private readonly onError: ((error: Error) => void) | undefined
   private sender: Sender | null = null
   private end: ((error: LeveretError) => void) | null = null
   private isBlocked = false
+  /** The session ended before anybody was there to be told. */
+  private lost: LeveretError | null = null
 
   constructor(onError: ((error: Error) => void) | undefined) {
     this.onError = onError
   }
 
-  /** The broker may say that it is blocked before it has given us the session. */
+  /** The broker may say that it is blocked, or end the session, before anybody listens. */
   attach(sender: Sender, end: (error: LeveretError) => void): void {
     this.sender = sender
     this.end = end
     if (this.isBlocked) sender.setBlocked(true)
+    if (this.lost !== null) end(this.lost)
   }
 
   report(error: Error): void {
@@ -380,6 +410,7 @@ class Events implements SessionEvents {
   closed(error: BrokerError): void {
     const text = `the connection to the broker has ended, and what was under way is unknown: ${error.message}`
     const lost = new LeveretError('E_CONNECTION_LOST', text, error)
+    this.lost = lost
     this.report(lost)
     this.end?.(lost)
   }

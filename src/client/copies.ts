@@ -4,7 +4,7 @@
  */
 
 import { controlExchange, retryKey } from '../model/control-exchange.ts'
-import type { PlainValue } from '../model/field-table.ts'
+import { type FieldTable, type PlainValue, toTable } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
 import { type Encoded, jsonType } from './body.ts'
@@ -63,6 +63,16 @@ export function retryRequest(tag: number, properties: Properties, failure: Failu
   return Message.of(controlExchange, retryKey, encodeProperties({ headers }), Buffer.alloc(0))
 }
 
+/** Back to its place for so long, without an attempt being counted. */
+export function postponeRequest(tag: number, { headers }: Properties, delayMs: number): Message {
+  const kept = withHeaders(undefined, { [headerNames.delivery]: tag, [headerNames.delay]: delayMs })
+  for (const name of [headerNames.attempt, headerNames.error, headerNames.history, headerNames.firstTime]) {
+    const value = headers?.get(name)
+    if (value !== undefined) kept.set(name, value)
+  }
+  return Message.of(controlExchange, retryKey, encodeProperties({ headers: kept }), Buffer.alloc(0))
+}
+
 export function deadLetter(
   message: Message,
   properties: Properties,
@@ -89,6 +99,9 @@ export function wantsAnswer(properties: Properties, word: 'delivered' | 'progres
   const wanted = textHeader(properties.headers, headerNames.receipt)
   return wanted === undefined ? word === 'processed' : wanted.split(',').includes(word)
 }
+
+/** The argument of a consumer that answers its senders by itself. */
+export const answersItself: FieldTable = toTable({ 'x-leveret-answers': true })
 
 /** A worker has begun. */
 export function deliveredAnswer(request: Properties, queue: string): Message {

@@ -1,11 +1,14 @@
 /** A message as a handler or a receiver gets it. Properties are decoded when somebody looks. */
+import { LeveretError } from '../model/errors.ts'
 import type { PlainValue } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { copyOfBody } from './body.ts'
 import { historyOf } from './copies.ts'
+import { type Duration, durationMs } from './duration.ts'
 import { headerNames, integerHeader, plainHeaders, textHeader } from './headers.ts'
 import { showAsJson } from './inspect.ts'
+import { isShare } from './progress.ts'
 
 export interface IncomingMessage<Data = unknown> {
   /** The body as a value: JSON is parsed, text is a string, anything else a Buffer. */
@@ -44,17 +47,27 @@ export interface MessageFailure {
 export interface ReceivedMessage<Data = unknown, Result = unknown> extends IncomingMessage<Data> {
   /** Done. If the sender waits for an answer, it gets the result. */
   ack(result?: Result): Promise<void>
-  /** Back to its place in the queue, for this or another receiver, at once. */
-  nack(): Promise<void>
+  /** Back to its place in the queue, for this or another receiver; with `after` nobody gets it before so long. */
+  nack(options?: { readonly after?: Duration }): Promise<void>
   /** Nobody can process it: to the dead-letter queue. */
   reject(reason?: string): Promise<void>
+  /** The lease begins anew, or lasts so long from now; see ReceiveOptions.lease. Throws E_LEASE_LOST if it is over. */
+  extend(by?: Duration): void
+  /** Tells the sender how much is done, from 0 to 1, if it asked for that. */
+  progress(share: number): void
+  /** Aborted when it cannot be settled any more: its lease is over, or the iteration has ended. */
+  readonly signal: AbortSignal
 }
 
 /** Who settles what was received. Properties are null if they say nothing but the id. */
 export interface Settler {
   ack(tag: number, properties: Properties | null, result: unknown): Promise<void>
-  nack(tag: number): Promise<void>
+  nack(tag: number, afterMs: number): Promise<void>
   reject(tag: number, reason: string): Promise<void>
+  /** `byMs` null: as long as at first. */
+  extend(tag: number, byMs: number | null): void
+  progress(tag: number, properties: Properties, share: number): void
+  signalOf(tag: number): AbortSignal
 }
 
 /** A handler's message; `Received` adds what a receiver does with it. */
@@ -151,12 +164,26 @@ export class Received implements ReceivedMessage {
     return this.settler.ack(this.tag, this.known, result)
   }
 
-  nack(): Promise<void> {
-    return this.settler.nack(this.tag)
+  async nack(options: { readonly after?: Duration } = {}): Promise<void> {
+    const afterMs = options.after === undefined ? 0 : durationMs(options.after, 'nack: after')
+    return this.settler.nack(this.tag, Math.ceil(afterMs))
   }
 
   reject(reason = 'rejected'): Promise<void> {
     return this.settler.reject(this.tag, reason)
+  }
+
+  extend(by?: Duration): void {
+    this.settler.extend(this.tag, by === undefined ? null : durationMs(by, 'extend'))
+  }
+
+  progress(share: number): void {
+    if (!isShare(share)) throw new LeveretError('E_BAD_OPTION', `progress: ${String(share)} is no share from 0 to 1`)
+    if (this.known !== null) this.settler.progress(this.tag, this.known, share)
+  }
+
+  get signal(): AbortSignal {
+    return this.settler.signalOf(this.tag)
   }
 
   toJSON(): Shown {

@@ -4,6 +4,11 @@ import type { Pending } from './confirm-ring.ts'
 import { progressAnswer } from './copies.ts'
 import type { Sender } from './sender.ts'
 
+/** Whether it says how much is done. */
+export function isShare(share: unknown): share is number {
+  return typeof share === 'number' && share >= 0 && share <= 1
+}
+
 export class ProgressTeller implements Pending {
   readonly what: string
   readonly bytes = 0

@@ -1,6 +1,7 @@
 // The explicit form of receiving: each message is settled by hand.
 import { describe, expect, it } from 'vitest'
 import { openWorld, PlainClient, type World } from '../../test/support/client-world.ts'
+import { toTable } from '../model/field-table.ts'
 import type { ReceivedMessage } from './incoming.ts'
 import type { Queue } from './queue.ts'
 
@@ -124,5 +125,78 @@ describe('queue.receive', () => {
     await world.run(queue.delete())
     await expect(world.run(waiting)).rejects.toThrow("E_CLOSED: queue 'jobs' was deleted")
     await expect(world.run(queue.receive().next())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+})
+
+describe('a received message', () => {
+  it('is stored as settled together with its answer or its dead letter', async () => {
+    const { world, queue } = await withMessages()
+    const plain = await PlainClient.open(world)
+    const good = await world.run(queue.send('good', { receipt: true }))
+    const bad = await world.run(queue.send('bad', { receipt: true }))
+    const messages = queue.receive()
+    await world.run((await next(world, messages)).ack({ bytes: 7 }))
+    await world.run((await next(world, messages)).reject('corrupt'))
+    expect(await world.run(good.processed())).toEqual({ bytes: 7 })
+    await expect(world.run(bad.processed())).rejects.toThrow('was dead-lettered: corrupt')
+    expect(await plain.drain('jobs.dead')).toHaveLength(1)
+    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+  })
+
+  it('tells its sender once that it is processed', async () => {
+    const { world, queue } = await withMessages()
+    const plain = await PlainClient.open(world)
+    const replyTo = await plain.replyQueue()
+    const headers = toTable({ 'x-leveret-receipt': 'delivered,progress,processed' })
+    plain.publish('jobs', '1', { replyTo, correlationId: 'c', headers })
+    await world.settle()
+    const message = await next(world, queue.receive())
+    message.progress(0.5)
+    await world.settle()
+    await world.run(message.ack('done'))
+    await world.settle()
+    const words = plain.received.map((answer) => answer.headers['x-leveret-outcome'])
+    expect(words).toEqual(['delivered', 'progress', 'processed'])
+    expect(plain.received[1]?.headers['x-leveret-progress']).toBe(0.5)
+    expect(() => message.progress(2)).toThrow('no share from 0 to 1')
+  })
+
+  it('can go back for later, without an attempt being counted', async () => {
+    const { world, queue } = await withMessages('x')
+    const messages = queue.receive()
+    await world.run((await next(world, messages)).nack({ after: '5s' }))
+    expect(await world.run(queue.stats())).toMatchObject({ ready: 0, unacked: 0, delayed: 1 })
+    await world.clock.advance(5_000)
+    const again = await next(world, messages)
+    expect([again.data, again.redelivered, again.failure]).toEqual(['x', true, null])
+  })
+
+  it('goes back when its lease is over, and says so', async () => {
+    const { world, queue } = await withMessages('x')
+    const messages = queue.receive({ lease: '10s', prefetch: 1 })
+    const first = await next(world, messages)
+    const { signal } = first
+    await world.clock.advance(9_000)
+    first.extend()
+    await world.clock.advance(9_000)
+    first.extend('20s')
+    await world.clock.advance(19_000)
+    expect(signal.aborted).toBe(false)
+    await world.clock.advance(1_000)
+    expect(signal).toMatchObject({ aborted: true, reason: { code: 'E_LEASE_LOST' } })
+    await expect(first.ack()).rejects.toMatchObject({ code: 'E_LEASE_LOST' })
+    expect(() => first.extend()).toThrow('E_LEASE_LOST')
+    expect((await next(world, messages)).redelivered).toBe(true)
+  })
+
+  it('is aborted when the iteration ends, and has a lease only if that was said', async () => {
+    const { world, queue } = await withMessages('x')
+    const messages = queue.receive()
+    const message = await next(world, messages)
+    const { signal } = message
+    expect(() => message.extend()).toThrow("receive with { lease: '30s' }")
+    await world.run(messages.close())
+    expect(signal.aborted).toBe(true)
+    expect(() => queue.receive({ lease: 0 })).toThrow('lease is 0')
   })
 })

@@ -16,14 +16,25 @@ import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { isPlainJson } from './composer.ts'
 import type { QueueContract } from './contract.ts'
-import { deadLetter, deliveredAnswer, failureAnswer, resultAnswer, wantsAnswer } from './copies.ts'
+import {
+  answersItself,
+  deadLetter,
+  deliveredAnswer,
+  failureAnswer,
+  postponeRequest,
+  resultAnswer,
+  wantsAnswer,
+} from './copies.ts'
 import { makeDeadLetterQueue } from './declare-queue.ts'
+import type { Duration } from './duration.ts'
 import { headerNames, integerHeader } from './headers.ts'
 import { Incoming, Received, type ReceivedMessage, type Settler } from './incoming.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
+import { ProgressTeller } from './progress.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
+import { leaseOf } from './worker-options.ts'
 
 export interface ReceiveOptions {
   /** Messages handed over and not settled. Default 100. */
@@ -32,6 +43,24 @@ export interface ReceiveOptions {
   readonly signal?: AbortSignal
   /** `data` is the body's bytes, whatever their content type, and no schema is asked. */
   readonly raw?: boolean
+  /**
+   * How long a message may be held without `extend()`. Then its signal is aborted with E_LEASE_LOST, and it goes back to the
+   * queue for somebody else. Default: as long as it takes.
+   */
+  readonly lease?: Duration
+}
+
+interface Held {
+  readonly message: Message
+  cancelLease: (() => void) | null
+  controller: AbortController | null
+  progressTeller: ProgressTeller | null
+}
+
+/** Something that is stored with an acknowledgement. */
+interface Publish {
+  readonly message: Message
+  readonly mandatory: boolean
 }
 
 interface Arrived {
@@ -60,8 +89,12 @@ export class QueueReceiver
   private readonly replies = new Replies()
   private readonly arrived = new Deque<Arrived>()
   private readonly waiting = new Deque<Next>()
-  /** What is handed out and not settled, for a reject has to copy it. */
-  private readonly open: Map<number, Message> = new Map()
+  /** What is handed out and not settled. */
+  private readonly open: Map<number, Held> = new Map()
+  /** Those whose lease is over. */
+  private readonly lost: Set<number> = new Set()
+  /** Null: a message is held as long as it takes. */
+  private readonly leaseMs: number | null
   private channel: Channel | null = null
   private started = false
   private ended = false
@@ -75,7 +108,7 @@ export class QueueReceiver
     forget: (receiver: QueueReceiver) => void,
   ) {
     const where = `queue '${contract.name}': receive`
-    checkOptionNames(where, options, ['prefetch', 'signal', 'raw'])
+    checkOptionNames(where, options, ['prefetch', 'signal', 'raw', 'lease'])
     const { prefetch = clientLimits.prefetchDefault } = options
     this.prefetch = checkInteger(where, 'prefetch', prefetch, 1, clientLimits.prefetchMax)
     this.parts = parts
@@ -84,6 +117,7 @@ export class QueueReceiver
     this.settings = settings
     this.signal = options.signal
     this.isRaw = options.raw ?? false
+    this.leaseMs = options.lease === undefined ? null : leaseOf(where, options.lease)
     this.forget = forget
     this.what = `queue '${contract.name}'`
   }
@@ -123,41 +157,70 @@ export class QueueReceiver
   // What a received message asks for.
 
   async ack(tag: number, properties: Properties | null, result: unknown): Promise<void> {
-    this.take(tag)
-    if (properties !== null && wantsAnswer(properties, 'processed')) {
-      // The answer first: lost in between, the message comes again and is answered again, which is better than never.
-      await this.publish(
-        resultAnswer(properties, this.queueName, encodeBody(result, undefined, `the result for ${this.what}`)),
-        false,
-      )
+    if (properties === null || !wantsAnswer(properties, 'processed')) {
+      this.take(tag)
+      this.channel?.ack(tag, false)
+      return
     }
-    this.channel?.ack(tag, false)
+    const body = encodeBody(result, undefined, `the result for ${this.what}`)
+    this.take(tag)
+    await this.settleWith(tag, [{ message: resultAnswer(properties, this.queueName, body), mandatory: false }])
   }
 
-  async nack(tag: number): Promise<void> {
-    this.take(tag)
-    this.channel?.reject(tag, false, true)
+  async nack(tag: number, afterMs: number): Promise<void> {
+    if (afterMs > 0 && !this.parts.isLeveret) {
+      const text = `${this.what}: this broker is no Leveret and hides nothing: nack without 'after', or wait before you do`
+      throw new LeveretError('E_UNSUPPORTED', text)
+    }
+    const { message } = this.take(tag)
+    if (afterMs === 0) this.channel?.reject(tag, false, true)
+    else this.channel?.publish(postponeRequest(tag, message.decodeProperties(), afterMs), false)
   }
 
   async reject(tag: number, reason: string): Promise<void> {
-    const message = this.take(tag)
+    const { message } = this.take(tag)
     const properties = message.decodeProperties()
     const { deadLetter: target, durable } = this.settings
     const attempt = integerHeader(properties.headers, headerNames.attempt) ?? 1
+    const publishes: Publish[] = []
     if (target !== null) {
       const failure = { text: reason, attempt, realtimeMs: this.parts.platform.clock.realtimeMs() }
       await makeDeadLetterQueue(this.parts.control, target, durable)
-      await this.publish(deadLetter(message, properties, this.queueName, target, failure), true)
+      publishes.push({ message: deadLetter(message, properties, this.queueName, target, failure), mandatory: true })
     }
     if (wantsAnswer(properties, 'processed')) {
-      await this.publish(
-        failureAnswer(properties, this.queueName, target === null ? 'failed' : 'dead-lettered', reason),
-        false,
-      )
+      const word = target === null ? 'failed' : 'dead-lettered'
+      publishes.push({ message: failureAnswer(properties, this.queueName, word, reason), mandatory: false })
     }
-    // Copied, it is done with here; else the broker's own dead-lettering has its turn.
-    if (target !== null) this.channel?.ack(tag, false)
-    else this.channel?.reject(tag, false, false)
+    if (target !== null) return this.settleWith(tag, publishes)
+    // The broker's own dead-lettering has its turn.
+    for (const publish of publishes) await this.publish(publish)
+    this.channel?.reject(tag, false, false)
+  }
+
+  extend(tag: number, byMs: number | null): void {
+    const held = this.open.get(tag)
+    if (held === undefined) throw this.whyNot(tag)
+    const { leaseMs } = this
+    if (leaseMs === null) {
+      throw new LeveretError('E_BAD_OPTION', `${this.what}: there is no lease to extend: receive with { lease: '30s' }`)
+    }
+    held.cancelLease?.()
+    this.beginLease(tag, held, byMs ?? leaseMs)
+  }
+
+  progress(tag: number, properties: Properties, share: number): void {
+    const held = this.open.get(tag)
+    if (held === undefined || !wantsAnswer(properties, 'progress')) return
+    held.progressTeller ??= new ProgressTeller(this.parts.sender, properties, this.queueName)
+    held.progressTeller.tell(share)
+  }
+
+  signalOf(tag: number): AbortSignal {
+    const held = this.open.get(tag)
+    if (held === undefined) return AbortSignal.abort(this.whyNot(tag))
+    held.controller ??= new AbortController()
+    return held.controller.signal
   }
 
   // What the channel tells.
@@ -211,9 +274,10 @@ export class QueueReceiver
     this.channel = channel
     const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount: this.prefetch, global: false } as const
     const consume = { type: 'basic.consume', consumerTag: '', noAck: false, exclusive: false } as const
+    const table = this.parts.isLeveret ? answersItself : emptyTable
     const begun = [
       this.replies.execute(channel, qos),
-      this.replies.execute(channel, { ...consume, queue: this.queueName, arguments: emptyTable }),
+      this.replies.execute(channel, { ...consume, queue: this.queueName, arguments: table }),
     ]
     // A refusal closes the channel, which `failed` tells.
     for (const one of begun) one.catch(() => {})
@@ -225,12 +289,14 @@ export class QueueReceiver
   private async handOut(arrived: Arrived): Promise<IteratorResult<ReceivedMessage, undefined>> {
     const { tag, redelivered, message } = arrived
     if (this.ended) return { done: true, value: undefined }
-    this.open.set(tag, message)
+    const held: Held = { message, cancelLease: null, controller: null, progressTeller: null }
+    this.open.set(tag, held)
+    if (this.leaseMs !== null) this.beginLease(tag, held, this.leaseMs)
     try {
       const properties = isPlainJson(message) ? null : message.decodeProperties()
       const data = this.isRaw ? copyOfBody(message) : await this.read(message, properties)
-      if (properties !== null && wantsAnswer(properties, 'delivered')) {
-        this.publish(deliveredAnswer(properties, this.queueName), false).catch(() => {})
+      if (properties !== null && !this.parts.isLeveret && wantsAnswer(properties, 'delivered')) {
+        this.publish({ message: deliveredAnswer(properties, this.queueName), mandatory: false }).catch(() => {})
       }
       const incoming = new Incoming(message, redelivered, data, properties)
       return { done: false, value: new Received(incoming, properties, this, tag) }
@@ -249,18 +315,50 @@ export class QueueReceiver
     return schema === undefined ? value : validate(schema, value, `the data of ${what}`)
   }
 
-  private take(tag: number): Message {
-    const message = this.open.get(tag)
-    if (message !== undefined && !this.ended) {
-      this.open.delete(tag)
-      return message
-    }
-    if (this.failure !== null) throw this.failure
-    const why = this.ended ? 'the iteration has ended, and it went back to the queue' : 'it was settled before'
-    throw new LeveretError('E_CLOSED', `${this.what}: the message cannot be settled: ${why}`)
+  private take(tag: number): Held {
+    const held = this.open.get(tag)
+    if (held === undefined || this.ended) throw this.whyNot(tag)
+    held.cancelLease?.()
+    this.open.delete(tag)
+    return held
   }
 
-  private publish(message: Message, mandatory: boolean): Promise<void> {
+  private whyNot(tag: number): Error {
+    if (this.failure !== null) return this.failure
+    if (this.lost.has(tag)) {
+      return new LeveretError(
+        'E_LEASE_LOST',
+        `${this.what}: the lease of the message is over, and it went back to the queue`,
+      )
+    }
+    const why = this.ended ? 'the iteration has ended, and it went back to the queue' : 'it was settled before'
+    return new LeveretError('E_CLOSED', `${this.what}: the message cannot be settled: ${why}`)
+  }
+
+  private beginLease(tag: number, held: Held, ms: number): void {
+    held.cancelLease = this.parts.platform.clock.setTimer(ms, () => {
+      this.open.delete(tag)
+      this.lost.add(tag)
+      // Only the latest can still be asked for: a set of all of them would grow for ever.
+      if (this.lost.size > this.prefetch) for (const first of this.lost) if (this.lost.delete(first)) break
+      this.channel?.reject(tag, false, true)
+      held.controller?.abort(this.whyNot(tag))
+    })
+  }
+
+  /** Stores it together with the acknowledgement. Over AMQP one after the other: lost in between, the message comes again. */
+  private async settleWith(tag: number, publishes: readonly Publish[]): Promise<void> {
+    const { channel } = this
+    if (this.parts.commits === 'native' && channel !== null) {
+      const messages = publishes.map(({ message }) => message)
+      await this.replies.wait((id) => channel.commit(id, [tag], messages))
+      return
+    }
+    for (const publish of publishes) await this.publish(publish)
+    this.channel?.ack(tag, false)
+  }
+
+  private publish({ message, mandatory }: Publish): Promise<void> {
     const { what } = this
     const id = message.decodeProperties().messageId ?? ''
     return new Promise((resolve, reject) => {
@@ -275,6 +373,10 @@ export class QueueReceiver
     this.failure = error
     this.signal?.removeEventListener('abort', this.abort)
     this.arrived.clear()
+    for (const [tag, { cancelLease, controller }] of this.open) {
+      cancelLease?.()
+      controller?.abort(this.whyNot(tag))
+    }
     this.open.clear()
     this.replies.failAll(error ?? new LeveretError('E_CLOSED', `receiving from ${this.what} has ended`))
     this.channel?.close()

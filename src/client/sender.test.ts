@@ -168,7 +168,7 @@ describe('sending', () => {
     first.events.failed(0, new BrokerError('PRECONDITION_FAILED', 'too large'))
     await world.settle()
     expect(first.isClosed).toBe(true)
-    expect(states).toEqual(['E_REFUSED', 'E_REFUSED', 'open'])
+    expect(states).toEqual(['E_OUTCOME_UNKNOWN', 'E_OUTCOME_UNKNOWN', 'open'])
     expect(line()).not.toBe(first)
     line().answer('confirm.select')
     expect(bodies(line())).toEqual(['3'])

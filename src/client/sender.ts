@@ -128,7 +128,8 @@ export class Sender {
   lineFailed(line: Line, error: BrokerError): void {
     if (this.line === line) this.line = null
     line.channel.close()
-    line.refuseAll(new LeveretError('E_REFUSED', `the broker closed the channel for sending: ${error.message}`, error))
+    const text = `the broker closed the channel for sending, and whether this message is stored is unknown: ${error.message}`
+    line.refuseAll(new LeveretError('E_OUTCOME_UNKNOWN', text, error))
     // A broker that refuses the channel itself would refuse the next one too.
     if (!line.isSelected) this.refuseWaiting(error)
     this.letGoSoon()

@@ -12,7 +12,7 @@ import { type Duration, durationMs } from './duration.ts'
 import { HandlerSends, type SendsOwner } from './handler-sends.ts'
 import { headerNames, integerHeader } from './headers.ts'
 import type { SendTarget } from './outlet.ts'
-import type { ProgressTeller } from './progress.ts'
+import { isShare, type ProgressTeller } from './progress.ts'
 import type { Receipt } from './receipt.ts'
 import type { EmitOptions, ReceiptOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
@@ -136,7 +136,7 @@ export class Task implements HandlerContext, CommitUnit {
   }
 
   progress(share: number): void {
-    if (typeof share !== 'number' || !(share >= 0 && share <= 1)) {
+    if (!isShare(share)) {
       throw new LeveretError('E_BAD_OPTION', `context.progress: ${String(share)} is no share from 0 to 1`)
     }
     if (!this.isOver) this.owner.tellProgress(this, share)

@@ -97,7 +97,7 @@ export function processSettings(where: string, options: ProcessOptions): WorkSet
     concurrency,
     prefetch: checkInteger(where, 'prefetch', options.prefetch ?? concurrency * 2, 1, clientLimits.prefetchMax),
     rate: rate === undefined ? null : rateOf(rate, `${where}: rate`),
-    leaseMs: lease === undefined ? null : leaseMs(where, lease),
+    leaseMs: lease === undefined ? null : leaseOf(where, lease),
     onError,
     batch: null,
   }
@@ -114,13 +114,14 @@ export function batchSettings(where: string, options: BatchOptions): WorkSetting
     concurrency: size * atOnce,
     prefetch: 2 * size * atOnce,
     rate: null,
-    leaseMs: lease === undefined ? null : leaseMs(where, lease),
+    leaseMs: lease === undefined ? null : leaseOf(where, lease),
     onError,
     batch: { size, waitMs: durationMs(wait, `${where}: wait`), atOnce },
   }
 }
 
-function leaseMs(where: string, lease: Duration): number {
+/** Throws E_BAD_OPTION. */
+export function leaseOf(where: string, lease: Duration): number {
   const ms = durationMs(lease, `${where}: lease`)
   if (ms > 0) return ms
   throw new LeveretError('E_BAD_OPTION', `${where}: lease is 0, so no handler could keep it: give it some time`)

@@ -17,7 +17,7 @@ import { Deque } from '../lib/deque.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
-import { emptyTable, type FieldTable, toTable } from '../model/field-table.ts'
+import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { type AnyBatchHandler, type Batch, BatchCollector, type BatchOwner } from './batch.ts'
@@ -26,7 +26,7 @@ import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { Committer } from './committer.ts'
 import type { EventContract, QueueContract } from './contract.ts'
-import { deliveredAnswer, wantsAnswer } from './copies.ts'
+import { answersItself, deliveredAnswer, wantsAnswer } from './copies.ts'
 import { durationMs } from './duration.ts'
 import type { EventOutlet } from './event-outlet.ts'
 import { HandlerTimes } from './handler-times.ts'
@@ -238,7 +238,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     const { prefetch: prefetchCount } = this.work
     const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount, global: false } as const
     const consume = { type: 'basic.consume', queue, consumerTag: '', noAck: false, exclusive: false } as const
-    const table = this.parts.isLeveret ? consumesItself : emptyTable
+    const table = this.parts.isLeveret ? answersItself : emptyTable
     await Promise.all([replies.execute(channel, qos), replies.execute(channel, { ...consume, arguments: table })])
   }
 
@@ -640,9 +640,6 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
     for (const listener of listeners) listener()
   }
 }
-
-/** This consumer answers its senders by itself. */
-const consumesItself: FieldTable = toTable({ 'x-leveret-answers': true })
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'

@@ -91,6 +91,8 @@ export type LeveretErrorCode =
   | 'E_STORAGE_CORRUPT'
   | 'E_FORMAT_UNSUPPORTED'
   | 'E_NOT_PROCESSED'
+  | 'E_OUTCOME_UNKNOWN'
+  | 'E_QUEUE_DIFFERS'
   | 'E_REFUSED'
   | 'E_TIMEOUT'
   | 'E_UNROUTABLE'
