@@ -54,7 +54,9 @@ export class ChannelConsumers {
     const queue = named ?? (this.replyQueue as Queue)
     const { noAck, exclusive } = command
     const answersItself = command.arguments.get('x-leveret-answers')?.value === true
-    const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, prefetchCount, priority, answersItself)
+    const afterConfirm = command.arguments.get('x-leveret-deliver-after')?.value === 'confirm'
+    const traits = [prefetchCount, priority, answersItself, afterConfirm] as const
+    const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, ...traits)
     this.consumers.set(tag, consumer)
     queue.addConsumer(consumer)
     return consumer

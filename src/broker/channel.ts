@@ -93,7 +93,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   /** Whether deliveries wait: the receiver is full, or something must be said first. */
   get isHeld(): boolean {
-    return this.isPaused || !this.outbox.isEmpty
+    return this.isPaused || this.outbox.holdsDeliveries
   }
 
   /** Whether an answer or a confirm is still due. */
@@ -270,15 +270,26 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       this.unackedByConsumers++
     }
     if (!this.touched) this.parts.tick.touch(this)
-    const message = entry.message as Message
+    const original = entry.message as Message
     const { queue } = consumer
-    const isPlain = !message.mayHide && (!redelivered || !queue.tellsMore)
-    this.events.delivered(
-      consumer.tag,
-      tag,
-      redelivered,
-      isPlain ? message : shown(message, queue.countOf(entry), redelivered ? queue.toldOf(entry) : null),
-    )
+    const isPlain = !original.mayHide && (!redelivered || !queue.tellsMore)
+    const message = isPlain ? original : shown(original, queue.countOf(entry), redelivered ? queue.toldOf(entry) : null)
+    if (consumer.afterConfirm) this.deliverAfterConfirm(consumer, tag, redelivered, message)
+    else this.events.delivered(consumer.tag, tag, redelivered, message)
+  }
+
+  /** The message tells of something that was stored with it or before, and is of no use if a crash undoes that. */
+  private deliverAfterConfirm(consumer: Consumer, tag: number, redelivered: boolean, message: Message): void {
+    const { store } = this.parts
+    const lsn = store.barrier()
+    if (lsn <= store.answerableLsn && this.outbox.isEmpty) {
+      this.events.delivered(consumer.tag, tag, redelivered, message)
+      return
+    }
+    // It stays beyond this turn, and must not keep the chunk alive that it came in.
+    if (!message.owned) message.own()
+    this.outbox.delivery(lsn, consumer.tag, tag, redelivered, message)
+    this.said()
   }
 
   /** Consumers end whose queue their user may not read any more. */

@@ -22,6 +22,8 @@ export class Consumer implements Subscriber {
   readonly priority: number
   /** It tells the senders of what it processes by itself. */
   readonly answersItself: boolean
+  /** It is handed nothing before all that was stored by then is as safe as a confirm says. */
+  readonly afterConfirm: boolean
   /** Deliveries it may hold unacknowledged; 0 = any number. */
   readonly prefetchCount: number
   unackedCount = 0
@@ -36,6 +38,7 @@ export class Consumer implements Subscriber {
     prefetchCount: number,
     priority: number,
     answersItself: boolean,
+    afterConfirm: boolean,
   ) {
     this.tag = tag
     this.channel = channel
@@ -45,6 +48,7 @@ export class Consumer implements Subscriber {
     this.prefetchCount = prefetchCount
     this.priority = priority
     this.answersItself = answersItself
+    this.afterConfirm = afterConfirm
   }
 
   get hasCredit(): boolean {

@@ -163,3 +163,25 @@ test('a queue that is deleted while its first message waits is gone', async () =
   expect(delivered).toEqual([])
   expect(channel.error).toBe(null)
 })
+
+describe('a consumer that wants it after the confirm', () => {
+  const wants = { noAck: true, arguments: { 'x-leveret-deliver-after': 'confirm' } }
+
+  test('gets it when what was stored before is synced, many with one sync, in order, and others do not wait', async () => {
+    const { run, channel, delivered } = await opened('fsync', 'accept')
+    channel.give(declareQueue('answers'))
+    channel.give(declareQueue('others'))
+    channel.give(consume('answers', wants))
+    channel.give(consume('others', { noAck: true }))
+    run.post('q', 'something stored')
+    for (const body of ['one', 'two', 'three']) channel.post('', 'answers', body)
+    channel.post('', 'others', 'at once')
+    await run.settle(0)
+    expect(delivered).toEqual(['at once!'])
+    await run.settle(10)
+    expect(delivered.slice(1)).toEqual(['one!', 'two!', 'three!'])
+    channel.post('', 'answers', 'nothing to wait for')
+    await run.settle(0)
+    expect(delivered.slice(4)).toEqual(['nothing to wait for!'])
+  })
+})

@@ -1,8 +1,9 @@
 /**
- * What a channel has to say besides deliveries and confirms, in the order it must be said. An answer that waits for its
+ * What a channel has to say besides most deliveries and confirms, in the order it must be said. An answer that waits for its
  * frame to be durable holds those behind it, and holds deliveries too: consume-ok comes before the first delivery, a
  * return before its confirm. So does the answer to basic.get whose message is still
- * being read, or is to be durable first.
+ * being read, or is to be durable first. A delivery is in here only if its consumer wants it when all that was stored before it is
+ * as safe as a confirm says.
  */
 import { Deque } from '../lib/deque.ts'
 import type { BodyStore } from '../model/bodies.ts'
@@ -18,8 +19,18 @@ type Item =
   | Got
   | Later
   | { readonly type: 'returned'; readonly lsn: 0; readonly message: Message }
+  | Delivery
   | { readonly type: 'cancelled'; readonly lsn: 0; readonly consumerTag: string }
   | { readonly type: 'failed'; readonly lsn: 0; readonly id: number; readonly error: BrokerError }
+
+interface Delivery {
+  readonly type: 'delivery'
+  readonly lsn: number
+  readonly consumerTag: string
+  readonly deliveryTag: number
+  readonly redelivered: boolean
+  readonly message: Message
+}
 
 /** The answer to basic.get: it belongs to whoever asked, even if the entry has gone back to its queue meanwhile. */
 export class Got implements AwaitingMessage {
@@ -99,6 +110,7 @@ export interface Receiver {
 export class Outbox {
   private readonly items = new Deque<Item>()
   private readonly bodies: BodyStore | null
+  private deliveries = 0
 
   constructor(bodies: BodyStore | null) {
     this.bodies = bodies
@@ -106,6 +118,18 @@ export class Outbox {
 
   get isEmpty(): boolean {
     return this.items.length === 0
+  }
+
+  /** Whether something must be said before anything is delivered; deliveries that wait hold no others. */
+  get holdsDeliveries(): boolean {
+    return this.items.length > this.deliveries
+  }
+
+  /** To be delivered when the frame `lsn` is safe enough. */
+  delivery(lsn: number, consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
+    if (message.refers) this.bodies?.retain(message)
+    this.deliveries++
+    this.items.push({ type: 'delivery', lsn, consumerTag, deliveryTag, redelivered, message })
   }
 
   /** The reply to command `id`, to be given when the frame `lsn` is safe enough; 0 = at the end of this turn. */
@@ -154,6 +178,7 @@ export class Outbox {
     for (let item = this.items.peek(); item !== undefined; item = this.items.peek()) {
       if (item.lsn > answerableLsn) return false
       if (item.type === 'got' && (!item.isDue || receiver.isPaused)) return false
+      if (item.type === 'delivery' && receiver.isPaused) return false
       if (item.type === 'later' && item.reply === null && item.error === null && !item.isVoid) return false
       this.items.shift()
       switch (item.type) {
@@ -175,6 +200,10 @@ export class Outbox {
           events.returned(item.message, 'NO_ROUTE')
           this.release(item)
           break
+        case 'delivery':
+          events.delivered(item.consumerTag, item.deliveryTag, item.redelivered, item.message)
+          this.release(item)
+          break
         case 'cancelled':
           events.cancelled(item.consumerTag)
           break
@@ -186,8 +215,10 @@ export class Outbox {
   }
 
   private release(item: Item): void {
-    if (item.type === 'returned' && item.message.refers) this.bodies?.release(item.message)
-    else if (item.type === 'got') item.done?.()
+    if (item.type === 'delivery') this.deliveries--
+    if (item.type === 'got') item.done?.()
+    else if ((item.type === 'returned' || item.type === 'delivery') && item.message.refers)
+      this.bodies?.release(item.message)
   }
 }
 

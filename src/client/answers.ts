@@ -1,10 +1,14 @@
 /** What comes back to a sender: a message at reply_to, read once, and what it means for the receipt it answers. */
 import { LeveretError } from '../model/errors.ts'
+import { type FieldTable, toTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { decodeBody } from './body.ts'
 import { headerNames, type OutcomeWord, textHeader } from './headers.ts'
 import type { OpenReceipt } from './receipt.ts'
+
+/** Whoever consumes answers is told nothing that a crash could still undo: a commit and the answer in it are told together. */
+export const consumesAnswers: FieldTable = toTable({ 'x-leveret-deliver-after': 'confirm' })
 
 export interface Answer {
   /** The id of the message it answers. */

@@ -13,7 +13,7 @@ import type { Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable, toTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
-import { type Answer, isFinal, readAnswer, tellReceipt } from './answers.ts'
+import { type Answer, consumesAnswers, isFinal, readAnswer, tellReceipt } from './answers.ts'
 import { clientLimits } from './client-limits.ts'
 import type { OpenReceipt } from './receipt.ts'
 import { Replies } from './replies.ts'
@@ -154,7 +154,7 @@ export class Inbox implements ChannelEvents {
     const flags = { passive: false, durable: true, exclusive: false, autoDelete: false }
     const table = toTable({ 'x-max-length': clientLimits.inboxAnswersMax })
     await replies.execute(channel, { type: 'queue.declare', queue, ...flags, arguments: table })
-    const consume = { consumerTag: '', noAck: false, exclusive: true, arguments: emptyTable }
+    const consume = { consumerTag: '', noAck: false, exclusive: true, arguments: consumesAnswers }
     await replies.execute(channel, { type: 'basic.consume', queue, ...consume })
   }
 

@@ -9,7 +9,7 @@ import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
-import { readAnswer, tellReceipt } from './answers.ts'
+import { consumesAnswers, readAnswer, tellReceipt } from './answers.ts'
 import { clientLimits } from './client-limits.ts'
 import { asError } from './headers.ts'
 import { Inbox, type InboxOwner } from './inbox.ts'
@@ -169,7 +169,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
     const flags = { passive: false, durable: false, exclusive: true, autoDelete: true, arguments: emptyTable }
     const declared = await this.replies.execute(channel, { type: 'queue.declare', queue: '', ...flags })
     const queue = declared.type === 'queue.declare-ok' ? declared.queue : ''
-    const consume = { consumerTag: '', noAck: true, exclusive: true, arguments: emptyTable }
+    const consume = { consumerTag: '', noAck: true, exclusive: true, arguments: consumesAnswers }
     await this.replies.execute(channel, { type: 'basic.consume', queue, ...consume })
     this.address = queue
   }

@@ -255,6 +255,20 @@ describe('the disk', () => {
     expect(await elapsed()).toBe(0)
   })
 
+  it.each(['', 'a sender'])('lets a sender hear of a commit when that is stored, not before (%s)', async (sender) => {
+    await using test = await createTestBroker()
+    const queue = await open(test)
+    const told: string[] = []
+    const options = { receipt: true, onProcessed: () => void told.push('processed') } as const
+    await queue.send(1, sender === '' ? options : { ...options, sender })
+    using _slow = test.faults.syncDelay('1s')
+    queue.process(() => void told.push('handled'))
+    await test.advance('900ms')
+    expect(told).toEqual(['handled'])
+    await test.advance('2s')
+    expect(told).toEqual(['handled', 'processed'])
+  })
+
   it('is not there if the broker is in memory', async () => {
     await using test = await createTestBroker({ storage: 'memory' })
     expect(() => test.faults.diskFull()).toThrow(/^E_UNSUPPORTED: faults\.diskFull/)
