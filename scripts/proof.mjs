@@ -1,5 +1,5 @@
 // What takes longer than a test run may: `npm run proof [minutes]` (30 by default). First every crash of short workloads is
-// tried. Then simulated histories, histories compared with SQLite, bent AMQP, SIGKILLs of the real binary, a load that must stay
+// tried. Then simulated histories, histories compared with SQLite, bent AMQP, SIGKILLs of the real binary, of senders and of workers, a load that must stay
 // within its memory, a mixed load during which it must stay as it is and (as root on Linux) a small disk that is filled and emptied
 // take turns until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md.
 // Needs a build. Exits with 1 at the first violation, which is kept in the page too.
@@ -13,6 +13,8 @@ const seedsPerTurn = 1000
 const oracleSeedsPerTurn = 500
 const letterSeedsPerTurn = 500
 const killsPerTurn = 20
+const ledgerMessagesPerTurn = 10_000
+const ledgerKillsPerTurn = 30
 const framesPerTurn = 500_000
 const fillsPerTurn = 2
 /** No fewer are judged. */
@@ -35,6 +37,7 @@ while (performance.now() < endMs) {
   if (performance.now() < endMs) await simulateLetters()
   if (performance.now() < endMs) await fuzz()
   if (performance.now() < endMs) await kill()
+  if (performance.now() < endMs) await keepLedger()
   if (performance.now() < endMs && process.platform === 'linux' && process.getuid?.() === 0) await fill()
   if (performance.now() < endMs && process.platform === 'linux') await stayWithinBounds()
   if (performance.now() < endMs && process.platform === 'linux') await soak()
@@ -120,6 +123,18 @@ async function kill() {
   )
 }
 
+/** Sender, workers and broker are killed; ledger, receipts, marks and order are compared. */
+async function keepLedger() {
+  const range = ['--messages', `${ledgerMessagesPerTurn}`, '--kills', `${ledgerKillsPerTurn}`]
+  const { code, output } = await run('node', ['scripts/ledger.mjs', ...range])
+  if (code === 0) {
+    counts.ledgerMessages += ledgerMessagesPerTurn
+    counts.ledgerKills += ledgerKillsPerTurn
+  }
+  const seed = /LEVERET_SEED=(\d+)/.exec(output)?.[1]
+  finishTurn(code, `npm run ledger -- --seed ${seed}: ledger, receipts, marks and order tell different stories`)
+}
+
 async function fill() {
   const { code, output } = await run('node', ['scripts/fill-cycles.mjs', '--cycles', `${fillsPerTurn}`])
   if (code === 0) counts.fills += fillsPerTurn
@@ -199,6 +214,8 @@ function readCounts() {
     fuzzLongestMs: 0,
     kills: 0,
     killConfirms: 0,
+    ledgerMessages: 0,
+    ledgerKills: 0,
     fills: 0,
     bounds: 0,
     peakMiB: 0,
@@ -238,6 +255,7 @@ function writeCounts() {
     `| longest turn of the server and the broker meanwhile | ${counts.fuzzLongestMs} ms |`,
     `| SIGKILLs of the real binary under load | ${number(counts.kills)} |`,
     `| messages confirmed while being killed | ${number(counts.killConfirms)} |`,
+    `| messages whose ledger, receipts, marks and order agree, and kills | ${number(counts.ledgerMessages)}, ${number(counts.ledgerKills)} |`,
     `| times a small disk was filled and emptied | ${number(counts.fills)} |`,
     `| a million keys in 384 MiB, with a kill | ${number(counts.bounds)}, at most ${counts.peakMiB} MiB |`,
     `| minutes of mixed load, messages confirmed in them | ${number(counts.soakMinutes)}, ${number(counts.soakConfirms)} |`,
