@@ -4,6 +4,7 @@ import { openWorld, PlainClient, type World } from '../../test/support/client-wo
 import { toTable } from '../model/field-table.ts'
 import type { ReceivedMessage } from './incoming.ts'
 import type { Queue } from './queue.ts'
+import type { Receipt } from './receipt.ts'
 
 async function withMessages(...data: unknown[]): Promise<{ world: World; queue: Queue }> {
   const world = await openWorld()
@@ -14,6 +15,11 @@ async function withMessages(...data: unknown[]): Promise<{ world: World; queue: 
 
 async function next(world: World, messages: AsyncIterator<ReceivedMessage>): Promise<ReceivedMessage> {
   return (await world.run(messages.next())).value as ReceivedMessage
+}
+
+/** What becomes of it is for the inbox. */
+function forget(receipt: unknown): void {
+  ;(receipt as Receipt).forget()
 }
 
 describe('queue.receive', () => {
@@ -96,6 +102,22 @@ describe('queue.receive', () => {
     expect(await world.run(one.processed())).toEqual({ done: true })
     await world.run((await next(world, messages)).reject('not two'))
     await expect(world.run(two.processed())).rejects.toThrow('was dead-lettered: not two')
+  })
+
+  it('answers a named sender once, whatever becomes of the message', async () => {
+    const { world, queue } = await withMessages()
+    const dropping = await world.run(world.bus.createQueue('dropping', { deadLetter: false }))
+    for (const to of [queue, queue, dropping]) await world.run(to.send('x', { sender: 'web-1' })).then(forget)
+    const messages = queue.receive()
+    await world.run((await next(world, messages)).ack('done'))
+    await world.run((await next(world, messages)).reject('no use'))
+    await world.run((await next(world, dropping.receive())).reject('no use'))
+    const outcomes: string[] = []
+    const all = async (): Promise<void> => {
+      for await (const { status } of world.bus.receipts({ sender: 'web-1', wait: false })) outcomes.push(status)
+    }
+    await world.run(all())
+    expect(outcomes).toEqual(['processed', 'dead-lettered', 'failed'])
   })
 
   it('passes over what cannot be read, into the dead-letter queue, and says so', async () => {

@@ -188,7 +188,8 @@ export class QueueReceiver
       await makeDeadLetterQueue(this.parts.control, target, durable)
       publishes.push({ message: deadLetter(message, properties, this.queueName, target, failure), mandatory: true })
     }
-    if (wantsAnswer(properties, 'processed')) {
+    // A Leveret itself tells what becomes of a message that is handed back to it.
+    if (wantsAnswer(properties, 'processed') && (target !== null || !this.parts.isLeveret)) {
       const word = target === null ? 'failed' : 'dead-lettered'
       publishes.push({ message: failureAnswer(properties, this.queueName, word, reason), mandatory: false })
     }
