@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { openWorld, type World } from '../../test/support/client-world.ts'
 import { emptyTable } from '../model/field-table.ts'
+import { createTestBroker } from '../testing/kit/test-broker.ts'
 import { type Bus, openBus } from './bus.ts'
 import type { InboxOutcome } from './inbox-reader.ts'
 import type { Queue } from './queue.ts'
@@ -137,5 +138,52 @@ describe('an inbox', () => {
     const own = await world.run(world.bus.openQueue('jobs'))
     await expect(world.run(own.send(1, { sender: 'web-1' }))).rejects.toMatchObject({ code: 'E_REFUSED' })
     await expect(own.send(1, { sender: '' })).rejects.toMatchObject({ code: 'E_BAD_OPTION' })
+  })
+})
+
+describe('an inbox, when something ends', () => {
+  it('has an answer that came before its message was known to be stored, and was not told', async () => {
+    await using test = await createTestBroker()
+    const [sending, working] = [await test.connect(), await test.connect()]
+    const jobs = await sending.createQueue('jobs')
+    ;(await working.openQueue('jobs')).process(({ data }) => `done: ${String(data)}`)
+    await test.run(jobs.send('first', { sender: 'web-1' }))
+    await test.settle()
+    using _slow = test.faults.syncDelay('1s')
+    const told: unknown[] = []
+    const sent = jobs.send('second', { sender: 'web-1', onProcessed: (_error, result) => told.push(result) })
+    sent.catch(() => {})
+    await test.advance('500ms')
+    await test.faults.crashClient(sending)
+    const later = await test.connect()
+    const outcomes = await test.run(all(later))
+    expect([told, outcomes.map(({ result }) => result)]).toEqual([[], ['done: second']])
+  })
+
+  it('tells a callback while its bus closes, and not once more afterwards', async () => {
+    await using test = await createTestBroker({ deliverAfter: 'sync' })
+    const bus = await test.connect()
+    const jobs = await bus.createQueue('jobs')
+    jobs.process(async () => {
+      await test.sleep('10ms')
+      return 'done'
+    })
+    const told: unknown[] = []
+    await jobs.send(1, { sender: 'web-1', onProcessed: (error, result) => told.push(error?.code ?? result) })
+    await test.run(bus.close())
+    await test.settle()
+    const outcomes = await test.run(all(await test.connect()))
+    expect([...told, ...outcomes.map(({ result }) => result)].filter((one) => one === 'done')).toEqual(['done'])
+  })
+
+  it('does not keep who waits for it waiting when the broker crashes', async () => {
+    await using test = await createTestBroker()
+    const bus = await test.connect()
+    using _slow = test.faults.syncDelay('1s')
+    const reading = all(bus)
+    reading.catch(() => {})
+    await test.advance('100ms')
+    await test.crash()
+    await expect(test.run(reading)).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
   })
 })

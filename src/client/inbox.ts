@@ -50,7 +50,7 @@ export class Inbox implements ChannelEvents {
   private dropped = 0
   private isClosed = false
 
-  private constructor(sender: string, session: Session, owner: InboxOwner) {
+  constructor(sender: string, session: Session, owner: InboxOwner) {
     this.sender = sender
     this.address = inboxName(sender)
     this.owner = owner
@@ -58,18 +58,18 @@ export class Inbox implements ChannelEvents {
   }
 
   /** Resolves when answers come; rejects with E_REFUSED if another process is that sender. */
-  static async open(sender: string, session: Session, owner: InboxOwner): Promise<Inbox> {
-    const inbox = new Inbox(sender, session, owner)
+  async open(): Promise<void> {
+    const { sender } = this
     try {
-      await inbox.begin()
+      await this.begin()
     } catch (error) {
+      this.close()
       throw new LeveretError(
         'E_REFUSED',
         `the inbox of sender '${sender}' cannot be opened: ${(error as Error).message}: one process at a time may be that sender`,
         error,
       )
     }
-    return inbox
   }
 
   /** The next answer that is nobody's; null: there is none now. */
@@ -161,10 +161,17 @@ export class Inbox implements ChannelEvents {
   private read(tag: number, message: Message): void {
     const answer = readAnswer(message)
     const receipt = answer === null ? undefined : this.owner.find(answer.correlationId)
-    if (answer !== null && receipt !== undefined) {
+    if (answer !== null && receipt !== undefined && isFinal(answer)) {
+      // It may have to wait: for the confirm of what it answers, for a schema. If the process ends before it was told, the
+      // next one is.
+      receipt.whenOver((isTold) => {
+        if (isTold) this.acknowledge({ tag, answer })
+        else if (!this.isClosed) this.keepFor({ tag, answer })
+      })
       tellReceipt(receipt, answer)
-      // Behind the callbacks: if the process ends before them, the next one is told.
-      this.owner.callUser(() => this.channel.ack(tag, false))
+    } else if (answer !== null && receipt !== undefined) {
+      tellReceipt(receipt, answer)
+      this.channel.ack(tag, false)
     } else if (answer !== null && isFinal(answer)) this.keepFor({ tag, answer })
     else this.channel.ack(tag, false)
   }

@@ -92,6 +92,8 @@ export class OpenReceipt implements Receipt {
   private share: number | null = null
   /** Set while a handler runs that sent this message: its commit waits for the handler, so waiting would never end. */
   private heldBy: string | null = null
+  /** Hears that it was told how the message ended, or that nobody will be. */
+  private overListener: ((isTold: boolean) => void) | null = null
   private deliveredWaiters: Waiter[] = []
   private processedWaiters: Waiter[] = []
 
@@ -128,9 +130,18 @@ export class OpenReceipt implements Receipt {
     this.rejectAll(this.deliveredWaiters.splice(0), error)
     this.rejectAll(this.processedWaiters.splice(0), error)
     this.keeper.letGo(this)
+    this.over(false)
   }
 
   // What the library tells.
+
+  /**
+   * From now on the listener waits to hear that the outcome was told: true, behind the callback; false if the receipt was
+   * forgotten before. It hears nothing if the outcome will never be known.
+   */
+  whenOver(listener: (isTold: boolean) => void): void {
+    this.overListener = listener
+  }
 
   hold(by: string | null): void {
     this.heldBy = by
@@ -180,6 +191,7 @@ export class OpenReceipt implements Receipt {
   fail(error: LeveretError): void {
     if (this.outcome !== null || this.forgotten) return
     this.outcome = { error }
+    this.overListener = null
     this.keeper.letGo(this)
     this.isStored = true
     this.rejectAll(this.deliveredWaiters.splice(0), error)
@@ -263,9 +275,17 @@ export class OpenReceipt implements Receipt {
       else waiter.reject(outcome.error)
     }
     const { callbacks } = this
-    if (callbacks.onProcessed === undefined || this.forgotten) return
-    const result = outcome.error === null ? outcome.result : undefined
-    this.keeper.callUser(() => callbacks.onProcessed?.(outcome.error, result))
+    if (callbacks.onProcessed !== undefined && !this.forgotten) {
+      const result = outcome.error === null ? outcome.result : undefined
+      this.keeper.callUser(() => callbacks.onProcessed?.(outcome.error, result))
+    }
+    if (this.overListener !== null) this.keeper.callUser(() => this.over(true))
+  }
+
+  private over(isTold: boolean): void {
+    const listener = this.overListener
+    this.overListener = null
+    listener?.(isTold)
   }
 
   private rejectAll(waiters: Waiter[], error: LeveretError): void {

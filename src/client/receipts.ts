@@ -24,11 +24,13 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   private readonly byId: Map<string, OpenReceipt> = new Map()
   private readonly inboxes: Map<string, Inbox> = new Map()
   private readonly openingInboxes: Map<string, Promise<Inbox>> = new Map()
+  /** Those that are being opened: who waits for them is told when the bus ends. */
+  private readonly unopened: Set<Inbox> = new Set()
   /** The reply queue's name; null until there is one. */
   private address: string | null = null
   private channel: Channel | null = null
   private opening: Promise<void> | null = null
-  private ended: Error | null = null
+  private ended: LeveretError | null = null
   private readonly arrived: Message[] = []
   private calls: (() => unknown)[] = []
 
@@ -113,12 +115,14 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   end(error: LeveretError): void {
     this.ended ??= error
     this.replies.failAll(error)
-    for (const inbox of this.inboxes.values()) inbox.close()
+    for (const inbox of [...this.inboxes.values(), ...this.unopened]) inbox.close()
     this.inboxes.clear()
     this.failAll(error, () => true)
   }
 
   close(): void {
+    // What is on its way to a callback comes there, and is acknowledged in its inbox: it would be told again otherwise.
+    this.runCalls()
     this.end(new LeveretError('E_CLOSED', 'the bus was closed before the outcome was known'))
     this.channel?.close()
     this.channel = null
@@ -175,10 +179,23 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   }
 
   private async makeInbox(sender: string): Promise<Inbox> {
-    if (this.ended !== null) throw this.ended
-    const inbox = await Inbox.open(sender, this.session, this)
+    this.checkOpen()
+    const inbox = new Inbox(sender, this.session, this)
+    this.unopened.add(inbox)
+    try {
+      await inbox.open()
+    } catch (error) {
+      throw this.ended ?? error
+    } finally {
+      this.unopened.delete(inbox)
+    }
+    this.checkOpen()
     this.inboxes.set(sender, inbox)
     return inbox
+  }
+
+  private checkOpen(): void {
+    if (this.ended !== null) throw this.ended
   }
 
   /** The reply queue is gone, and with it the answers; the next receipt makes another one. */
