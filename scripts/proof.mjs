@@ -1,8 +1,8 @@
 // What takes longer than a test run may: `npm run proof [minutes]` (30 by default). First every crash of short workloads is
-// tried. Then simulated histories, histories compared with SQLite, bent AMQP, SIGKILLs of the real binary, of senders and of workers, a load that must stay
-// within its memory, a mixed load during which it must stay as it is and (as root on Linux) a small disk that is filled and emptied
-// take turns until the time is over; each turn begins where the last one ended, and its counts are added to docs/proof.md.
-// Needs a build. Exits with 1 at the first violation, which is kept in the page too.
+// tried. Then simulated histories of the broker and of the typed API, histories compared with SQLite, bent AMQP, SIGKILLs of the
+// real binary, of senders and of workers, a load that must stay within its memory, a mixed load during which it must stay as it is and (as root on Linux) a
+// small disk that is filled and emptied take turns until the time is over; each turn begins where the last one ended, and its
+// counts are added to docs/proof.md. Needs a build. Exits with 1 at the first violation, which is kept in the page too.
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -12,6 +12,7 @@ const page = `${root}docs/proof.md`
 const seedsPerTurn = 1000
 const oracleSeedsPerTurn = 500
 const letterSeedsPerTurn = 500
+const apiSeedsPerTurn = 1000
 const killsPerTurn = 20
 const ledgerMessagesPerTurn = 10_000
 const ledgerKillsPerTurn = 30
@@ -35,6 +36,7 @@ while (performance.now() < endMs) {
   await simulate()
   if (performance.now() < endMs) await compareWithSqlite()
   if (performance.now() < endMs) await simulateLetters()
+  if (performance.now() < endMs) await simulateApi()
   if (performance.now() < endMs) await fuzz()
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs) await keepLedger()
@@ -69,11 +71,19 @@ async function simulateLetters() {
   finishTurn(found.code, `the simulator of letters ended with status ${found.code}`)
 }
 
+/** Histories of processes that use the typed API. */
+async function simulateApi() {
+  const found = await runSeeds(counts.nextApiSeed, apiSeedsPerTurn, ['--api'])
+  counts.apiSeeds += found.seeds ?? 0
+  counts.nextApiSeed += apiSeedsPerTurn
+  finishTurn(found.code, `the simulator of the typed API ended with status ${found.code}`)
+}
+
 async function runSeeds(first, seeds, more) {
   const range = ['--seed', `${first}`, '--seeds', `${seeds}`, '--workers', '2']
   const { code, output } = await run('node', ['scripts/sim.mjs', ...range, '--json', ...more])
   const found = JSON.parse(output.trim().split('\n').at(-1) ?? '{}')
-  for (const name of ['crashes', 'recoveries', 'probes', 'damages', 'publishes', 'confirms'])
+  for (const name of ['crashes', 'recoveries', 'probes', 'damages', 'publishes', 'confirms', 'clientCrashes', 'calls'])
     counts[name] += found[name] ?? 0
   for (const { seed, violation } of found.violations ?? []) {
     counts.violations.push(`seed ${[seed, ...more].join(' ')}: ${violation}`)
@@ -195,7 +205,11 @@ function readCounts() {
     nextSeed: seedFirst,
     nextLetterSeed: seedFirst,
     seeds: 0,
+    nextApiSeed: seedFirst,
     letterSeeds: 0,
+    apiSeeds: 0,
+    clientCrashes: 0,
+    calls: 0,
     crashes: 0,
     recoveries: 0,
     probes: 0,
@@ -243,6 +257,8 @@ function writeCounts() {
     '| --- | --- |',
     `| simulated histories (seeds) | ${number(counts.seeds)} |`,
     `| simulated histories of expiring, rejected and keyed messages (seeds) | ${number(counts.letterSeeds)} |`,
+    `| simulated histories of the typed API (seeds), calls of handlers in them | ${number(counts.apiSeeds)}, ${number(counts.calls)} |`,
+    `| processes that died in those | ${number(counts.clientCrashes)} |`,
     `| simulated crashes | ${number(counts.crashes)} |`,
     `| recoveries checked | ${number(counts.recoveries)} |`,
     `| states examined on a copy of the disk | ${number(counts.probes)} |`,

@@ -12,6 +12,8 @@ const { values } = parseArgs({
     verbose: { type: 'boolean', default: false },
     // Histories of letters: messages that expire, go through dead-letter exchanges, and have keys.
     letters: { type: 'boolean', default: false },
+    // Histories of the typed API: processes that send and work, die and come back.
+    api: { type: 'boolean', default: false },
     // For the test of planted bugs: another build, the end at the first violation, and one line of JSON.
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
     stop: { type: 'boolean', default: false },
@@ -30,6 +32,9 @@ const hangMs = 60_000
 // Whoever breaks everything need not see all of it.
 const printedMax = 10
 const counted = ['crashes', 'recoveries', 'probes', 'damages', 'diskOperations', 'publishes', 'confirms']
+if (values.api) counted.push('clientCrashes', 'calls')
+/** @type {readonly string[]} */
+const kind = values.api ? ['--api'] : values.letters ? ['--letters'] : []
 
 /** @type {unknown} */
 let uncaught = null
@@ -56,8 +61,10 @@ async function runSeed(simulate, seed, print) {
 async function loadSimulate() {
   process.on('unhandledRejection', keep)
   process.on('uncaughtException', keep)
-  const load = async (name) => await import(pathToFileURL(`${values.dist}/testing/simulation/${name}.js`).href)
-  return values.letters ? (await load('letter-simulator')).simulateLetters : (await load('simulator')).simulate
+  const load = async (name) => await import(pathToFileURL(`${values.dist}/testing/${name}.js`).href)
+  if (values.api) return (await load('api-histories/history')).simulateApi
+  if (values.letters) return (await load('simulation/letter-simulator')).simulateLetters
+  return (await load('simulation/simulator')).simulate
 }
 
 /** Every `step`-th seed, told one by one to the parent. */
@@ -100,7 +107,7 @@ function violated(seed, violation) {
   violations.push({ seed, violation })
   if (!values.json && violations.length <= printedMax) {
     console.log(`\nseed ${seed}: ${violation}`)
-    console.log(`  to see it: npm run sim -- --seed ${seed} --verbose${values.letters ? ' --letters' : ''}`)
+    console.log(`  to see it: npm run sim -- ${['--seed', seed, '--verbose', ...kind].join(' ')}`)
   }
   if (values.stop) for (const child of children) child.kill('SIGKILL')
 }
@@ -108,8 +115,7 @@ function violated(seed, violation) {
 /** @param {number} number @param {number} workers */
 function startWorker(number, workers) {
   const share = seedCount - number
-  const parameters = ['--seed', `${firstSeed + number}`, '--seeds', `${share}`, '--step', `${workers}`]
-  if (values.letters) parameters.push('--letters')
+  const parameters = ['--seed', `${firstSeed + number}`, '--seeds', `${share}`, '--step', `${workers}`, ...kind]
   const child = fork(fileURLToPath(import.meta.url), [...parameters, '--dist', values.dist])
   children.add(child)
   let current = firstSeed + number

@@ -49,13 +49,13 @@ export class Trace {
   lines = 0
   /** The first one. Who throws it may be called by code that catches errors, so it is kept here. */
   violation: Violation | null = null
-  private readonly clock: Clock
+  private readonly clock: Pick<Clock, 'monotonicMs'>
   private readonly print: ((line: string) => void) | null
   /** Two FNV-1a hashes with different offsets: 64 bits. */
   private low = 0x811c9dc5
   private high = 0x6c62272e
 
-  constructor(clock: Clock, print: ((line: string) => void) | null) {
+  constructor(clock: Pick<Clock, 'monotonicMs'>, print: ((line: string) => void) | null) {
     this.clock = clock
     this.print = print
   }

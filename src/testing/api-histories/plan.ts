@@ -1,0 +1,256 @@
+/** What the seed of a history decides beforehand: the queues, who works at them and how, what is sent, and what goes wrong. */
+import { Prng } from '../../lib/prng.ts'
+
+/** How the messages of a queue are worked at. */
+export type WorkPlan =
+  | {
+      readonly way: 'process'
+      readonly concurrency: number
+      readonly prefetch: number
+      /** Null: as long as it takes. */
+      readonly leaseMs: number | null
+    }
+  | {
+      readonly way: 'batch'
+      readonly size: number
+      readonly waitMs: number
+      readonly concurrency: number
+      readonly leaseMs: number | null
+    }
+  | { readonly way: 'receive'; readonly prefetch: number }
+
+export interface QueuePlan {
+  readonly name: string
+  /** Its place in the chain: handlers send to later ones. */
+  readonly number: number
+  readonly keys: { readonly concurrency: number; readonly order: 'strict' | 'relaxed' } | null
+  readonly retry: {
+    readonly attempts: number
+    readonly backoff: 'exponential' | 'fixed'
+    readonly minMs: number
+    readonly maxMs: number
+    readonly jitter: boolean
+  }
+  readonly hasDeadLetters: boolean
+  readonly hasPriorities: boolean
+  /** What expires in it goes to the queue `expired`. */
+  readonly keepsExpired: boolean
+  readonly work: WorkPlan
+}
+
+/** What an attempt that does not end well does. */
+export type Failure = 'throw' | 'retry' | 'give up' | 'outlast the lease'
+
+/** What is special about a message, and what its handlers do. */
+export interface LetterPlan {
+  readonly queue: QueuePlan
+  readonly key: string | null
+  /** What the first attempts do; the one behind them ends well. */
+  readonly failures: readonly Failure[]
+  /** How long its handlers take; 0: they end as soon as they are called. */
+  readonly workMs: number
+  /** They send and emit nothing. */
+  readonly isSilent: boolean
+  /** Messages that they send to queues further on. */
+  readonly children: number
+  readonly emits: boolean
+  readonly tellsProgress: boolean
+  readonly receipt: 'none' | 'callbacks' | 'named'
+  readonly isIdempotent: boolean
+  readonly ttlMs: number | null
+  readonly deadlineMs: number | null
+  readonly delayMs: number
+  readonly priority: number
+}
+
+export interface SendPlan {
+  readonly atMs: number
+  /** Which process. */
+  readonly slot: number
+  readonly letter: LetterPlan
+}
+
+/** The process in a slot dies when so many things have happened, and another one takes its place. */
+export interface ClientCrash {
+  readonly slot: number
+  readonly afterLines: number
+  /** Rounds of what is due go by before it dies. */
+  readonly rounds: number
+  readonly backAfterMs: number
+}
+
+export interface LifePlan {
+  readonly sends: readonly SendPlan[]
+  readonly clientCrashes: readonly ClientCrash[]
+  readonly end: 'crash' | 'restart' | 'close'
+  /** It ends when so much time has gone by, or so many things have happened. */
+  readonly endMs: number
+  readonly endLines: number
+  readonly syncDelayMs: number
+  readonly diskFull: { readonly atMs: number; readonly forMs: number } | null
+  readonly failedShare: number
+  /** A slot closes its worker of a queue in good order, and starts another. */
+  readonly workerChange: { readonly atMs: number; readonly slot: number; readonly queue: number } | null
+}
+
+export interface Plan {
+  readonly seed: number
+  readonly deliverAfter: 'accept' | 'sync'
+  /** Processes at a time. */
+  readonly slots: number
+  readonly queues: readonly QueuePlan[]
+  readonly lives: readonly LifePlan[]
+  /** Letters of a queue that keeps order per key fail and are tried again, too. */
+  readonly keyedRetries: boolean
+}
+
+/**
+ * Whether messages of queues that keep a strict order per key are tried again. Off as long as a retry is a copy that takes
+ * its place at the end: switch it on where the broker keeps the place of what backs off.
+ */
+const keyedRetriesWanted = false
+
+export function makePlan(seed: number, keyedRetries: boolean = keyedRetriesWanted): Plan {
+  const prng = new Prng(seed)
+  const slots = 1 + prng.below(3)
+  const queues = Array.from({ length: 1 + prng.below(3) }, (_, number) => makeQueue(prng, number))
+  const maker = new LetterMaker(prng, queues, keyedRetries)
+  const lives = Array.from({ length: 1 + prng.below(4) }, () => makeLife(prng, slots, queues, maker))
+  return { seed, deliverAfter: prng.chance(0.5) ? 'sync' : 'accept', slots, queues, lives, keyedRetries }
+}
+
+/** Whether the queue keeps the order of messages with one key. */
+export function keepsOrder({ keys }: QueuePlan): boolean {
+  return keys !== null && keys.concurrency === 1 && keys.order === 'strict'
+}
+
+/** Whether messages of that queue may be tried again. */
+export function mayRetry({ keys }: QueuePlan, keyedRetries: boolean): boolean {
+  return keyedRetries || keys === null || keys.order === 'relaxed'
+}
+
+function makeQueue(prng: Prng, number: number): QueuePlan {
+  const keys = prng.chance(0.4)
+    ? { concurrency: 1 + prng.below(2), order: prng.chance(0.8) ? ('strict' as const) : ('relaxed' as const) }
+    : null
+  const isStrict = keys !== null && keys.order === 'strict'
+  const minMs = 1 + prng.below(100)
+  return {
+    name: `work-${number}`,
+    number,
+    keys,
+    retry: {
+      attempts: 1 + prng.below(4),
+      backoff: prng.chance(0.5) ? 'fixed' : 'exponential',
+      minMs,
+      maxMs: minMs + prng.below(300),
+      jitter: prng.chance(0.5),
+    },
+    hasDeadLetters: prng.chance(0.8),
+    hasPriorities: prng.chance(0.25),
+    keepsExpired: prng.chance(0.5),
+    work: makeWork(prng, isStrict),
+  }
+}
+
+/** Where order is kept there are no leases: who loses one is tried again. */
+function makeWork(prng: Prng, isStrict: boolean): WorkPlan {
+  const leaseMs = !isStrict && prng.chance(0.4) ? 20 + prng.below(100) : null
+  const kind = prng.below(10)
+  if (kind < 6) {
+    const concurrency = 1 + prng.below(4)
+    return { way: 'process', concurrency, prefetch: concurrency + prng.below(6), leaseMs }
+  }
+  if (kind < 9) {
+    return { way: 'batch', size: 1 + prng.below(5), waitMs: prng.below(30), concurrency: 1 + prng.below(2), leaseMs }
+  }
+  return { way: 'receive', prefetch: 1 + prng.below(5) }
+}
+
+function makeLife(prng: Prng, slots: number, queues: readonly QueuePlan[], maker: LetterMaker): LifePlan {
+  const sends: SendPlan[] = []
+  const bursts = 1 + prng.below(5)
+  for (let burst = 0, atMs = 0; burst < bursts; burst++) {
+    const slot = prng.below(slots)
+    for (let count = prng.below(12); count >= 0; count--) {
+      const queue = queues[prng.below(queues.length)] as QueuePlan
+      sends.push({ atMs, slot: prng.chance(0.8) ? slot : prng.below(slots), letter: maker.make(queue, false) })
+    }
+    atMs += prng.below(120)
+  }
+  const clientCrashes = Array.from({ length: prng.chance(0.5) ? 1 + prng.below(3) : 0 }, () => ({
+    slot: prng.below(slots),
+    afterLines: 1 + prng.below(120),
+    rounds: prng.below(6),
+    backAfterMs: prng.below(60),
+  }))
+  const end = prng.below(10)
+  return {
+    sends,
+    clientCrashes,
+    end: end < 6 ? 'crash' : end < 8 ? 'restart' : 'close',
+    endMs: 1 + prng.below(600),
+    endLines: prng.chance(0.7) ? 1 + prng.below(160) : Number.POSITIVE_INFINITY,
+    syncDelayMs: prng.chance(0.5) ? 0 : 1 + prng.below(25),
+    diskFull: prng.chance(0.15) ? { atMs: prng.below(200), forMs: 1 + prng.below(300) } : null,
+    failedShare: prng.chance(0.25) ? 0.2 : 0,
+    workerChange: prng.chance(0.25)
+      ? { atMs: prng.below(300), slot: prng.below(slots), queue: prng.below(queues.length) }
+      : null,
+  }
+}
+
+/** Makes up messages, those that are sent in the beginning and those that handlers send. */
+export class LetterMaker {
+  private readonly prng: Prng
+  private readonly queues: readonly QueuePlan[]
+  private readonly keyedRetries: boolean
+
+  constructor(prng: Prng, queues: readonly QueuePlan[], keyedRetries: boolean) {
+    this.prng = prng
+    this.queues = queues
+    this.keyedRetries = keyedRetries
+  }
+
+  make(queue: QueuePlan, isChild: boolean): LetterPlan {
+    const { prng } = this
+    const isStrict = keepsOrder(queue)
+    const isLast = queue.number === this.queues.length - 1 || queue.work.way === 'receive'
+    const children = isLast || !prng.chance(0.4) ? 0 : 1 + prng.below(2)
+    const emits = prng.chance(0.2)
+    const timed = isChild || !prng.chance(0.15) ? null : 1 + prng.below(400)
+    const isDeadline = prng.chance(0.5)
+    const delayMs = !isStrict && prng.chance(0.15) ? 1 + prng.below(200) : 0
+    return {
+      queue,
+      key: queue.keys !== null && prng.chance(0.9) ? `key-${prng.below(3)}` : null,
+      failures: this.failures(queue),
+      workMs: prng.chance(0.4) ? 0 : prng.chance(0.8) ? 1 + prng.below(15) : 1 + prng.below(120),
+      isSilent: !isChild && children === 0 && !emits && prng.chance(0.2),
+      children,
+      emits,
+      tellsProgress: prng.chance(0.2),
+      receipt: prng.chance(0.3) ? 'callbacks' : prng.chance(0.5) ? 'named' : 'none',
+      isIdempotent: !isChild && !isStrict && prng.chance(0.35),
+      ttlMs: timed === null || isDeadline ? null : timed,
+      deadlineMs: timed === null || !isDeadline ? null : timed + delayMs,
+      delayMs,
+      priority: !isStrict && queue.hasPriorities ? prng.below(4) : 0,
+    }
+  }
+
+  /** A later queue, for what the handler of this one sends. */
+  later(than: QueuePlan): QueuePlan {
+    const later = this.queues.slice(than.number + 1)
+    return later[this.prng.below(later.length)] as QueuePlan
+  }
+
+  private failures(queue: QueuePlan): readonly Failure[] {
+    const { prng } = this
+    if (prng.chance(0.65)) return []
+    // An order that is kept holds for what is tried again only where that keeps its place.
+    if (!mayRetry(queue, this.keyedRetries)) return prng.chance(0.3) ? ['give up'] : []
+    const kinds: readonly Failure[] = ['throw', 'throw', 'retry', 'outlast the lease', 'give up']
+    return Array.from({ length: 1 + prng.below(4) }, () => kinds[prng.below(kinds.length)] as Failure)
+  }
+}
