@@ -2,7 +2,7 @@
 // Node, and so does the command.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { codeBlocks } from './support/code-blocks.ts'
@@ -124,4 +124,20 @@ it('has a command', () => {
   for (const word of ['serve', 'send', 'receive', 'queues']) expect(help).toContain(word)
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
   expect(run('npx', ['--offline', 'leveret', '--version'], installed).trim()).toBe(version)
+})
+
+it('has no untyped corner: no declaration says any', () => {
+  const folder = join(installed, 'node_modules/leveret/dist')
+  const files = ['index.d.ts', 'testing/index.d.ts']
+  const seen = new Set<string>()
+  for (let file = files.shift(); file !== undefined; file = files.shift()) {
+    if (seen.has(file)) continue
+    seen.add(file)
+    const text = readFileSync(join(folder, file), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '')
+    expect(/\bany\b/.exec(text)?.[0], file).toBeUndefined()
+    for (const [, path] of text.matchAll(/from '(\.[^']+)\.(?:js|ts)'/g)) {
+      files.push(join(dirname(file), `${path}.d.ts`))
+    }
+  }
+  expect(seen.size).toBeGreaterThan(30)
 })

@@ -66,3 +66,13 @@ test('a deque refuses a capacity that is no power of two, and to replace what is
   expect(() => new Deque(3)).toThrow('power of two')
   expect(() => new Deque<number>().set(0, 1)).toThrow('replaced')
 })
+
+test('lets go of a large ring when it is empty, and works on', () => {
+  const deque = new Deque<number>()
+  for (let round = 0; round < 3; round++) {
+    for (let item = 0; item < 200_000; item++) deque.push(item)
+    for (let item = 0; item < 200_000; item++) if (deque.shift() !== item) expect.unreachable()
+    expect(deque.length).toBe(0)
+    expect((deque as unknown as { items: unknown[] }).items.length).toBe(16)
+  }
+})

@@ -5,9 +5,12 @@
  *                   ^head   ^head+length
  *
  * push, shift, unshift and get are O(1) and allocate nothing while the capacity suffices. A slot that was shifted is
- * cleared, so that the ring never keeps a message alive.
+ * cleared, so that the ring never keeps a message alive. A large ring that has become empty is let go of.
  */
 import { assert } from './assert.ts'
+
+/** It would be made again after so many pushes, so that each of them costs next to nothing. */
+const keptCapacityMax = 65_536
 
 export class Deque<T> {
   private items: (T | undefined)[]
@@ -39,7 +42,7 @@ export class Deque<T> {
     const item = this.items[this.head]
     this.items[this.head] = undefined
     this.head = (this.head + 1) & this.mask
-    this.length--
+    if (--this.length === 0 && this.mask >= keptCapacityMax) this.clear()
     return item
   }
 
