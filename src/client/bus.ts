@@ -123,6 +123,8 @@ export class Bus implements AsyncDisposable {
   private readonly closables: Set<Closable> = new Set()
   private readonly served: Set<Served> = new Set()
   private closing: Promise<void> | null = null
+  /** Why nothing goes any more. */
+  private ended: LeveretError | null = null
 
   /** Use `connect`. */
   constructor(wiring: BusWiring, session: Session, events: Events, highWater: number) {
@@ -141,7 +143,14 @@ export class Bus implements AsyncDisposable {
     this.statistics = new Statistics(platform.clock, control, isLeveret)
     const { parts, statistics, closables, queues } = this
     const outlets = { queues, event: (event: EventContract): EventOutlet => this.eventOutlet(event) }
-    this.owner = { parts, statistics, outlets, closables, forgetQueue: (name) => queues.delete(name) }
+    this.owner = {
+      parts,
+      statistics,
+      outlets,
+      closables,
+      forgetQueue: (name) => queues.delete(name),
+      ended: () => this.ended,
+    }
     events.attach(sender, (error) => this.end(error))
   }
 
@@ -265,6 +274,7 @@ export class Bus implements AsyncDisposable {
    * `timeout` (default 30 s) it waits no longer.
    */
   close(options: { readonly timeout?: Duration } = {}): Promise<void> {
+    this.ended ??= new LeveretError('E_CLOSED', 'the bus is closed')
     this.closing ??= this.closeWithin(durationMs(options.timeout ?? clientLimits.closeTimeoutMs, 'close: timeout'))
     return this.closing
   }
@@ -340,6 +350,7 @@ export class Bus implements AsyncDisposable {
   /** The session is gone: whatever waits is told so. */
   private end(error: LeveretError): void {
     const { control, sender, receipts } = this.parts
+    this.ended ??= error
     control.end(error)
     sender.end(error)
     receipts.end(error)

@@ -51,6 +51,8 @@ export interface QueueOwner {
   readonly closables: Set<Closable>
   /** It was deleted. */
   forgetQueue(name: string): void
+  /** Why it can do nothing any more; null: it can. */
+  ended(): Error | null
 }
 
 export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = Result>
@@ -117,8 +119,10 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
       work,
       (one) => closables.delete(one),
     )
+    const ended = this.owner.ended()
     closables.add(worker)
-    worker.start()
+    if (ended === null) worker.start()
+    else worker.end(ended)
     return worker
   }
 
@@ -130,7 +134,9 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     const { parts, closables } = this.owner
     const forget = (one: Closable): boolean => closables.delete(one)
     const receiver = new QueueReceiver(parts, this.contract as QueueContract, this.settings, options, forget)
+    const ended = this.owner.ended()
     closables.add(receiver)
+    if (ended !== null) receiver.end(ended)
     return receiver as unknown as MessageIterator<unknown, Returned>
   }
 
