@@ -21,7 +21,8 @@ export class Program {
   private readonly hear: (line: Line, life: number) => void
   private child: ChildProcess | null = null
   private ended: Promise<void> = Promise.resolve()
-  private isExpected = false
+  /** What it was told to end with; null: nothing. */
+  private told: NodeJS.Signals | null = null
 
   /** `source` is a file beside this one; `argsOf` is asked whenever it is started. */
   constructor(
@@ -43,7 +44,7 @@ export class Program {
     })
     const forget = atTheEnd(() => child.kill('SIGKILL'))
     this.child = child
-    this.isExpected = false
+    this.told = null
     let said = ''
     child.stderr.on('data', (chunk: Buffer) => {
       said += chunk.toString()
@@ -59,7 +60,8 @@ export class Program {
     this.ended = new Promise((resolve) => {
       child.on('close', (code, signal) => {
         forget()
-        const isWrong = said !== '' || !this.isExpected || (code !== 0 && signal !== 'SIGKILL')
+        // One that has just begun knows no SIGTERM yet.
+        const isWrong = said !== '' || this.told === null || (code !== 0 && signal !== this.told)
         if (isWrong) this.errors.push(`${this.name} ended with ${String(code ?? signal)}: ${said}`)
         void heard.then(() => resolve())
       })
@@ -68,7 +70,7 @@ export class Program {
 
   /** Resolves when it is gone, and all that it said is heard. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    this.isExpected = true
+    this.told = signal
     this.child?.kill(signal)
     await this.ended
   }
