@@ -1,0 +1,125 @@
+// What a queue carries: checked on both sides, typed, or anything.
+import { expect } from 'vitest'
+import { defineQueue } from '../../src/index.ts'
+import { Arrivals, codeOf, conformance, quickRetry, take, takeMessages } from './scene.ts'
+import { day, positive, schemaOf } from './schemas.ts'
+
+conformance((test) => {
+  test('any data arrive as they were sent', async ({ bus, name }) => {
+    const queue = await bus.createQueue(name())
+    const data = [{ a: [1, null, 'ü'] }, 'text', 0, false, null, undefined, Buffer.from([0, 255])]
+    for (const one of data) await queue.send(one)
+    expect(await take(queue, data.length)).toEqual(data)
+  })
+
+  test('text with a content type of its own stays text, and anything else stays bytes', async ({ bus, name }) => {
+    const queue = await bus.createQueue(name())
+    await queue.send('a,b', { contentType: 'text/csv' })
+    await queue.send('a,b', { contentType: 'application/x-own' })
+    expect(await take(queue, 2)).toEqual(['a,b', Buffer.from('a,b')])
+  })
+
+  test('what is no data is refused', async ({ bus, name }) => {
+    const queue = await bus.createQueue(name())
+    expect(await codeOf(queue.send(() => {}))).toBe('E_BAD_DATA')
+    expect(await codeOf(queue.send(1n))).toBe('E_BAD_DATA')
+    expect(await queue.count()).toMatchObject({ ready: 0 })
+  })
+
+  test('a contract with plain types checks nothing', async ({ bus, name }) => {
+    const contract = defineQueue<{ file: string }, number>(name())
+    const queue = await bus.createQueue(contract)
+    queue.process(({ data }) => data.file.length)
+    const receipt = await queue.send({ file: 'a.png' }, { receipt: true })
+    const length: number = await receipt.processed()
+    expect(length).toBe(5)
+  })
+
+  test('a sender may not send what the schema does not know', async ({ bus, name }) => {
+    const queue = await bus.createQueue(defineQueue(name(), { input: positive }))
+    expect(await codeOf(queue.send(-1))).toBe('E_BAD_DATA')
+    expect(await codeOf(queue.sendMany([1, -1]))).toBe('E_BAD_DATA')
+    expect(await queue.count()).toMatchObject({ ready: 0 })
+  })
+
+  test('the wire carries what was sent, and the worker gets what the schema makes of it', async ({ bus, name }) => {
+    const contract = defineQueue(name(), { input: day })
+    const queue = await bus.createQueue(contract)
+    await queue.send({ day: '2026-01-01' })
+    const plain = await bus.createQueue(contract.name)
+    const [raw] = await takeMessages(plain, 1)
+    expect(raw?.data).toEqual({ day: '2026-01-01' })
+    await queue.send({ day: '1970-01-02' })
+    expect(await take(queue as never, 1)).toEqual([{ ms: 86_400_000 }])
+  })
+
+  test('a worker is given nothing that its schema does not know', async ({ bus, name }) => {
+    const contract = defineQueue(name(), { input: positive })
+    const plain = await bus.createQueue(contract.name)
+    await plain.sendMany([-1, 'text', 7])
+    const queue = await bus.createQueue(contract, { retry: quickRetry })
+    const seen = new Arrivals<number>()
+    const errors = new Arrivals<unknown>()
+    queue.process(({ data }) => seen.add(data), { onError: errors.add })
+    expect(await seen.first(1)).toEqual([7])
+    const dead = await bus.createQueue(`${contract.name}.dead`)
+    const letters = await takeMessages(dead, 2)
+    expect(letters.map(({ data }) => data)).toEqual([-1, 'text'])
+    // Another attempt would find the same.
+    expect(letters.map(({ headers }) => headers['x-leveret-attempts'])).toEqual([1, 1])
+    expect(errors.all).toHaveLength(2)
+  })
+
+  test('a result that the schema does not know is a failed attempt', async ({ bus, name }) => {
+    const queue = await bus.createQueue(defineQueue(name(), { result: positive }), { retry: quickRetry })
+    let attempts = 0
+    queue.process(() => {
+      attempts++
+      return attempts === 2 ? 5 : -5
+    })
+    const receipt = await queue.send(1, { receipt: true })
+    expect(await receipt.processed()).toBe(5)
+    expect(attempts).toBe(2)
+  })
+
+  test('the sender gets what the schema makes of the result', async ({ bus, name }) => {
+    const result = schemaOf<{ day: string }, { ms: number }>((value) => {
+      const { day: text } = value as { day: string }
+      return { ms: Date.parse(text) }
+    })
+    const queue = await bus.createQueue(defineQueue(name(), { result }))
+    queue.process(() => ({ day: '1970-01-02' }))
+    const receipt = await queue.send(1, { receipt: true })
+    expect(await receipt.processed()).toEqual({ ms: 86_400_000 })
+  })
+
+  test('a schema may be asynchronous', async ({ bus, name }) => {
+    const input = schemaOf<string, string>(async (value) => {
+      if (value === 'bad') throw new Error('it is bad')
+      return String(value)
+    })
+    const queue = await bus.createQueue(defineQueue(name(), { input }))
+    expect(await codeOf(queue.send('bad'))).toBe('E_BAD_DATA')
+    await queue.send('good')
+    expect(await take(queue as never, 1)).toEqual(['good'])
+  })
+
+  test('one contract holds in two processes', async ({ bus, name, another }) => {
+    const contract = defineQueue(name(), { input: day, result: positive })
+    const queue = await bus.createQueue(contract)
+    const elsewhere = await (await another()).createQueue(contract)
+    elsewhere.process(({ data }) => data.ms)
+    const receipt = await queue.send({ day: '1970-01-02' }, { receipt: true })
+    expect(await receipt.processed()).toBe(86_400_000)
+  })
+
+  test('what is misspelt is refused, and names the queue', async ({ bus, name }) => {
+    const queueName = name()
+    expect(() => defineQueue(queueName, { inputs: positive } as never)).toThrow(`E_BAD_OPTION: queue '${queueName}'`)
+    await expect(bus.createQueue(queueName, { retries: 3 } as never)).rejects.toThrow(`queue '${queueName}'`)
+    const queue = await bus.createQueue(queueName)
+    await expect(queue.send(1, { delays: 3 } as never)).rejects.toThrow(queueName)
+    expect(() => queue.process(() => {}, { concurency: 3 } as never)).toThrow(queueName)
+    expect(() => queue.receive({ prefech: 3 } as never)).toThrow(queueName)
+  })
+})
