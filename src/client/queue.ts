@@ -153,7 +153,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     return { ready: reply.messageCount, consumers: reply.consumerCount }
   }
 
-  /** Removes all ready messages; resolves with their number. */
+  /** Removes all messages that wait, ready or delayed; resolves with their number. Nobody is told. */
   async purge(): Promise<number> {
     const reply = await this.execute({ type: 'queue.purge', queue: this.name })
     return reply.type === 'queue.purge-ok' ? reply.messageCount : 0
