@@ -9,7 +9,7 @@ conformance((test) => {
     await queue.send(1)
     const same = await (await another()).createQueue(queueName, { maxLength: 5 })
     expect(await same.count()).toMatchObject({ ready: 1 })
-    expect(await codeOf(bus.createQueue(queueName, { maxLength: 6 }))).toBe('PRECONDITION_FAILED')
+    expect(await codeOf(bus.createQueue(queueName, { maxLength: 6 }))).toBe('E_QUEUE_DIFFERS')
     expect(await take(await bus.openQueue(queueName), 1)).toEqual([1])
   })
 
