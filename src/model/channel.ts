@@ -4,7 +4,8 @@
  *
  * A channel answers in one order: replies, deliveries and returns leave through its events in the order AMQP demands
  * (consume-ok before the first delivery, returns before the confirm and before commit-ok). Confirms alone travel beside
- * the rest, because they wait for the disk. Nothing is called back inside the call that caused it.
+ * the rest, because they wait for the disk. Nothing is called back inside the call that caused it, but for `delivered`: a full
+ * queue hands out before it refuses. Receivers put deliveries away, and act in `flush`.
  */
 import type { BodyStore } from './bodies.ts'
 import type { Command, Reply } from './command.ts'
