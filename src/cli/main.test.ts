@@ -210,7 +210,7 @@ describe('on a served broker', () => {
     expect(unnamed).toMatchObject({ code: 0, stderr: '' })
     const rows = unnamed.stdout.split('\n').filter((line) => line !== '')
     expect(rows).toContain(
-      '{"name":"listed","ready":3,"readyBytes":18,"delayed":0,"unacked":0,"consumers":0,"durability":"fsync","deliverAfter":"accept"}',
+      '{"name":"listed","ready":3,"readyBytes":18,"delayed":0,"unacked":0,"consumers":0,"paused":false,"durability":"fsync","deliverAfter":"accept"}',
     )
     // Not the queue that the answer came to.
     expect(rows.filter((row) => row.includes('amq.gen'))).toEqual([])
