@@ -4,23 +4,27 @@ import { defineEvent } from '../../src/index.ts'
 import { Arrivals, codeOf, conformance, Gate, quickRetry, take, takeMessages } from './scene.ts'
 
 conformance((test) => {
-  test('what a handler sends is there when it is done', async ({ bus, name }) => {
-    const [queue, next] = [await bus.createQueue<number>(name()), await bus.createQueue<number>(name())]
-    const ids: string[] = []
-    queue.process(({ data }, context) => {
-      ids.push(context.send(next, data + 1).id, context.send(next, data + 2, { headers: { own: true } }).id)
-      return 'done'
-    })
-    const receipt = await queue.send(1, { receipt: true })
-    expect(await receipt.processed()).toBe('done')
-    // Whoever is told that it is processed finds what was sent with it.
-    expect((await next.count()).ready).toBe(2)
-    const messages = await takeMessages(next, 2)
-    expect(messages.map(({ id, data, headers }) => [id, data, headers['own']])).toEqual([
-      [ids[0], 2, undefined],
-      [ids[1], 3, true],
-    ])
-  })
+  test(
+    'what a handler sends is there when it is done',
+    async ({ bus, name }) => {
+      const [queue, next] = [await bus.createQueue<number>(name()), await bus.createQueue<number>(name())]
+      const ids: string[] = []
+      queue.process(({ data }, context) => {
+        ids.push(context.send(next, data + 1).id, context.send(next, data + 2, { headers: { own: true } }).id)
+        return 'done'
+      })
+      const receipt = await queue.send(1, { receipt: true })
+      expect(await receipt.processed()).toBe('done')
+      // Whoever is told that it is processed finds what was sent with it.
+      expect((await next.count()).ready).toBe(2)
+      const messages = await takeMessages(next, 2)
+      expect(messages.map(({ id, data, headers }) => [id, data, headers['own']])).toEqual([
+        [ids[0], 2, undefined],
+        [ids[1], 3, true],
+      ])
+    },
+    { needs: 'atomicCommit' },
+  )
 
   test('nothing is sent before the handler is done', async ({ bus, name }) => {
     const [queue, next] = [await bus.createQueue(name()), await bus.createQueue(name())]
@@ -120,12 +124,16 @@ conformance((test) => {
     expect(await (await bus.createQueue(nextName)).count()).toMatchObject({ ready: 1 })
   })
 
-  test('an idempotency key counts for what a handler sends', async ({ bus, name }) => {
-    const [queue, next] = [await bus.createQueue(name()), await bus.createQueue(name())]
-    queue.process((_message, context) => void context.send(next, 1, { idempotencyKey: 'only one' }))
-    for (const number of [1, 2]) await (await queue.send(number, { receipt: true })).processed()
-    expect(await next.count()).toMatchObject({ ready: 1 })
-  })
+  test(
+    'an idempotency key counts for what a handler sends',
+    async ({ bus, name }) => {
+      const [queue, next] = [await bus.createQueue(name()), await bus.createQueue(name())]
+      queue.process((_message, context) => void context.send(next, 1, { idempotencyKey: 'only one' }))
+      for (const number of [1, 2]) await (await queue.send(number, { receipt: true })).processed()
+      expect(await next.count()).toMatchObject({ ready: 1 })
+    },
+    { needs: 'idempotency' },
+  )
 
   test('a handler emits with its commit', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())

@@ -1,14 +1,15 @@
-// The engines that the suite runs on. What one cannot do stands here with the reason, and its cases are skipped with it.
+// The engines that the suite runs on. What one cannot do is skipped with the reason: what it says itself, in
+// `bus.capabilities()`, and what it is not made for, here.
 import { type Bus, connect, type Served } from '../../src/index.ts'
 import { freePort } from '../support/port.ts'
 import { removeFolder, temporaryFolder } from '../support/temporary-folder.ts'
 
-/** What not every engine can do. */
-export type Feature = 'restart'
+/** What not every engine is made for. */
+export type Limit = 'restart'
 
 export interface Engine {
   readonly name: string
-  readonly cannot: Readonly<Partial<Record<Feature, string>>>
+  readonly cannot: Readonly<Partial<Record<Limit, string>>>
   open(): Promise<Opened>
 }
 

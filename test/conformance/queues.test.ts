@@ -1,6 +1,6 @@
 // What can be asked of a queue, and how it is made.
 import { expect } from 'vitest'
-import { codeOf, conformance, Gate, take } from './scene.ts'
+import { Arrivals, codeOf, conformance, Gate, take, takeMessages } from './scene.ts'
 
 conformance((test) => {
   test('a queue is made once, and opened by whoever asks with the same words', async ({ bus, name, another }) => {
@@ -46,34 +46,38 @@ conformance((test) => {
     expect(await queue.count()).toMatchObject({ consumers: 0 })
   })
 
-  test('its statistics tell ready, held and hidden messages apart', async ({ bus, name }) => {
-    const queueName = name()
-    const queue = await bus.createQueue(queueName)
-    const [begun, gate] = [new Gate(), new Gate()]
-    await queue.sendMany(['aa', 'bb', 'cc'])
-    await queue.send('dd', { delay: '1h' })
-    const worker = queue.process(
-      async () => {
-        begun.open()
-        await gate.opened
-      },
-      { prefetch: 1 },
-    )
-    await begun.opened
-    const stats = await queue.stats()
-    expect(stats).toMatchObject({
-      name: queueName,
-      ready: 2,
-      readyBytes: 8,
-      unacked: 1,
-      delayed: 1,
-      length: 3,
-      consumers: 1,
-    })
-    expect((await bus.stats()).find((one) => one.name === queueName)).toMatchObject({ ready: 2, unacked: 1 })
-    gate.open()
-    await worker.close()
-  })
+  test(
+    'its statistics tell ready, held and hidden messages apart',
+    async ({ bus, name }) => {
+      const queueName = name()
+      const queue = await bus.createQueue(queueName)
+      const [begun, gate] = [new Gate(), new Gate()]
+      await queue.sendMany(['aa', 'bb', 'cc'])
+      await queue.send('dd', { delay: '1h' })
+      const worker = queue.process(
+        async () => {
+          begun.open()
+          await gate.opened
+        },
+        { prefetch: 1 },
+      )
+      await begun.opened
+      const stats = await queue.stats()
+      expect(stats).toMatchObject({
+        name: queueName,
+        ready: 2,
+        readyBytes: 8,
+        unacked: 1,
+        delayed: 1,
+        length: 3,
+        consumers: 1,
+      })
+      expect((await bus.stats()).find((one) => one.name === queueName)).toMatchObject({ ready: 2, unacked: 1 })
+      gate.open()
+      await worker.close()
+    },
+    { needs: 'delay' },
+  )
 
   test('purging removes what waits, and what is hidden, and nothing that somebody has', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())
@@ -96,6 +100,74 @@ conformance((test) => {
     expect(await held.processed()).toBe('done')
     await worker.close()
   })
+
+  test(
+    'a paused queue takes messages and gives none, to nobody, until it goes on',
+    async ({ bus, name, another }) => {
+      const queueName = name()
+      const queue = await bus.createQueue<number>(queueName)
+      const elsewhere = await (await another()).createQueue<number>(queueName)
+      const seen = new Arrivals<number>()
+      await elsewhere.process(({ data }) => seen.add(data)).ready()
+      await queue.pause()
+      await queue.send(1)
+      expect(await queue.stats()).toMatchObject({ ready: 1, unacked: 0 })
+      expect(seen.all).toEqual([])
+      await elsewhere.resume()
+      expect(await seen.first(1)).toEqual([1])
+    },
+    { needs: 'pause' },
+  )
+
+  test(
+    'a look at what waits changes nothing',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number>(name())
+      const sent = await queue.sendMany([1, 2, 3])
+      const seen: unknown[] = []
+      for await (const { id, data } of queue.peek({ limit: 2 })) seen.push([id, data])
+      expect(seen).toEqual(sent.slice(0, 2).map(({ id }, at) => [id, at + 1]))
+      const messages = await takeMessages(queue, 3)
+      expect(messages.map(({ data, redelivered }) => [data, redelivered])).toEqual([1, 2, 3].map((one) => [one, false]))
+    },
+    { needs: 'peek' },
+  )
+
+  test(
+    'a message that waits can be called back, one that a worker had cannot',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number>(name())
+      const [ready, hidden] = [await queue.send(1, { receipt: true }), await queue.send(2, { delay: '1h' })]
+      expect([await queue.cancel(ready.id), await queue.cancel(hidden.id)]).toEqual([true, true])
+      expect(await codeOf(ready.processed())).toBe('E_NOT_PROCESSED')
+      expect(await queue.stats()).toMatchObject({ ready: 0, delayed: 0 })
+      const done = await queue.send(3)
+      expect(await take(queue, 1)).toEqual([3])
+      expect([await queue.cancel(done.id), await queue.cancel(hidden.id)]).toEqual([false, false])
+    },
+    { needs: 'cancel' },
+  )
+
+  test(
+    'dead letters go back with their attempts counted anew',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number, number>(name(), { retry: { attempts: 1 } })
+      let isWell = false
+      queue.process(({ data }, { attempt }) => (isWell ? data * 10 + attempt : Promise.reject(new Error('not well'))), {
+        onError() {},
+      })
+      for (const number of [1, 2]) await codeOf((await queue.send(number, { receipt: true })).processed())
+      const seen = new Arrivals<unknown>()
+      isWell = true
+      const next = await bus.createQueue<number>(name())
+      await queue.send(3, { onProcessed: () => seen.add(3) })
+      await seen.first(1)
+      expect(await queue.redrive()).toBe(2)
+      expect(await queue.redrive()).toBe(0)
+      expect(await next.count()).toMatchObject({ ready: 0 })
+    },
+    { needs: 'redrive' },
+  )
 
   test('deleting a queue says how many were ready, and it is gone', async ({ bus, name }) => {
     const queueName = name()

@@ -103,20 +103,28 @@ conformance((test) => {
     await expect(failed.processed()).rejects.toThrow(/^E_NOT_PROCESSED: .*always/s)
   })
 
-  test('expired, also in a queue that lets everything expire', async ({ bus, name }) => {
-    const queue = await bus.createQueue(name(), { ttl: '15ms' })
-    const outcomes = new Arrivals<LeveretError | null>()
-    const receipt = await queue.send(1, { onProcessed: outcomes.add })
-    expect(await codeOf(receipt.processed())).toBe('E_EXPIRED')
-    expect(await outcomes.first(1)).toMatchObject([{ code: 'E_EXPIRED' }])
-  })
+  test(
+    'expired, also in a queue that lets everything expire',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue(name(), { ttl: '15ms' })
+      const outcomes = new Arrivals<LeveretError | null>()
+      const receipt = await queue.send(1, { onProcessed: outcomes.add })
+      expect(await codeOf(receipt.processed())).toBe('E_EXPIRED')
+      expect(await outcomes.first(1)).toMatchObject([{ code: 'E_EXPIRED' }])
+    },
+    { needs: 'receipts' },
+  )
 
-  test('dropped to make room is told, too', async ({ bus, name }) => {
-    const queue = await bus.createQueue(name(), { maxLength: 1 })
-    const receipt = await queue.send(1, { receipt: true })
-    await queue.send(2)
-    expect(await codeOf(receipt.processed())).toBe('E_NOT_PROCESSED')
-  })
+  test(
+    'dropped to make room is told, too',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue(name(), { maxLength: 1 })
+      const receipt = await queue.send(1, { receipt: true })
+      await queue.send(2)
+      expect(await codeOf(receipt.processed())).toBe('E_NOT_PROCESSED')
+    },
+    { needs: 'receipts' },
+  )
 
   test('whoever waits no longer is told so, and may ask again', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())
@@ -140,19 +148,23 @@ conformance((test) => {
     expect(outcomes.all).toEqual([])
   })
 
-  test('who receives explicitly answers with the acknowledgement', async ({ bus, name }) => {
-    const queue = await bus.createQueue<string, string>(name())
-    const [done, refused] = [await queue.send('a', { receipt: true }), await queue.send('b', { receipt: true })]
-    let left = 2
-    for await (const message of queue.receive()) {
-      if (message.data === 'a') await message.ack('did a')
-      else await message.reject('not b')
-      if (--left === 0) break
-    }
-    expect(await done.processed()).toBe('did a')
-    await done.delivered()
-    await expect(refused.processed()).rejects.toThrow(/^E_NOT_PROCESSED: .*not b/s)
-  })
+  test(
+    'who receives explicitly answers with the acknowledgement',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<string, string>(name())
+      const [done, refused] = [await queue.send('a', { receipt: true }), await queue.send('b', { receipt: true })]
+      let left = 2
+      for await (const message of queue.receive()) {
+        if (message.data === 'a') await message.ack('did a')
+        else await message.reject('not b')
+        if (--left === 0) break
+      }
+      expect(await done.processed()).toBe('did a')
+      await done.delivered()
+      await expect(refused.processed()).rejects.toThrow(/^E_NOT_PROCESSED: .*not b/s)
+    },
+    { needs: 'receipts' },
+  )
 
   test('a callback that throws disturbs nobody', async ({ bus, name }) => {
     const queue = await bus.createQueue<number, number>(name())

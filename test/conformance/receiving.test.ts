@@ -26,6 +26,37 @@ conformance((test) => {
     expect(await queue.count()).toMatchObject({ ready: 0 })
   })
 
+  test(
+    'what is put back for later comes later',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number>(name())
+      await queue.sendMany([1, 2])
+      const seen: unknown[] = []
+      const beganMs = performance.now()
+      for await (const message of queue.receive()) {
+        seen.push(message.data)
+        if (seen.length === 1) await message.nack({ after: '40ms' })
+        else await message.ack()
+        if (seen.length === 3) break
+      }
+      expect(seen).toEqual([1, 2, 1])
+      expect(performance.now() - beganMs).toBeGreaterThan(35)
+    },
+    { needs: 'delay' },
+  )
+
+  test('a message whose lease is over is for others', async ({ bus, name }) => {
+    const queue = await bus.createQueue<number>(name())
+    await queue.send(1)
+    await using messages = queue.receive({ lease: '20ms' })
+    const { value: first } = await messages.next()
+    const { value: second } = await messages.next()
+    expect(first?.signal.aborted).toBe(true)
+    expect(second?.data).toBe(1)
+    expect(await codeOf(first?.ack() ?? Promise.resolve())).toBe('E_LEASE_LOST')
+    await second?.ack()
+  })
+
   test('what is rejected is a dead letter with the reason', async ({ bus, name }) => {
     const queueName = name()
     const queue = await bus.createQueue<number>(queueName)
@@ -48,14 +79,18 @@ conformance((test) => {
     expect(messages[0]?.redelivered).toBe(true)
   })
 
-  test('no more are handed over than prefetch lets', async ({ bus, name }) => {
-    const queue = await bus.createQueue<number>(name())
-    await queue.sendMany([1, 2, 3, 4, 5])
-    await using messages = queue.receive({ prefetch: 2 })
-    await messages.next()
-    await messages.next()
-    expect(await queue.stats()).toMatchObject({ ready: 3, unacked: 2, length: 5 })
-  })
+  test(
+    'no more are handed over than prefetch lets',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number>(name())
+      await queue.sendMany([1, 2, 3, 4, 5])
+      await using messages = queue.receive({ prefetch: 2 })
+      await messages.next()
+      await messages.next()
+      expect(await queue.stats()).toMatchObject({ ready: 3, unacked: 2, length: 5 })
+    },
+    { needs: 'stats' },
+  )
 
   test('its signal ends a loop that waits', async ({ bus, name }) => {
     const queue = await bus.createQueue<number>(name())

@@ -1,7 +1,7 @@
 // What a case of the suite works with, and how cases are declared: once, for every engine.
 import { afterAll, afterEach, beforeAll, describe, it } from 'vitest'
-import type { Bus, IncomingMessage, Queue } from '../../src/index.ts'
-import { engines, type Feature, type Opened } from './engines.ts'
+import type { Bus, Capabilities, IncomingMessage, Queue } from '../../src/index.ts'
+import { type Engine, engines, type Limit, type Opened } from './engines.ts'
 
 export interface Scene {
   readonly bus: Bus
@@ -14,8 +14,11 @@ export interface Scene {
 }
 
 interface CaseOptions {
-  readonly needs?: Feature
+  /** What not every engine has: see its `cannot` and `bus.capabilities()`. */
+  readonly needs?: Need
 }
+
+type Need = Limit | keyof Capabilities
 
 type Run = (scene: Scene) => Promise<void>
 /** Declares one case: a sentence of behaviour. */
@@ -54,12 +57,19 @@ export function conformance(declare: (test: DeclareCase) => void): void {
     }
     declare((sentence, run, { needs } = {}) => {
       it(sentence, async (context) => {
-        const reason = needs === undefined ? undefined : engine.cannot[needs]
-        if (reason !== undefined) return context.skip(reason)
+        const reason = needs === undefined ? null : whyNot(engine, opened.bus, needs)
+        if (reason !== null) return context.skip(reason)
         await run(scene)
       })
     })
   })
+}
+
+/** Why the engine cannot run a case that needs this; null: it can. */
+function whyNot(engine: Engine, bus: Bus, need: Need): string | null {
+  if (need === 'restart') return engine.cannot[need] ?? null
+  const { support, reason } = bus.capabilities()[need]
+  return support === 'refused' ? (reason ?? 'refused') : null
 }
 
 /** Things that come one by one, to be awaited. */

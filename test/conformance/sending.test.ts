@@ -40,33 +40,45 @@ conformance((test) => {
     expect(message?.headers).toEqual(headers)
   })
 
-  test('a delay hides a message until it is due', async ({ bus, name }) => {
-    const queue = await bus.createQueue(name())
-    const sentMs = performance.now()
-    await queue.send('later', { delay: '60ms' })
-    await queue.send('now')
-    expect(await queue.stats()).toMatchObject({ ready: 1, delayed: 1, length: 1 })
-    expect(await take(queue, 2)).toEqual(['now', 'later'])
-    expect(performance.now() - sentMs).toBeGreaterThan(60 - slackMs)
-  })
+  test(
+    'a delay hides a message until it is due',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue(name())
+      const sentMs = performance.now()
+      await queue.send('later', { delay: '60ms' })
+      await queue.send('now')
+      expect(await queue.stats()).toMatchObject({ ready: 1, delayed: 1, length: 1 })
+      expect(await take(queue, 2)).toEqual(['now', 'later'])
+      expect(performance.now() - sentMs).toBeGreaterThan(60 - slackMs)
+    },
+    { needs: 'delay' },
+  )
 
-  test('a message can be sent for a moment, one that is over means now', async ({ bus, name }) => {
-    const queue = await bus.createQueue(name())
-    const atMs = Date.now() + 60
-    await queue.send('future', { at: new Date(atMs) })
-    await queue.send('past', { at: Date.now() - 1000 })
-    expect(await take(queue, 2)).toEqual(['past', 'future'])
-    expect(Date.now()).toBeGreaterThan(atMs - slackMs)
-  })
+  test(
+    'a message can be sent for a moment, one that is over means now',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue(name())
+      const atMs = Date.now() + 60
+      await queue.send('future', { at: new Date(atMs) })
+      await queue.send('past', { at: Date.now() - 1000 })
+      expect(await take(queue, 2)).toEqual(['past', 'future'])
+      expect(Date.now()).toBeGreaterThan(atMs - slackMs)
+    },
+    { needs: 'delay' },
+  )
 
-  test('a higher priority is served first', async ({ bus, name }) => {
-    const queue = await bus.createQueue(name(), { maxPriority: 5 })
-    await queue.send('usual')
-    await queue.send('low', { priority: 1 })
-    await queue.send('high', { priority: 5 })
-    await queue.send('high too', { priority: 5 })
-    expect(await take(queue, 4)).toEqual(['high', 'high too', 'low', 'usual'])
-  })
+  test(
+    'a higher priority is served first',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue(name(), { maxPriority: 5 })
+      await queue.send('usual')
+      await queue.send('low', { priority: 1 })
+      await queue.send('high', { priority: 5 })
+      await queue.send('high too', { priority: 5 })
+      expect(await take(queue, 4)).toEqual(['high', 'high too', 'low', 'usual'])
+    },
+    { needs: 'priority' },
+  )
 
   test('a queue without priorities or keys refuses messages that have some', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())
@@ -83,61 +95,65 @@ conformance((test) => {
     expect(await take(queue, 1)).toEqual(['new'])
   })
 
-  test('no handler begins beyond a deadline, and one that runs is told', async ({ bus, name }) => {
-    const queue = await bus.createQueue(name())
-    const waiting = await queue.send('waits', { deadline: '10ms', receipt: true })
-    expect(await codeOf(waiting.processed())).toBe('E_EXPIRED')
-    const seen: unknown[] = []
-    queue.process(async ({ data }, { signal }) => {
-      seen.push(data)
-      await new Promise((resolve) => signal.addEventListener('abort', resolve))
-      throw signal.reason as Error
-    })
-    const running = await queue.send('runs', { deadline: '80ms', receipt: true })
-    expect(await codeOf(running.processed())).toBe('E_EXPIRED')
-    expect(seen).toEqual(['runs'])
-  })
+  test(
+    'no handler begins beyond a deadline, and one that runs is told',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue(name())
+      const waiting = await queue.send('waits', { deadline: '10ms', receipt: true })
+      expect(await codeOf(waiting.processed())).toBe('E_EXPIRED')
+      const seen: unknown[] = []
+      queue.process(async ({ data }, { signal }) => {
+        seen.push(data)
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        throw signal.reason as Error
+      })
+      const running = await queue.send('runs', { deadline: '80ms', receipt: true })
+      expect(await codeOf(running.processed())).toBe('E_EXPIRED')
+      expect(seen).toEqual(['runs'])
+    },
+    { needs: 'deadline' },
+  )
 
-  test('messages of one key go one at a time and in order, those of others pass them', async ({
-    bus,
-    name,
-    another,
-  }) => {
-    const queueName = name()
-    const options = { keys: { concurrency: 1 } } as const
-    const queue = await bus.createQueue<string>(queueName, options)
-    const elsewhere = await (await another()).createQueue<string>(queueName, options)
-    const [gate, seen] = [new Gate(), new Arrivals<string>()]
-    const work = async ({ data }: { data: string }): Promise<void> => {
-      seen.add(data)
-      if (data === 'a1') await gate.opened
-    }
-    for (const data of ['a1', 'a2', 'b1', 'a3', 'b2']) await queue.send(data, { key: data.charAt(0) })
-    queue.process(work, { concurrency: 5 })
-    elsewhere.process(work, { concurrency: 5 })
-    expect((await seen.first(3)).sort()).toEqual(['a1', 'b1', 'b2'])
-    gate.open()
-    expect((await seen.first(5)).slice(3)).toEqual(['a2', 'a3'])
-  })
+  test(
+    'messages of one key go one at a time and in order, those of others pass them',
+    async ({ bus, name, another }) => {
+      const queueName = name()
+      const options = { keys: { concurrency: 1 } } as const
+      const queue = await bus.createQueue<string>(queueName, options)
+      const elsewhere = await (await another()).createQueue<string>(queueName, options)
+      const [gate, seen] = [new Gate(), new Arrivals<string>()]
+      const work = async ({ data }: { data: string }): Promise<void> => {
+        seen.add(data)
+        if (data === 'a1') await gate.opened
+      }
+      for (const data of ['a1', 'a2', 'b1', 'a3', 'b2']) await queue.send(data, { key: data.charAt(0) })
+      queue.process(work, { concurrency: 5 })
+      elsewhere.process(work, { concurrency: 5 })
+      expect((await seen.first(3)).sort()).toEqual(['a1', 'b1', 'b2'])
+      gate.open()
+      expect((await seen.first(5)).slice(3)).toEqual(['a2', 'a3'])
+    },
+    { needs: 'keys' },
+  )
 
-  test('a message with an idempotency key is taken once, and both senders hear of it', async ({
-    bus,
-    name,
-    another,
-  }) => {
-    const queueName = name()
-    const queue = await bus.createQueue<string, string>(queueName)
-    const elsewhere = await (await another()).createQueue<string, string>(queueName)
-    const options = { idempotencyKey: 'order 1', receipt: true } as const
-    const first = await queue.send('first', options)
-    const second = await elsewhere.send('second', options)
-    expect([first.duplicate, second.duplicate, second.id]).toEqual([false, true, first.id])
-    expect(await queue.count()).toMatchObject({ ready: 1 })
-    queue.process(({ data }) => `did ${data}`)
-    expect([await first.processed(), await second.processed()]).toEqual(['did first', 'did first'])
-    const third = await queue.send('third', options)
-    expect([third.duplicate, third.id, await third.processed()]).toEqual([true, first.id, 'did first'])
-  })
+  test(
+    'a message with an idempotency key is taken once, and both senders hear of it',
+    async ({ bus, name, another }) => {
+      const queueName = name()
+      const queue = await bus.createQueue<string, string>(queueName)
+      const elsewhere = await (await another()).createQueue<string, string>(queueName)
+      const options = { idempotencyKey: 'order 1', receipt: true } as const
+      const first = await queue.send('first', options)
+      const second = await elsewhere.send('second', options)
+      expect([first.duplicate, second.duplicate, second.id]).toEqual([false, true, first.id])
+      expect(await queue.count()).toMatchObject({ ready: 1 })
+      queue.process(({ data }) => `did ${data}`)
+      expect([await first.processed(), await second.processed()]).toEqual(['did first', 'did first'])
+      const third = await queue.send('third', options)
+      expect([third.duplicate, third.id, await third.processed()]).toEqual([true, first.id, 'did first'])
+    },
+    { needs: 'idempotency' },
+  )
 
   test(
     'an idempotency key is remembered over a restart, with what became of its message',
@@ -156,16 +172,33 @@ conformance((test) => {
     { needs: 'restart' },
   )
 
-  test('a throttled message is taken once in each time', async ({ bus, name }) => {
-    const queue = await bus.createQueue<number>(name())
-    const throttle = { key: 'k', every: '50ms' } as const
-    const first = await queue.send(1, { throttle })
-    const second = await queue.send(2, { throttle })
-    expect([first.duplicate, second.duplicate, second.id]).toEqual([false, true, first.id])
-    let later = second
-    while (later.duplicate) later = await queue.send(3, { throttle })
-    expect(await take(queue, 2)).toEqual([1, 3])
-  })
+  test(
+    'a throttled message is taken once in each time',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number>(name())
+      const throttle = { key: 'k', every: '50ms' } as const
+      const first = await queue.send(1, { throttle })
+      const second = await queue.send(2, { throttle })
+      expect([first.duplicate, second.duplicate, second.id]).toEqual([false, true, first.id])
+      let later = second
+      while (later.duplicate) later = await queue.send(3, { throttle })
+      expect(await take(queue, 2)).toEqual([1, 3])
+    },
+    { needs: 'idempotency' },
+  )
+
+  test(
+    'of a debounced burst the last one comes, once',
+    async ({ bus, name }) => {
+      const queue = await bus.createQueue<number>(name())
+      const debounce = { key: 'k', wait: '40ms' } as const
+      for (const number of [1, 2, 3]) await queue.send(number, { debounce })
+      await queue.send(4, { debounce: { key: 'other', wait: '80ms' } })
+      expect(await take(queue, 2)).toEqual([3, 4])
+      expect(await queue.stats()).toMatchObject({ ready: 0, delayed: 0 })
+    },
+    { needs: 'debounce' },
+  )
 
   test('a send whose signal is aborted rejects with the reason, and stores nothing', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())
