@@ -254,6 +254,9 @@ export class Publisher {
       }
     }
     if (message.mayTell) {
+      if (takenBefore.length === 0 && routed > 0) {
+        this.receipts.taken(host, (routes.queues[0] as Queue).name, message)
+      }
       for (const { queue, firstId } of takenBefore) {
         this.receipts.duplicate(host, queue, message, key, firstId, nowMs)
       }

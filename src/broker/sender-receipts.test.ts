@@ -153,7 +153,10 @@ describe('who sends again what was taken before', () => {
     const [, channel] = await stage()
     channel.publish('', 'q', 'a', published('a'))
     channel.publish('', 'q', 'b', published('b'))
-    expect(takeTold(channel)).toEqual([{ id: 'b', word: 'duplicate' }])
+    expect(takeTold(channel)).toEqual([
+      { id: 'a', word: 'taken' },
+      { id: 'b', word: 'duplicate' },
+    ])
     channel.consume('q')
     channel.ack(0, true)
     const words = takeTold(channel)

@@ -89,6 +89,14 @@ export class SenderReceipts<Host extends AskedHost> {
     this.answered(host, answer)
   }
 
+  /** The message is the first with its idempotency key. */
+  taken(host: Host, queue: string, message: Message): void {
+    const request = this.requestOf(message, 'duplicate')
+    if (request === null) return
+    const answer = answerTo(request, queue, 'taken', undefined)
+    this.send(host, toSender(request, { ...answer, deliveryMode: 1, expiration: passingWordMs }, emptyBody))
+  }
+
   /** The message was taken before, as `firstId`, and is left out now. */
   duplicate(host: Host, queue: AskedQueue, message: Message, key: string, firstId: string, nowMs: number): void {
     const request = readRequest(message)

@@ -19,6 +19,7 @@ export interface Answer {
 }
 
 const words: readonly string[] = [
+  'taken',
   'duplicate',
   'delivered',
   'progress',
@@ -44,13 +45,15 @@ export function readAnswer(message: Message): Answer | null {
 
 /** Whether nothing more comes after it. */
 export function isFinal({ word }: Answer): boolean {
-  return word !== 'duplicate' && word !== 'delivered' && word !== 'progress'
+  return word !== 'taken' && word !== 'duplicate' && word !== 'delivered' && word !== 'progress'
 }
 
 /** Tells the receipt. */
 export function tellReceipt(receipt: OpenReceipt, answer: Answer): void {
   const { headers } = answer.properties
   switch (answer.word) {
+    case 'taken':
+      return receipt.isFirst()
     case 'duplicate':
       return receipt.isDuplicateOf(textHeader(headers, headerNames.firstId) ?? '')
     case 'delivered':

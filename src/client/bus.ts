@@ -322,6 +322,7 @@ export class Bus implements AsyncDisposable {
     await Promise.all([...this.served].map((served) => this.closeServed(served)))
     await Promise.all([...this.closables].map((one) => one.close({ timeout: left() })))
     await this.within(left(), sender.idle())
+    await this.within(left(), receipts.decided())
     this.statistics.close()
     sender.close()
     receipts.close()

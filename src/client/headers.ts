@@ -50,7 +50,15 @@ export const headerNames = {
 } as const
 
 /** What a sender is told. The last four end it. */
-export type OutcomeWord = 'duplicate' | 'delivered' | 'progress' | 'processed' | 'failed' | 'dead-lettered' | 'expired'
+export type OutcomeWord =
+  | 'taken'
+  | 'duplicate'
+  | 'delivered'
+  | 'progress'
+  | 'processed'
+  | 'failed'
+  | 'dead-lettered'
+  | 'expired'
 
 /** The header as text, or undefined. */
 export function textHeader(headers: FieldTable | undefined, name: string): string | undefined {

@@ -170,8 +170,12 @@ export class Outlet {
     const { sender = null } = options
     if (sender !== null) checkName(this.where, "a sender's name", sender)
     const isWanted = wanted.includes('processed')
-    const receipt = new OpenReceipt(receipts, { id, queue: this.name, sender, isWanted }, options, (value) =>
-      this.readResult(id, value),
+    const asksDuplicate = wanted.startsWith('duplicate')
+    const receipt = new OpenReceipt(
+      receipts,
+      { id, queue: this.name, sender, isWanted, asksDuplicate },
+      options,
+      (value) => this.readResult(id, value),
     )
     receipts.keep(receipt)
     return receipt

@@ -2,7 +2,7 @@
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Pending } from './confirm-ring.ts'
-import type { OpenReceipt } from './receipt.ts'
+import type { OpenReceipt, StoredListener } from './receipt.ts'
 import type { MakeMessage } from './sender.ts'
 import type { Sent } from './sent.ts'
 
@@ -25,7 +25,7 @@ export function capture(resolve: (sent: Sent) => void, reject: (error: Error) =>
 }
 
 /** One send that waits. Made right behind its promise. */
-export class SingleSend implements Pending {
+export class SingleSend implements Pending, StoredListener {
   readonly what: string
   readonly bytes: number
   unroutable = false
@@ -50,8 +50,16 @@ export class SingleSend implements Pending {
   }
 
   stored(): void {
+    if (this.receipt === null) this.resolve(this.sent)
+    else this.receipt.stored(this)
+  }
+
+  known(): void {
     this.resolve(this.sent)
-    this.receipt?.stored()
+  }
+
+  unknown(error: Error): void {
+    this.reject(error)
   }
 
   refused(error: Error): void {

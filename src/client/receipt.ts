@@ -46,8 +46,9 @@ export interface ReceiptKeeper {
   readonly clock: Clock
   /** It is over, one way or the other. */
   letGo(receipt: OpenReceipt): void
-  /** As `letGo`, when what has come by now was read. */
-  letGoSoon(receipt: OpenReceipt): void
+  /** Its message is stored, and whether it is a duplicate is still to come; until `waitsNoMore`. */
+  waitsFor(receipt: OpenReceipt): void
+  waitsNoMore(receipt: OpenReceipt): void
   /** Calls what a user gave us, soon; what it throws is reported, not passed on. */
   callUser(callback: () => unknown): void
 }
@@ -65,9 +66,20 @@ export interface ReceiptSubject {
   readonly queue: string
   /** Whose inbox is answered; null: the bus's own reply queue. */
   readonly sender: string | null
-  /** False: all that is asked is whether the message is a duplicate, and it is over when it is stored. */
+  /** False: all that is asked is whether the message is a duplicate, and it is over when that is known. */
   readonly isWanted: boolean
+  /** The broker says whether the message is a duplicate, and it does not count as stored before. */
+  readonly asksDuplicate: boolean
 }
+
+/** Who waits for a message to be stored. */
+export interface StoredListener {
+  known(): void
+  /** It is stored, or one like it was before, and nobody will say which. */
+  unknown(error: LeveretError): void
+}
+
+const nobody: StoredListener = { known() {}, unknown() {} }
 
 export class OpenReceipt implements Receipt {
   duplicate = false
@@ -85,6 +97,10 @@ export class OpenReceipt implements Receipt {
   private readonly keeper: ReceiptKeeper
   private readonly callbacks: ReceiptCallbacks
   private isStored = false
+  /** Whether it is known if the message is a duplicate. */
+  private isDecided: boolean
+  /** The confirm has come, and whether it is a duplicate is not known. */
+  private undecided: StoredListener | null = null
   private isDelivered = false
   private outcome: Outcome | null = null
   private forgotten = false
@@ -99,7 +115,7 @@ export class OpenReceipt implements Receipt {
 
   constructor(
     keeper: ReceiptKeeper,
-    { id, queue, sender, isWanted }: ReceiptSubject,
+    { id, queue, sender, isWanted, asksDuplicate }: ReceiptSubject,
     callbacks: ReceiptCallbacks,
     readResult: (value: unknown) => unknown,
   ) {
@@ -109,6 +125,7 @@ export class OpenReceipt implements Receipt {
     this.queue = queue
     this.sender = sender
     this.isWanted = isWanted
+    this.isDecided = !asksDuplicate
     this.plain = new SentOnly(this)
     this.callbacks = callbacks
     this.readResult = readResult
@@ -147,11 +164,19 @@ export class OpenReceipt implements Receipt {
     this.heldBy = by
   }
 
-  stored(): void {
+  /** The confirm has come. */
+  stored(listener: StoredListener = nobody): void {
     if (this.isStored) return
+    if (this.isDecided) return this.becomeStored(listener)
+    this.undecided = listener
+    this.keeper.waitsFor(this)
+  }
+
+  private becomeStored(listener: StoredListener): void {
     this.isStored = true
     this.heldBy = null
-    if (!this.isWanted) return this.keeper.letGoSoon(this)
+    listener.known()
+    if (!this.isWanted) return this.keeper.letGo(this)
     if (this.isDelivered) this.tellDelivered()
     this.tellProgress()
     if (this.outcome !== null) this.tellOutcome(this.outcome)
@@ -159,8 +184,24 @@ export class OpenReceipt implements Receipt {
 
   /** The message was not taken, for that one was before. */
   isDuplicateOf(firstId: string): void {
+    if (this.isDecided) return
     this.duplicate = true
     this.id = firstId
+    this.decide()
+  }
+
+  /** The message was taken: there was none like it. */
+  isFirst(): void {
+    if (!this.isDecided) this.decide()
+  }
+
+  private decide(): void {
+    this.isDecided = true
+    const { undecided } = this
+    this.undecided = null
+    if (undecided === null) return
+    this.keeper.waitsNoMore(this)
+    this.becomeStored(undecided)
   }
 
   /** So much is done. */
@@ -193,6 +234,9 @@ export class OpenReceipt implements Receipt {
     this.outcome = { error }
     this.overListener = null
     this.keeper.letGo(this)
+    this.keeper.waitsNoMore(this)
+    this.undecided?.unknown(error)
+    this.undecided = null
     this.isStored = true
     this.rejectAll(this.deliveredWaiters.splice(0), error)
     this.tellOutcome(this.outcome)

@@ -22,6 +22,8 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   private readonly session: Session
   private readonly replies = new Replies()
   private readonly byId: Map<string, OpenReceipt> = new Map()
+  private readonly undecided: Set<OpenReceipt> = new Set()
+  private readonly decidedListeners: (() => void)[] = []
   private readonly inboxes: Map<string, Inbox> = new Map()
   private readonly openingInboxes: Map<string, Promise<Inbox>> = new Map()
   /** Those that are being opened: who waits for them is told when the bus ends. */
@@ -101,8 +103,21 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
     this.byId.delete(receipt.messageId)
   }
 
-  letGoSoon(receipt: OpenReceipt): void {
-    this.clock.defer(() => this.letGo(receipt))
+  waitsFor(receipt: OpenReceipt): void {
+    this.undecided.add(receipt)
+  }
+
+  waitsNoMore(receipt: OpenReceipt): void {
+    if (!this.undecided.delete(receipt) || this.undecided.size > 0) return
+    for (const listener of this.decidedListeners.splice(0)) listener()
+  }
+
+  /** Resolves when of every message that is stored it is known whether it is a duplicate. */
+  decided(): Promise<void> {
+    if (this.undecided.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.decidedListeners.push(resolve)
+    })
   }
 
   /** Users' callbacks run at the end of the turn, never inside the broker's. */

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { openWorld, PlainClient, type World } from '../../test/support/client-world.ts'
 import { toTable } from '../model/field-table.ts'
+import { createTestBroker } from '../testing/kit/test-broker.ts'
 import { defineEvent } from './contract.ts'
 import type { Queue } from './queue.ts'
 import type { QueueOptions } from './queue-options.ts'
@@ -309,5 +310,18 @@ describe('an event', () => {
     for (const name of ['', 'a..b', 'a.*', '#']) expect(() => defineEvent(name)).toThrow('no name for an event')
     expect(() => defineEvent('x', {} as never)).toThrow('is no schema')
     await expect(world.bus.emit(measured, 1, { delay: 1 } as never)).rejects.toThrow("no option 'delay'")
+  })
+})
+
+describe('whether a message is a duplicate', () => {
+  it('is waited for, also where what the broker says of it comes after the confirm', async () => {
+    await using test = await createTestBroker()
+    const bus = await test.connect()
+    const jobs = await bus.createQueue('jobs')
+    const first = await jobs.send('a', { idempotencyKey: 'k' })
+    using _late = test.faults.reorder({ share: 1 })
+    const again = await test.run(jobs.send('a', { idempotencyKey: 'k' }))
+    expect([again.duplicate, again.id]).toEqual([true, first.id])
+    expect((await test.run(jobs.send('a', { idempotencyKey: 'l' }))).duplicate).toBe(false)
   })
 })
