@@ -58,13 +58,15 @@ export class InboxReader implements InboxIterator {
   async next(): Promise<IteratorResult<InboxOutcome, undefined>> {
     if (this.current !== null) this.inbox?.acknowledge(this.current)
     this.current = null
-    if (this.isDone || this.signal?.aborted === true) return this.return()
+    if (this.isOver) return this.return()
     this.inbox ??= await this.receipts.openInbox(this.sender)
     const { inbox } = this
     for (;;) {
       this.current = inbox.take()
       if (this.current !== null) return { done: false, value: outcomeOf(this.current.answer) }
-      if (inbox.closed || this.isDone || !(await this.more(inbox))) return this.return()
+      // It may have been aborted while the inbox was opened.
+      if (inbox.closed || this.isOver) return this.return()
+      if (!(await this.more(inbox))) return this.return()
     }
   }
 
@@ -74,6 +76,10 @@ export class InboxReader implements InboxIterator {
     this.current = null
     this.isDone = true
     return { done: true, value: undefined }
+  }
+
+  private get isOver(): boolean {
+    return this.isDone || this.signal?.aborted === true
   }
 
   /** False: it is over. */

@@ -176,6 +176,15 @@ describe('an inbox, when something ends', () => {
     expect([...told, ...outcomes.map(({ result }) => result)].filter((one) => one === 'done')).toEqual(['done'])
   })
 
+  it('does not keep who waits for it waiting when its signal is aborted while it is opened', async () => {
+    await using test = await createTestBroker()
+    const bus = await test.connect()
+    const controller = new AbortController()
+    const next = bus.receipts({ sender: 'web-1', signal: controller.signal }).next()
+    controller.abort()
+    expect(await test.run(next)).toEqual({ done: true, value: undefined })
+  })
+
   it('does not keep who waits for it waiting when the broker crashes', async () => {
     await using test = await createTestBroker()
     const bus = await test.connect()
