@@ -144,6 +144,27 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
     expect(await world.run(queue.stats())).toMatchObject({ unacked: 0, delayed: 2 })
   })
 
+  it('leaves room for others when its channel is gone', async () => {
+    const { world, queue, next } = await stage()
+    const full = await world.run(world.bus.createQueue('full', { maxLength: 1, overflow: 'reject' }))
+    await world.run(full.send('there is no room for more'))
+    const done: unknown[] = []
+    queue.processBatch(
+      async (messages, context) => {
+        await new Promise<void>((resolve) => void world.clock.setTimer(5, resolve))
+        // Its commit is refused while the next batch runs.
+        if (messages.some(({ data }) => data === 0)) context.send(full, 'too much')
+        context.send(next, 'done')
+        done.push(...messages.map(({ data }) => data))
+      },
+      { size: 2, wait: '10ms' },
+    )
+    await world.run(queue.sendMany(numbers(7)))
+    await world.clock.advance(60_000)
+    expect(done).toEqual(expect.arrayContaining([1, 2, 3, 4, 5, 6]))
+    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+  })
+
   it('checks its options', async () => {
     const { queue } = await stage()
     expect(() => queue.processBatch(() => {}, { size: 0 })).toThrow('size is 0')

@@ -92,10 +92,13 @@ export class BatchCollector {
     if (this.gathered.length > 0) this.due()
   }
 
-  /** The channel is gone, and everything that came through it. */
-  clear(): void {
+  /** The channel is gone, and everything that came through it. Returns how many had gathered. */
+  clear(): number {
+    const count = this.gathered.length
     this.gathered = []
+    this.isDue = false
     this.stopTimer()
+    return count
   }
 
   private readonly due = (): void => {

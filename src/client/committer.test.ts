@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { openWorld, type World } from '../../test/support/client-world.ts'
 import { type ScriptedChannel, ScriptedDriver } from '../../test/support/scripted-driver.ts'
 import { BrokerError } from '../model/errors.ts'
+import { toField } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties } from '../model/properties.ts'
 import { clientLimits } from './client-limits.ts'
@@ -140,6 +141,41 @@ describe('a worker’s commits', () => {
       '',
     ])
     expect(world.errors.every((error) => 'code' in error && error.code === 'E_CONNECTION_LOST')).toBe(true)
+  })
+
+  it('hold a refusal against the attempt that was refused, and no later one', async () => {
+    const calls: (string | undefined)[] = []
+    const { world, channel, deliver: give } = await stage('native', (message) => void calls.push(message.id))
+    give(1, 'm1')
+    channel().events.flush()
+    channel().events.failed(channel().commits[0]?.id ?? 0, new BrokerError('PRECONDITION_FAILED', 'no such'))
+    await world.settle()
+    begin(channel())
+    await world.settle()
+    // Another worker had it meanwhile, and its attempt failed.
+    const headers = new Map([['x-leveret-attempt', toField(2)]])
+    const properties = encodeProperties({ replyTo: 'answers', messageId: 'm1', correlationId: 'm1', headers })
+    channel().events.delivered('tag', 1, false, Message.of('', 'jobs', properties, Buffer.from('1')))
+    channel().events.flush()
+    expect(calls).toEqual(['m1', 'm1'])
+  })
+
+  it('leave room for others when the channel is gone while handlers listen for their signal', async () => {
+    const calls: (string | undefined)[] = []
+    const handler: Handler<unknown, unknown> = (message, context) => {
+      calls.push(message.id)
+      return new Promise((resolve) => context.signal.addEventListener('abort', resolve))
+    }
+    const { world, channel, deliver: give } = await stage('native', handler, { concurrency: 1 })
+    for (let round = 1; round <= 2; round++) {
+      give(1, `m${round}`)
+      channel().events.flush()
+      channel().events.failed(0, new BrokerError('PRECONDITION_FAILED', 'ack timeout'))
+      await world.settle()
+      begin(channel())
+      await world.settle()
+    }
+    expect(calls).toEqual(['m1', 'm2'])
   })
 
   it('do not count when the channel is gone before the handler has ended', async () => {

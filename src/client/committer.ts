@@ -11,6 +11,7 @@ import type { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
 import { clientLimits } from './client-limits.ts'
+import { headerNames, integerHeader } from './headers.ts'
 import type { Replies } from './replies.ts'
 import type { CommitUnit } from './task.ts'
 
@@ -28,7 +29,7 @@ export class Committer {
   private isScheduled = false
   /** Commits that go alone, because a joint one failed and the culprit is to be found. */
   private careful = 0
-  /** Messages whose commit the broker refused, by id. */
+  /** Messages whose commit the broker refused, by id and attempt. */
   private readonly refusals: Map<string, string> = new Map()
 
   constructor(clock: Clock, replies: Replies, needsTx: boolean) {
@@ -123,14 +124,18 @@ export class Committer {
       return
     }
     this.careful = 0
-    const id = (flying[0] as CommitUnit).allProperties().messageId
-    if (id !== undefined) this.refusals.set(id, `its commit was refused: ${error.message}`)
+    const { messageId, headers } = (flying[0] as CommitUnit).allProperties()
+    const attempt = integerHeader(headers, headerNames.attempt) ?? 1
+    if (messageId !== undefined) {
+      this.refusals.set(refusalKey(messageId, attempt), `its commit was refused: ${error.message}`)
+    }
   }
 
-  /** Why the message's last commit was refused, once; undefined if it was not. */
-  takeRefusal(id: string): string | undefined {
-    const reason = this.refusals.get(id)
-    this.refusals.delete(id)
+  /** Why the commit of that attempt was refused, once; undefined if it was not. */
+  takeRefusal(id: string, attempt: number): string | undefined {
+    const key = refusalKey(id, attempt)
+    const reason = this.refusals.get(key)
+    this.refusals.delete(key)
     return reason
   }
 
@@ -147,4 +152,9 @@ export class Committer {
       () => {},
     )
   }
+}
+
+/** Of the attempt, for another worker may have had the message meanwhile, and a later attempt has done nothing yet. */
+function refusalKey(id: string, attempt: number): string {
+  return `${attempt} ${id}`
 }

@@ -187,6 +187,11 @@ export class Task implements HandlerContext, CommitUnit {
     this.extra?.cancelTimers()
   }
 
+  /** Its handler has neither ended nor been given up. */
+  get isRunning(): boolean {
+    return !this.isOver
+  }
+
   /** It was given up although its handler runs on: what that returns counts no more. */
   get isLost(): boolean {
     return this.extra !== null && this.extra.lostReason !== null

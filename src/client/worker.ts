@@ -475,7 +475,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
 
   private wasRefused(task: Task): boolean {
     const id = task.allProperties().messageId
-    const reason = id === undefined ? undefined : this.committer.takeRefusal(id)
+    const reason = id === undefined ? undefined : this.committer.takeRefusal(id, task.attempt)
     if (reason === undefined) return false
     this.leave(task)
     this.outcomes.attemptFailed(task, reason, null)
@@ -569,11 +569,13 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
 
   private loseAll(reason: LeveretError): void {
     this.epoch++
+    // Who is told so by his signal has no place any more; the others leave theirs when they end.
+    for (const task of this.watched) if (task.isRunning) this.running--
     for (const task of [...this.committer.detach(), ...this.held.tasks(), ...this.watched]) task.lose(reason)
     this.held.clear()
     this.watched.clear()
     this.arrived.clear()
-    this.collector?.clear()
+    this.running -= this.collector?.clear() ?? 0
     this.cancelRateTimer?.()
     this.cancelRateTimer = null
   }
