@@ -9,7 +9,7 @@ import { defineEvent, type EventContract } from '../../client/contract.ts'
 import type { InboxIterator } from '../../client/inbox-reader.ts'
 import type { IncomingMessage, ReceivedMessage } from '../../client/incoming.ts'
 import type { Queue } from '../../client/queue.ts'
-import type { Receipt } from '../../client/receipt.ts'
+import { OpenReceipt, type Receipt } from '../../client/receipt.ts'
 import type { ReceiptOptions, SendOptions } from '../../client/send-options.ts'
 import type { Settlement } from '../../client/settlement.ts'
 import type { HandlerContext } from '../../client/task.ts'
@@ -105,7 +105,8 @@ export class AppProcess implements Party {
       }
       sending.outcome = 'stored'
       sending.id = sent.id
-      world.ledger.byMessageId.set(sent.id, letter)
+      if (sent instanceof OpenReceipt) sending.answeredAs = sent.messageId
+      for (const id of [sent.id, sending.answeredAs]) world.ledger.byMessageId.set(id, letter)
       sending.isDuplicate = sent.duplicate
       world.note(`send ${sending.number} is stored${sent.duplicate ? ' already' : ''}`)
       if (plan.receipt !== 'none') this.awaitPromise(sending, sent as Receipt<Mark | undefined>)
@@ -205,6 +206,7 @@ export class AppProcess implements Party {
       ...(plan.hasDeadLetters ? {} : { deadLetter: false }),
       ...(keys === null ? {} : { keys }),
       ...(plan.hasPriorities ? { maxPriority: 3 } : {}),
+      ...(plan.maxLength === null ? {} : { maxLength: plan.maxLength, overflow: 'reject' }),
       ...(plan.keepsExpired
         ? { arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': expiredQueue } }
         : {}),
@@ -309,10 +311,17 @@ export class AppProcess implements Party {
     }
   }
 
-  private keep({ name }: QueuePlan, worker: Worker): void {
-    this.workers.set(name, worker)
-    worker.closed().catch((error: unknown) => {
-      if (!isLoss(error)) this.world.complain('exception', `the worker of ${name} ended: ${String(error)}`)
+  private keep(plan: QueuePlan, worker: Worker): void {
+    const { world } = this
+    this.workers.set(plan.name, worker)
+    worker.closed().catch((error: LeveretError) => {
+      if (isLoss(error)) return
+      // One that is refused again and again gives up; whoever has it starts another.
+      if (!world.plan.isNarrow || (error.code as string) !== 'PRECONDITION_FAILED') {
+        return world.complain('exception', `the worker of ${plan.name} ended: ${String(error)}`)
+      }
+      world.note(`a worker of ${this.name} gives up`)
+      if (!this.isDead && !this.isClosing) this.work(plan)
     })
   }
 
@@ -514,6 +523,7 @@ export class AppProcess implements Party {
       call.children.push(letter)
       const to = this.queues.get(queue.name) as WorkQueue
       sending.id = context.send(to, { uid: letter.uid }, this.optionsFor(sending)).id
+      sending.answeredAs = sending.id
       world.ledger.byMessageId.set(sending.id, letter)
     }
     if (!plan.emits) return

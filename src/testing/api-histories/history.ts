@@ -75,6 +75,7 @@ class History implements World {
     this.slots = Array.from({ length: plan.slots }, () => null)
     this.trace = new Trace({ monotonicMs: () => this.nowMs() }, options.print)
     this.ledger = new Ledger(
+      plan.isNarrow,
       () => this.nowMs(),
       (invariant, text) => this.complain(invariant, text),
     )

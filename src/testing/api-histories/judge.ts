@@ -118,12 +118,14 @@ export class Judge {
     const isDone = (call: Call): boolean => call.verdict?.kind === 'done'
     if (isSilent || queue.work.way === 'receive') if (calls.some(isDone)) return true
     if ((ttlMs !== null || deadlineMs !== null) && !(queue.keepsExpired && queue.hasDeadLetters)) return true
-    return !queue.hasDeadLetters && calls.some((call) => isLast(call))
+    return !queue.hasDeadLetters && calls.some((call) => this.isLast(call))
   }
 
   private judgeAttempts(letter: Letter, last: Call): void {
     for (let attempt = 1; attempt < last.attempt; attempt++) {
-      const failed = letter.calls.some((one) => one.attempt === attempt && one.verdict?.kind === 'failed')
+      const failed = letter.calls.some(
+        (one) => one.attempt === attempt && (one.verdict?.kind === 'failed' || this.ledger.mayBeRefused(one)),
+      )
       if (!failed) this.complain('retry', `${letter.uid} was done at attempt ${last.attempt}: ${attempt} did not fail`)
     }
   }
@@ -136,11 +138,13 @@ export class Judge {
       return this.complain('dead letter', `that of ${uid} says attempts ${String(attempts)}, error ${String(error)}`)
     }
     if (plan.queue.work.way === 'receive') return
+    // Its last commits were refused, of which nobody here was told.
+    if (calls.some((call) => this.ledger.mayBeRefused(call, attempts))) return
     const ends = calls.filter((call) => call.attempt === attempts && isOver(call))
     const isLate = plan.deadlineMs !== null
     if (ends.length === 0 && !isLate)
       return this.complain('dead letter', `that of ${uid} says ${attempts} attempts, and none of that number failed`)
-    if (!isLate && !ends.some(isLast))
+    if (!isLate && !ends.some((call) => this.isLast(call)))
       this.complain('dead letter', `${uid} was given up at attempt ${attempts} of ${plan.queue.retry.attempts}`)
     const history = headers['x-leveret-history']
     const tried = JSON.parse(typeof history === 'string' ? history : '[]') as readonly { readonly attempt: number }[]
@@ -229,12 +233,10 @@ export class Judge {
     const words = [...sendings.flatMap((one) => one.words), ...inboxWords].filter(({ status }) => status !== 'unknown')
     const isSent = (one: Sending): boolean =>
       one.call === null ? one.outcome === 'stored' : this.isStored(letter) === true
-    const least = sendings.filter(isSent).length
-    if (words.length < least)
-      this.complain(
-        'receipt',
-        `${uid} was stored by ${least} sends, and its sender was told ${list(words) || 'nothing'}`,
-      )
+    const untold = sendings.filter((one) => isSent(one) && one.words.every(({ status }) => status === 'unknown'))
+    const ids = new Set(inboxWords.map(({ id }) => id))
+    if (untold.some(({ answeredAs }) => !ids.has(answeredAs)))
+      this.complain('receipt', `of ${untold.length} sends of ${uid} the sender was told ${list(words) || 'nothing'}`)
     const sure = words.filter(({ isSure }) => isSure)
     if (sure.length > sendings.length && !words.some((word) => this.mayComeAgain(word)))
       this.complain('receipt', `${uid} was sent ${sendings.length} times, and its sender was told ${list(words)}`)
@@ -256,7 +258,7 @@ export class Judge {
       if (dead.length + expired.length === 0) wrong('there is no dead letter')
     } else if (word.status === 'failed') {
       if (plan.queue.hasDeadLetters) wrong('its queue has dead letters')
-      else if (!calls.some(isLast)) wrong('no last attempt failed')
+      else if (!calls.some((call) => this.isLast(call))) wrong('no last attempt failed')
     } else {
       if (marks.length > 0) wrong('it was processed')
       if (plan.ttlMs === null && plan.deadlineMs === null) wrong('it may wait for ever')
@@ -317,6 +319,13 @@ export class Judge {
     return at < otherAt || (at === otherAt && one.index < other.index)
   }
 
+  /** No attempt may follow. */
+  private isLast(call: Call): boolean {
+    const { verdict, attempt, letter } = call
+    if (verdict?.kind === 'given up') return true
+    return (verdict?.kind === 'failed' || this.ledger.mayBeRefused(call)) && attempt >= letter.plan.queue.retry.attempts
+  }
+
   private fateOf({ uid }: Letter): Fate {
     return this.fates.get(uid) as Fate
   }
@@ -333,9 +342,4 @@ function numberOf({ sendings }: Letter): number {
 /** It ended, and not well. */
 function isOver({ verdict }: Call): boolean {
   return verdict?.kind === 'failed' || verdict?.kind === 'given up'
-}
-
-/** No attempt may follow. */
-function isLast({ verdict, attempt, letter }: Call): boolean {
-  return verdict?.kind === 'given up' || (verdict?.kind === 'failed' && attempt >= letter.plan.queue.retry.attempts)
 }

@@ -65,6 +65,8 @@ export interface Sending {
   readonly call: Call | null
   outcome: 'open' | 'stored' | 'rejected'
   id: string
+  /** The id that answers to it carry: its own, where `id` is that of a message that was taken before. */
+  answeredAs: string
   isDuplicate: boolean
   readonly words: Word[]
   /** How often it was told that a worker has begun. */
@@ -109,10 +111,13 @@ export class Ledger {
   readonly powerCuts: { readonly life: number; readonly atMs: number }[] = []
   /** By message id, as handlers saw it. */
   readonly byMessageId: Map<string, Letter> = new Map()
+  private readonly isNarrow: boolean
   private readonly nowMs: () => number
   private readonly complain: Complain
 
-  constructor(nowMs: () => number, complain: Complain) {
+  /** `isNarrow`: some queues refuse what is too much. */
+  constructor(isNarrow: boolean, nowMs: () => number, complain: Complain) {
+    this.isNarrow = isNarrow
     this.nowMs = nowMs
     this.complain = complain
   }
@@ -132,6 +137,7 @@ export class Ledger {
       call,
       outcome: 'open',
       id: '',
+      answeredAs: '',
       isDuplicate: false,
       words: [],
       starts: 0,
@@ -191,10 +197,17 @@ export class Ledger {
     return this.powerCuts.some((cut) => cut.life === life && cut.atMs >= atMs && cut.atMs - atMs <= withinMs)
   }
 
+  /** It ended well, but a queue may have refused what its commit sends. */
+  mayBeRefused({ attempt, verdict }: Call, as: number = attempt): boolean {
+    return this.isNarrow && attempt === as && verdict?.kind === 'done'
+  }
+
   /** An attempt follows one that failed, and not sooner than that said. */
   private checkPause({ letter, attempt, beganMs }: Call): void {
     if (attempt === 1) return
     const before = letter.calls.filter((one) => one.attempt === attempt - 1 && one.verdict?.kind === 'failed')
+    // What ended well and could not be committed failed without a word.
+    if (letter.calls.some((one) => this.mayBeRefused(one, attempt - 1))) return
     if (before.length === 0) {
       this.complain('retry', `attempt ${attempt} of ${letter.uid} begins, and none before it has failed`)
       return

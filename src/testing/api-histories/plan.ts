@@ -35,6 +35,11 @@ export interface QueuePlan {
   readonly hasPriorities: boolean
   /** What expires in it goes to the queue `expired`. */
   readonly keepsExpired: boolean
+  /**
+   * Ready messages at most, beyond which it refuses; null: as many as come. It is the last of the chain, and nothing in it is
+   * tried again: a queue that is full refuses the copy, too, and its worker could only go round.
+   */
+  readonly maxLength: number | null
   readonly work: WorkPlan
 }
 
@@ -99,6 +104,8 @@ export interface Plan {
   /** Processes at a time. */
   readonly slots: number
   readonly queues: readonly QueuePlan[]
+  /** Some queues refuse what is too much: commits fail, and who is refused is tried again, so no order is kept. */
+  readonly isNarrow: boolean
   readonly lives: readonly LifePlan[]
   /** Letters of a queue that keeps order per key fail and are tried again, too. */
   readonly keyedRetries: boolean
@@ -113,10 +120,13 @@ const keyedRetriesWanted = false
 export function makePlan(seed: number, keyedRetries: boolean = keyedRetriesWanted): Plan {
   const prng = new Prng(seed)
   const slots = 1 + prng.below(3)
-  const queues = Array.from({ length: 1 + prng.below(3) }, (_, number) => makeQueue(prng, number))
+  const isNarrow = prng.chance(0.15)
+  const count = isNarrow ? 2 + prng.below(2) : 1 + prng.below(3)
+  const queues = Array.from({ length: count }, (_, number) => makeQueue(prng, number, isNarrow, number === count - 1))
   const maker = new LetterMaker(prng, queues, keyedRetries)
   const lives = Array.from({ length: 1 + prng.below(4) }, () => makeLife(prng, slots, queues, maker))
-  return { seed, deliverAfter: prng.chance(0.5) ? 'sync' : 'accept', slots, queues, lives, keyedRetries }
+  const deliverAfter = prng.chance(0.5) ? 'sync' : 'accept'
+  return { seed, deliverAfter, slots, queues, isNarrow, lives, keyedRetries }
 }
 
 /** Whether the queue keeps the order of messages with one key. */
@@ -125,13 +135,16 @@ export function keepsOrder({ keys }: QueuePlan): boolean {
 }
 
 /** Whether messages of that queue may be tried again. */
-export function mayRetry({ keys }: QueuePlan, keyedRetries: boolean): boolean {
-  return keyedRetries || keys === null || keys.order === 'relaxed'
+export function mayRetry({ keys, maxLength }: QueuePlan, keyedRetries: boolean): boolean {
+  return maxLength === null && (keyedRetries || keys === null || keys.order === 'relaxed')
 }
 
-function makeQueue(prng: Prng, number: number): QueuePlan {
+function makeQueue(prng: Prng, number: number, isNarrow: boolean, isLast: boolean): QueuePlan {
   const keys = prng.chance(0.4)
-    ? { concurrency: 1 + prng.below(2), order: prng.chance(0.8) ? ('strict' as const) : ('relaxed' as const) }
+    ? {
+        concurrency: 1 + prng.below(2),
+        order: prng.chance(0.8) && !isNarrow ? ('strict' as const) : ('relaxed' as const),
+      }
     : null
   const isStrict = keys !== null && keys.order === 'strict'
   const minMs = 1 + prng.below(100)
@@ -149,13 +162,14 @@ function makeQueue(prng: Prng, number: number): QueuePlan {
     hasDeadLetters: prng.chance(0.8),
     hasPriorities: prng.chance(0.25),
     keepsExpired: prng.chance(0.5),
-    work: makeWork(prng, isStrict),
+    maxLength: isNarrow && isLast ? 1 + prng.below(4) : null,
+    work: makeWork(prng, isStrict || (isNarrow && isLast)),
   }
 }
 
 /** Where order is kept there are no leases: who loses one is tried again. */
-function makeWork(prng: Prng, isStrict: boolean): WorkPlan {
-  const leaseMs = !isStrict && prng.chance(0.4) ? 20 + prng.below(100) : null
+function makeWork(prng: Prng, isTriedOnce: boolean): WorkPlan {
+  const leaseMs = !isTriedOnce && prng.chance(0.4) ? 20 + prng.below(100) : null
   const kind = prng.below(10)
   if (kind < 6) {
     const concurrency = 1 + prng.below(4)
