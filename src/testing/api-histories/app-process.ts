@@ -321,7 +321,9 @@ export class AppProcess implements Party {
         return world.complain('exception', `the worker of ${plan.name} ended: ${String(error)}`)
       }
       world.note(`a worker of ${this.name} gives up`)
-      if (!this.isDead && !this.isClosing) this.work(plan)
+      void world.test.sleep(20).then(() => {
+        if (!this.isDead && !this.isClosing) this.work(plan)
+      })
     })
   }
 

@@ -162,7 +162,7 @@ function makeQueue(prng: Prng, number: number, isNarrow: boolean, isLast: boolea
     hasDeadLetters: prng.chance(0.8),
     hasPriorities: prng.chance(0.25),
     keepsExpired: prng.chance(0.5),
-    maxLength: isNarrow && isLast ? 1 + prng.below(4) : null,
+    maxLength: isNarrow && isLast ? 2 + prng.below(4) : null,
     work: makeWork(prng, isStrict || (isNarrow && isLast)),
   }
 }
