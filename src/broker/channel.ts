@@ -19,6 +19,7 @@ import type { Consumer, ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
 import type { Grants } from './grants.ts'
 import { HoldTimes } from './hold-times.ts'
+import { isAnswer } from './message-check.ts'
 import { Got, Later, Outbox } from './outbox.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
 import { PlannedLoads } from './planned-loads.ts'
@@ -230,7 +231,10 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
           this.checkOutstanding(deliveryTag, unit)
           unit.settledTags.add(deliveryTag)
           unit.publish(message, false)
-        } else unit.publish(this.answerable(message), false)
+        } else {
+          this.checkTarget(message)
+          unit.publish(this.answerable(message), false)
+        }
       }
       this.mustBeDurable = false
       this.applyUnit(unit)
@@ -456,6 +460,13 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private needTransaction(): Transaction {
     if (this.transaction === null) throw new BrokerError('PRECONDITION_FAILED', 'channel is not transactional')
     return this.transaction
+  }
+
+  /** What a handler sends must have somewhere to go, or it is lost with the acknowledgement; whoever is answered may be gone. */
+  private checkTarget(message: Message): void {
+    const { exchange, routingKey } = message
+    if (exchange !== '' || this.host.queues.has(routingKey) || this.host.replyQueues.has(routingKey)) return
+    if (!isAnswer(message)) throw noQueue(this.host, routingKey)
   }
 
   /**

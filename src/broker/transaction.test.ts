@@ -286,7 +286,7 @@ describe('commit(id, acks, publishes)', () => {
 
   test('waits for the disk for publishes alone', async () => {
     const [channel, store] = await durable()
-    channel.commit([], [makeMessage('', 'r', 'a', { persistent: true }), makeMessage('', 'missing', 'b')])
+    channel.commit([], [makeMessage('', 'r', 'a', { persistent: true }), makeMessage('amq.fanout', '', 'b')])
     expect(channel.takeLines()).toEqual([])
     store.sync()
     expect(channel.takeLines()).toEqual(['3 ok'])
@@ -316,6 +316,18 @@ describe('commit(id, acks, publishes)', () => {
     const id = channel.commit(acks, [makeMessage('', 'r', 'good'), makeMessage(exchange, 'r', 'x')])
     expect(channel.takeLines()).toEqual([`${id} failed: ${text}`])
     expect([other.drain('q'), other.drain('r')]).toEqual([['1!', '2!'], []])
+  })
+
+  test('does nothing of it for a message whose queue is gone, unless it answers somebody', async () => {
+    const [channel, other] = await open(2)
+    channel.consume('q', { tag: 'c' })
+    channel.takeLines()
+    const answer = makeMessage('', 'gone', 'a', { headers: { 'x-leveret-outcome': 'processed' } })
+    const first = channel.commit([1], [answer])
+    expect(channel.takeLines()).toEqual([`${first} ok`])
+    const second = channel.commit([2], [makeMessage('', 'r', 'good'), makeMessage('', 'gone', 'x')])
+    expect(channel.takeLines()).toEqual([`${second} failed: NOT_FOUND - no queue 'gone' in vhost '/'`])
+    expect([other.drain('q'), other.drain('r')]).toEqual([['2!'], []])
   })
 
   test('does nothing of it when the headers of one message cannot be read', async () => {

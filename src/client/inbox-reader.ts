@@ -4,6 +4,7 @@ import { type Answer, failureOf } from './answers.ts'
 import { decodeBody } from './body.ts'
 import { headerNames, textHeader } from './headers.ts'
 import type { Inbox, Kept } from './inbox.ts'
+import { keepAliveBy } from './keep-alive.ts'
 import { checkName, checkOptionNames } from './names.ts'
 import type { Receipts } from './receipts.ts'
 
@@ -84,7 +85,15 @@ export class InboxReader implements InboxIterator {
 
   /** False: it is over. */
   private async more(inbox: Inbox): Promise<boolean> {
-    if (!this.waits) return await inbox.hasMore()
+    const release = keepAliveBy(this.receipts.clock)
+    try {
+      return this.waits ? await this.changed(inbox) : await inbox.hasMore()
+    } finally {
+      release()
+    }
+  }
+
+  private async changed(inbox: Inbox): Promise<boolean> {
     const { signal } = this
     if (signal === undefined) await inbox.changed()
     else {

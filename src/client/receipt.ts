@@ -7,7 +7,7 @@ import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { showAsJson } from './inspect.ts'
-import { setLivingTimer } from './keep-alive.ts'
+import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
 import { type Sent, SentOnly } from './sent.ts'
 
 export interface WaitOptions {
@@ -262,7 +262,8 @@ export class OpenReceipt implements Receipt {
       return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
     const timeoutMs = options.timeout === undefined ? null : durationMs(options.timeout, `${step}: timeout`)
     return new Promise((resolve, reject) => {
-      const cancelTimer = timeoutMs === null ? () => {} : setLivingTimer(this.keeper.clock, timeoutMs, expire)
+      const { clock } = this.keeper
+      const cancelTimer = timeoutMs === null ? keepAliveBy(clock) : setLivingTimer(clock, timeoutMs, expire)
       const waiter: Waiter = { resolve, reject, cancelTimer }
       const timeoutError = (): LeveretError =>
         new LeveretError(

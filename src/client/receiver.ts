@@ -29,6 +29,7 @@ import { makeDeadLetterQueue } from './declare-queue.ts'
 import type { Duration } from './duration.ts'
 import { headerNames, integerHeader } from './headers.ts'
 import { Incoming, Received, type ReceivedMessage, type Settler } from './incoming.ts'
+import { keepAliveBy } from './keep-alive.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
 import { ProgressTeller } from './progress.ts'
 import type { QueueSettings } from './queue-options.ts'
@@ -70,6 +71,8 @@ interface Arrived {
 }
 
 interface Next {
+  /** Lets the process go, for all that this waits for. */
+  readonly release: () => void
   readonly resolve: (result: IteratorResult<ReceivedMessage, undefined>) => void
   readonly reject: (error: Error) => void
 }
@@ -133,7 +136,8 @@ export class QueueReceiver
     if (arrived !== undefined) return this.handOut(arrived)
     if (this.failure !== null) return Promise.reject(this.failure)
     if (this.ended) return Promise.resolve({ done: true, value: undefined })
-    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }))
+    const release = keepAliveBy(this.parts.platform.clock)
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject, release }))
   }
 
   /** Ends the iteration, as `break` does. */
@@ -239,6 +243,7 @@ export class QueueReceiver
       const arrived = this.arrived.shift()
       if (arrived === undefined) return
       const next = this.waiting.shift() as Next
+      next.release()
       this.handOut(arrived).then(next.resolve, next.reject)
     }
   }
@@ -383,6 +388,7 @@ export class QueueReceiver
     this.channel?.close()
     this.forget(this)
     for (let next = this.waiting.shift(); next !== undefined; next = this.waiting.shift()) {
+      next.release()
       if (error === null) next.resolve({ done: true, value: undefined })
       else next.reject(error)
     }

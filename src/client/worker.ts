@@ -30,10 +30,10 @@ import { answersItself, deliveredAnswer, wantsAnswer } from './copies.ts'
 import { durationMs } from './duration.ts'
 import type { EventOutlet } from './event-outlet.ts'
 import { HandlerTimes } from './handler-times.ts'
-import { asError, errorText } from './headers.ts'
+import { asError, errorText, headerNames } from './headers.ts'
 import { HeldTasks } from './held-tasks.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
-import { setLivingTimer } from './keep-alive.ts'
+import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
 import { type OutcomeOwner, Outcomes } from './outcomes.ts'
 import type { Outlet } from './outlet.ts'
 import { ProgressTeller } from './progress.ts'
@@ -85,6 +85,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   private state: 'open' | 'closing' | 'closed' = 'open'
   private failure: Error | null = null
   private begun: Promise<void> | null = null
+  /** The process stays as long as it is open. */
+  private release: (() => void) | null = null
   private closing: Promise<void> | null = null
   private listeners: (() => void)[] = []
   private operationMs = 0
@@ -124,6 +126,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
 
   /** Begins to consume. */
   start(): void {
+    this.release ??= keepAliveBy(this.parts.platform.clock)
     this.begun = this.begin()
     this.begun.catch((error: unknown) => this.fail(error as Error))
   }
@@ -226,7 +229,15 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
 
   confirmed(): void {}
 
-  returned(): void {}
+  /** Over AMQP a commit takes effect although one of its messages has nowhere to go; in process it is refused. */
+  returned(message: Message): void {
+    const { headers, messageId = 'without an id' } = message.decodeProperties()
+    // Whoever is answered may be gone.
+    if (headers?.has(headerNames.outcome) === true) return
+    const { routingKey } = message
+    const text = `${this.what}: a handler sent message ${messageId} to queue '${routingKey}', which is gone: it is stored nowhere`
+    this.parts.report(new LeveretError('E_UNROUTABLE', text))
+  }
 
   // Beginning.
 
@@ -627,6 +638,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   private finish(): void {
     if (this.state === 'closed') return
     this.state = 'closed'
+    this.release?.()
     this.loseAll(this.lossOf(this.failure))
     this.channel?.close()
     this.channel = null

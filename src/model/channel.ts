@@ -67,7 +67,10 @@ export interface Channel {
   /** Tag 0 with `multiple` means everything outstanding. In tx mode it waits for tx.commit. */
   ack(deliveryTag: number, multiple: boolean): void
   reject(deliveryTag: number, multiple: boolean, requeue: boolean): void
-  /** Publishes and acknowledges as one unit, all or nothing, stored when `replied(id)` comes. In tx mode only over AMQP. */
+  /**
+   * Publishes and acknowledges as one unit, all or nothing, stored when `replied(id)` comes. Refused with NOT_FOUND where a message for
+   * a queue has none and is no answer; over AMQP, in tx mode alone, it is returned, and the rest takes effect.
+   */
   commit(id: number, acks: readonly number[], publishes: readonly Message[]): void
   /** The receiver is full: hand it no message more, for basic.get neither, until `resumeDeliveries`. */
   pauseDeliveries(): void

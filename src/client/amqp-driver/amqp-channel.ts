@@ -152,7 +152,8 @@ export class AmqpChannel implements Channel {
       const text = 'over AMQP a commit needs a channel in tx mode: execute tx.select first'
       return this.fail(id, new BrokerError('PRECONDITION_FAILED', text))
     }
-    for (const message of publishes) if (!this.write(id, message, false)) return
+    // What has nowhere to go comes back.
+    for (const message of publishes) if (!this.write(id, message, message.exchange === '')) return
     for (const tag of acks) this.ack(tag, false)
     this.execute(id, { type: 'tx.commit' })
   }

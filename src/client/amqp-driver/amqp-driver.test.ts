@@ -360,7 +360,14 @@ describe('what is said on one side is heard on the other', () => {
     channel.ack(7, false)
     channel.commit(3, [8], [])
     await settle()
-    const first = ['tx.select', 'publish /q a', 'publish /q b', 'ack 5 false', 'ack 6 false', 'tx.commit']
+    const first = [
+      'tx.select',
+      'publish /q mandatory a',
+      'publish /q mandatory b',
+      'ack 5 false',
+      'ack 6 false',
+      'tx.commit',
+    ]
     expect(fake.channel.log).toEqual(first)
     fake.channel.reply({ type: 'ok' })
     await settle()
