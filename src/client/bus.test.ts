@@ -1,11 +1,9 @@
 // Queues of a bus: creating, opening, counting, emptying, deleting; figures over time; what is refused and why.
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { openWorld, PlainClient } from '../../test/support/client-world.ts'
+import { createWhiteBoxBroker, type WhiteBoxBroker } from '../../test/support/white-box-broker.ts'
 import type { Driver } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
-import { emptyTable } from '../model/field-table.ts'
-import { SimRandom } from '../testing/sim-random.ts'
-import { openBus } from './bus.ts'
+import { createTestBroker } from '../testing/kit/test-broker.ts'
 import { clientLimits } from './client-limits.ts'
 import { defineQueue } from './contract.ts'
 import type { IncomingMessage } from './incoming.ts'
@@ -14,50 +12,52 @@ import type { Receipt } from './receipt.ts'
 import type { Sent } from './sent.ts'
 import type { StandardSchema } from './standard-schema.ts'
 
+const inMemory = { storage: 'memory' } as const
+
 describe('a queue', () => {
   it('is created, opened again, counted, emptied and deleted', async () => {
-    const { bus, run } = await openWorld()
-    const queue = await run(bus.createQueue('jobs'))
-    await run(queue.sendMany([1, 2, 3]))
-    const again = await run(bus.createQueue('jobs'))
-    expect(await run(again.count())).toEqual({ ready: 3, consumers: 0 })
-    expect(await run(again.purge())).toBe(3)
-    await run(queue.send(4))
-    expect(await run(queue.delete())).toBe(1)
-    await expect(run(queue.count())).rejects.toMatchObject({ code: 'NOT_FOUND' })
-    await expect(run(queue.send(5))).rejects.toMatchObject({ code: 'E_UNROUTABLE' })
-    await expect(run(queue.stats())).rejects.toMatchObject({ code: 'E_CLOSED' })
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs')
+    await queue.sendMany([1, 2, 3])
+    const again = await bus.createQueue('jobs')
+    expect(await again.count()).toEqual({ ready: 3, consumers: 0 })
+    expect(await again.purge()).toBe(3)
+    await queue.send(4)
+    expect(await queue.delete()).toBe(1)
+    await expect(queue.count()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(queue.send(5)).rejects.toMatchObject({ code: 'E_UNROUTABLE' })
+    await expect(queue.stats()).rejects.toMatchObject({ code: 'E_CLOSED' })
   })
 
   it('is refused with another definition, and can be opened as it is', async () => {
-    const { bus, run } = await openWorld()
-    await run(bus.createQueue('jobs'))
-    await expect(run(bus.createQueue('jobs', { storage: 'memory' }))).rejects.toThrow("inequivalent arg 'durable'")
-    const queue = await run(bus.openQueue('jobs'))
-    await run(queue.send(1))
-    await expect(run(bus.openQueue('none'))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    await bus.createQueue('jobs')
+    await expect(bus.createQueue('jobs', { storage: 'memory' })).rejects.toThrow("inequivalent arg 'durable'")
+    const queue = await bus.openQueue('jobs')
+    await queue.send(1)
+    await expect(bus.openQueue('none')).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
 
   it('keeps messages in memory if told to', async () => {
-    const world = await openWorld()
-    const queue = await world.run(world.bus.createQueue('jobs', { storage: 'memory' }))
-    await world.run(queue.send(1))
-    const [message] = await (await PlainClient.open(world)).drain('jobs')
+    const test = await createWhiteBoxBroker()
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs', { storage: 'memory' })
+    await queue.send(1)
+    const [message] = await (await test.connectPlain()).drain('jobs')
     expect(message?.properties.deliveryMode).toBeUndefined()
   })
 
   it('is refused where the engine cannot do what is asked', async () => {
-    const { bus, run } = await openWorld()
-    await expect(run(bus.createQueue('jobs', { storage: 'disk' }))).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
-    await expect(run(bus.createQueue('jobs', { keys: { order: 'none' as never } }))).rejects.toThrow(
-      "'strict' or 'relaxed'",
-    )
-    await expect(run(bus.createQueue('jobs', { maxLenght: 10 } as never))).rejects.toThrow("no option 'maxLenght'")
-    await expect(run(bus.createQueue('jobs', { overflow: 'drop' as never }))).rejects.toThrow(
-      "'reject' or 'drop-oldest'",
-    )
-    await expect(run(bus.createQueue('jobs', { deadLetter: 'jobs' }))).rejects.toThrow('its own dead-letter queue')
-    await expect(run(bus.createQueue('jobs', { arguments: { 'x-queue-type': 'stream' } }))).rejects.toThrow('stream')
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    await expect(bus.createQueue('jobs', { storage: 'disk' })).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
+    await expect(bus.createQueue('jobs', { keys: { order: 'none' as never } })).rejects.toThrow("'strict' or 'relaxed'")
+    await expect(bus.createQueue('jobs', { maxLenght: 10 } as never)).rejects.toThrow("no option 'maxLenght'")
+    await expect(bus.createQueue('jobs', { overflow: 'drop' as never })).rejects.toThrow("'reject' or 'drop-oldest'")
+    await expect(bus.createQueue('jobs', { deadLetter: 'jobs' })).rejects.toThrow('its own dead-letter queue')
+    await expect(bus.createQueue('jobs', { arguments: { 'x-queue-type': 'stream' } })).rejects.toThrow('stream')
     await expect(bus.serve()).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
   })
 
@@ -68,7 +68,8 @@ describe('a queue', () => {
     ['ä'.repeat(128), 'has 256 bytes'],
     [undefined, 'a queue'],
   ])('has a name that can be one, not %j', async (name, why) => {
-    const { bus } = await openWorld()
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
     await expect(bus.createQueue(name as string)).rejects.toThrow(why)
     expect(() => defineQueue(name as string)).toThrow(expect.objectContaining({ code: 'E_BAD_OPTION' }))
   })
@@ -76,11 +77,12 @@ describe('a queue', () => {
 
 describe('figures', () => {
   it('are length and rates, first since the bus was opened and then over ten seconds', async () => {
-    const { bus, clock, run } = await openWorld()
-    const queue = await run(bus.createQueue('jobs'))
-    await run(queue.sendMany(Array.from({ length: 10 }, () => 'xx')))
-    await clock.advance(2_000)
-    expect(await run(queue.stats())).toEqual({
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs')
+    await queue.sendMany(Array.from({ length: 10 }, () => 'xx'))
+    await test.advance(2_000)
+    expect(await queue.stats()).toEqual({
       name: 'jobs',
       durability: 'none',
       deliverAfter: 'accept',
@@ -101,111 +103,120 @@ describe('figures', () => {
       windowSeconds: 2,
     })
     queue.process(() => {}, { concurrency: 10 })
-    await clock.advance(2_000)
-    expect(await run(queue.stats())).toMatchObject({ length: 0, sendRate: 2.5, receiveRate: 2.5, processingRate: 2.5 })
-    await clock.advance(20_000)
-    expect(await run(queue.stats())).toMatchObject({ sendRate: 0, processingRate: 0, windowSeconds: 10 })
-    expect((await run(bus.stats())).map(({ name }) => name)).toEqual(['jobs'])
+    await test.advance(2_000)
+    expect(await queue.stats()).toMatchObject({ length: 0, sendRate: 2.5, receiveRate: 2.5, processingRate: 2.5 })
+    await test.advance(20_000)
+    expect(await queue.stats()).toMatchObject({ sendRate: 0, processingRate: 0, windowSeconds: 10 })
+    expect((await bus.stats()).map(({ name }) => name)).toEqual(['jobs'])
   })
 
   it('are not sampled before somebody asks, nor for ever after', async () => {
-    const { bus, clock, run, settle } = await openWorld()
-    await run(bus.createQueue('jobs'))
-    await settle()
+    const test = await createWhiteBoxBroker(inMemory)
+    const { clock } = test
+    const bus = await test.connect()
+    await bus.createQueue('jobs')
+    await test.settle()
     expect(clock.pendingEvents).toBe(0)
-    await run(bus.stats())
+    await bus.stats()
     expect(clock.pendingEvents).toBe(1)
-    await clock.advance(clientLimits.statsIdleMs + 2 * clientLimits.statsIntervalMs)
+    await test.advance(clientLimits.statsIdleMs + 2 * clientLimits.statsIntervalMs)
     expect(clock.pendingEvents).toBe(0)
-    await run(bus.stats())
-    await run(bus.close())
+    await bus.stats()
+    await bus.close()
     expect(clock.pendingEvents).toBe(0)
   })
 
   it('are refused where the broker cannot be asked', async () => {
-    const { bus, run } = await openWorld({ wiring: { statistics: () => false } })
-    const queue = await run(bus.createQueue('jobs'))
-    await expect(run(queue.stats())).rejects.toThrow('queue.count() gives ready messages and consumers everywhere')
+    const test = await createWhiteBoxBroker({ ...inMemory, wiring: { statistics: () => false } })
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs')
+    await expect(queue.stats()).rejects.toThrow('queue.count() gives ready messages and consumers everywhere')
   })
 })
 
 describe('a bus', () => {
   it('takes commands one after the other, and survives refusals in between', async () => {
-    const { bus, run } = await openWorld()
-    const results = await run(
-      Promise.allSettled([
-        bus.createQueue('a'),
-        bus.openQueue('missing'),
-        bus.createQueue('b'),
-        bus.openQueue('missing'),
-        bus.createQueue('c'),
-      ]),
-    )
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    const results = await Promise.allSettled([
+      bus.createQueue('a'),
+      bus.openQueue('missing'),
+      bus.createQueue('b'),
+      bus.openQueue('missing'),
+      bus.createQueue('c'),
+    ])
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected', 'fulfilled'])
   })
 
   it('closes once, and refuses everything afterwards', async () => {
-    const { bus, run } = await openWorld()
-    const queue = await run(bus.createQueue('jobs'))
-    await run(Promise.all([bus.close(), bus.close(), bus[Symbol.asyncDispose]()]))
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs')
+    await Promise.all([bus.close(), bus.close(), bus[Symbol.asyncDispose]()])
     await expect(bus.serve()).rejects.toMatchObject({ code: 'E_CLOSED' })
-    await expect(run(queue.stats())).rejects.toMatchObject({ code: 'E_CLOSED' })
-    await expect(run(queue.send(1, { receipt: true }))).rejects.toMatchObject({ code: 'E_CLOSED' })
+    await expect(queue.stats()).rejects.toMatchObject({ code: 'E_CLOSED' })
+    await expect(queue.send(1, { receipt: true })).rejects.toMatchObject({ code: 'E_CLOSED' })
   })
 
   it('is told when the broker ends it, with all that waits', async () => {
-    const { bus, driver, run, errors } = await openWorld()
-    const queue = await run(bus.createQueue('jobs'))
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs')
     const worker = queue.process(() => {})
-    await run(worker.ready())
+    await worker.ready()
     const next = queue.receive().next()
     next.catch(() => {})
-    const receipt = await run(queue.send(1, { receipt: true }))
-    await run(receipt.processed())
-    await run(driver.close())
-    await expect(run(worker.closed())).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
-    await expect(run(next)).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
-    expect(errors[0]).toMatchObject({ code: 'E_CONNECTION_LOST' })
-    await run(bus.close())
+    const receipt = await queue.send(1, { receipt: true })
+    await receipt.processed()
+    await test.restart()
+    await expect(worker.closed()).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
+    await expect(next).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
+    expect(test.errors[0]).toMatchObject({ code: 'E_CONNECTION_LOST' })
+    await bus.close()
   })
 
   it('checks its options', async () => {
-    await expect(openWorld({ highWater: 0 })).rejects.toThrow('highWater is 0')
-    await expect(openWorld({ retries: 1 } as never)).rejects.toThrow("there is no option 'retries'")
+    await using test = await createTestBroker(inMemory)
+    await expect(test.connect({ highWater: 0 })).rejects.toThrow('highWater is 0')
+    await expect(test.connect({ retries: 1 } as never)).rejects.toThrow("there is no option 'retries'")
   })
 
   it('survives an onError that throws', async () => {
-    const { bus, run, clock } = await openWorld({
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect({
       onError: () => {
         throw new Error('in onError')
       },
     })
-    const queue = await run(bus.createQueue('jobs', { retry: { attempts: 1 } }))
+    const queue = await bus.createQueue('jobs', { retry: { attempts: 1 } })
     const worker = queue.process(() => Promise.reject(new Error('no')))
-    await run(queue.send(1))
-    await clock.advance(0)
+    await queue.send(1)
+    await test.advance(0)
     expect(worker.stats().deadLettered).toBe(1)
   })
 })
 
 describe('a bus', () => {
   it('says what its engine can do', async () => {
-    const { bus } = await openWorld()
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
     expect(bus.capabilities()).toMatchObject({ delay: { support: 'native' }, storage: { support: 'degraded' } })
-    const foreign = await openWorld({ wiring: { statistics: () => false, inMemory: false } })
-    const capabilities = foreign.bus.capabilities()
+    const wiring = { statistics: () => false, inMemory: false }
+    const foreign = await (await createWhiteBoxBroker({ ...inMemory, wiring })).connect()
+    const capabilities = foreign.capabilities()
     expect(capabilities).toMatchObject({ pause: { support: 'refused' }, retry: { support: 'degraded' } })
     for (const { support, reason } of Object.values(capabilities)) expect(reason === null).toBe(support === 'native')
   })
 
   it('explains that a queue is there with another definition', async () => {
-    const { bus, run } = await openWorld()
-    await run(bus.createQueue('jobs', { maxLength: 10 }))
-    await expect(run(bus.createQueue('jobs', { maxLength: 20 }))).rejects.toMatchObject({
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    await bus.createQueue('jobs', { maxLength: 10 })
+    await expect(bus.createQueue('jobs', { maxLength: 20 })).rejects.toMatchObject({
       code: 'E_QUEUE_DIFFERS',
       message: expect.stringContaining("inequivalent arg 'x-max-length' for queue 'jobs'"),
     })
-    expect(await run((await run(bus.createQueue('jobs', { maxLength: 10 }))).count())).toMatchObject({ ready: 0 })
+    expect(await (await bus.createQueue('jobs', { maxLength: 10 })).count()).toMatchObject({ ready: 0 })
   })
 })
 
@@ -265,21 +276,16 @@ describe('types', () => {
 })
 
 it('a bus whose session ends before it is there says so to whoever uses it', async () => {
-  const world = await openWorld()
-  const { driver, clock } = world
-  const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
   const ending: Driver = {
-    authenticate: (given) => driver.authenticate(given),
-    openSession: async (given, events) => {
-      const session = await driver.openSession(given, events)
+    authenticate: (login) => test.driver.authenticate(login),
+    openSession: async (login, events) => {
+      const session = await test.driver.openSession(login, events)
       events.closed(new BrokerError('CONNECTION_FORCED', 'gone'))
       return session
     },
     close: async () => {},
   }
-  const platform = { clock, random: new SimRandom(2) } as never
-  const wiring = { platform, driver: ending, login, commits: 'native', inMemory: true, statistics: () => true } as const
-  const rest = { messageBytesMax: 1, notes: [], onFailure: () => {}, onDamage: () => {}, serve: null }
-  const bus = await world.run(openBus({ ...wiring, ...rest }, {}))
-  await expect(world.run(bus.createQueue('jobs'))).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
+  const test: WhiteBoxBroker = await createWhiteBoxBroker({ ...inMemory, wiring: { driver: ending } })
+  const bus = await test.connect()
+  await expect(bus.createQueue('jobs')).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
 })

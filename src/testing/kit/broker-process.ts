@@ -29,6 +29,8 @@ export interface BrokerMachine {
   readonly machine: SimMachine
   /** Null: the broker forgets everything with its process. */
   readonly storage: StorageSettings | null
+  /** The process that is up; null: none is. */
+  running: BrokerProcess | null
 }
 
 export class BrokerProcess {

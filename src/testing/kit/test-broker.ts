@@ -44,6 +44,14 @@ const storageNames = ['durability', 'deliverAfter', 'networkFolder'] as const
  * Throws E_BAD_OPTION.
  */
 export async function createTestBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
+  const { seed, machine } = machineFor(options)
+  const test = new TestBroker(seed, machine)
+  await test.restart()
+  return test
+}
+
+/** The seed and the machine of such a broker, before it has started. Throws E_BAD_OPTION. */
+export function machineFor(options: TestBrokerOptions): { readonly seed: number; readonly machine: BrokerMachine } {
   const where = 'createTestBroker'
   checkOptionNames(where, options, ['seed', 'storage', 'now', 'durability', 'deliverAfter'])
   const { seed = 1, storage = 'disk', now, durability, deliverAfter } = options
@@ -58,14 +66,14 @@ export async function createTestBroker(options: TestBrokerOptions = {}): Promise
   const settings = storageOptions(storage === 'disk' ? 'file' : 'memory', { durability, deliverAfter })
   const time = new VirtualTime(now?.getTime() ?? null)
   const disk = new SimDisk(time.clock, seedFor(seed, 'disk'), { latencyMsMax: 0 })
-  const test = new TestBroker(seed, {
+  const machine: BrokerMachine = {
     time,
     disk,
     machine: new SimMachine(),
     storage: storage === 'disk' ? settings : null,
-  })
-  await test.restart()
-  return test
+    running: null,
+  }
+  return { seed, machine }
 }
 
 interface Client {
@@ -81,17 +89,19 @@ export class TestBroker implements AsyncDisposable {
   readonly errors: Error[] = []
   private readonly seed: number
   private readonly parts: BrokerMachine
+  private readonly rewire: (wiring: BusWiring) => BusWiring
   private readonly time: VirtualTime
   private readonly clients: Set<Client> = new Set()
-  private running: BrokerProcess | null = null
   private processes = 0
   private crashes = 0
   private buses = 0
   private closing: Promise<void> | null = null
 
-  constructor(seed: number, parts: BrokerMachine) {
+  /** `rewire` is for Leveret's own tests: what they change in how a bus reaches the broker. */
+  constructor(seed: number, parts: BrokerMachine, rewire: (wiring: BusWiring) => BusWiring = (usual) => usual) {
     this.seed = seed
     this.parts = parts
+    this.rewire = rewire
     this.time = parts.time
     const disk = parts.storage === null ? null : parts.disk
     this.faults = new Faults({ seed, disk, crashClient: (bus) => this.crashClient(bus) })
@@ -114,7 +124,8 @@ export class TestBroker implements AsyncDisposable {
       const text = `connect: the storage of a test broker is there already: give ${name} to createTestBroker`
       throw new LeveretError('E_BAD_OPTION', text)
     }
-    const { running, time, parts } = this
+    const { time, parts } = this
+    const { running } = parts
     if (running === null) {
       throw new LeveretError('E_CONNECT_FAILED', 'connect: the test broker has crashed: await test.restart() first')
     }
@@ -122,8 +133,9 @@ export class TestBroker implements AsyncDisposable {
     const link = new BusLink(running.driver, clock, this.faults)
     const seed = seedFor(this.seed, 'bus', this.buses++)
     const { onError, ...others } = options
+    const wiring = this.wiring(running, link, simulatedPlatform(clock, parts.disk, seed))
     const bus = await time.run(
-      openBus(this.wiring(running, link, simulatedPlatform(clock, parts.disk, seed)), {
+      openBus(this.rewire(wiring), {
         ...others,
         onError: (error) => {
           this.errors.push(error)
@@ -132,7 +144,7 @@ export class TestBroker implements AsyncDisposable {
       }),
       'connect',
     )
-    if (this.running !== running) {
+    if (parts.running !== running) {
       await bus.close()
       throw new LeveretError('E_CONNECT_FAILED', 'connect: the test broker has ended meanwhile')
     }
@@ -176,8 +188,8 @@ export class TestBroker implements AsyncDisposable {
     this.needOpen('test.crash')
     const prng = new Prng(seedFor(this.seed, 'crash', this.crashes++))
     await this.soon(prng.below(crashRoundsMax), () => {
-      this.running?.crash(prng)
-      this.running = null
+      this.parts.running?.crash(prng)
+      this.parts.running = null
       this.cutAll('the test broker has crashed')
     })
   }
@@ -191,7 +203,7 @@ export class TestBroker implements AsyncDisposable {
     await this.endProcess()
     const { parts, time } = this
     const seed = seedFor(this.seed, 'broker', this.processes++)
-    this.running = await time.run(BrokerProcess.start(parts, seed), 'test.restart')
+    parts.running = await time.run(BrokerProcess.start(parts, seed), 'test.restart')
   }
 
   /**
@@ -221,8 +233,8 @@ export class TestBroker implements AsyncDisposable {
 
   /** Whoever is connected hears of it. */
   private async endProcess(): Promise<void> {
-    const { running } = this
-    this.running = null
+    const { running } = this.parts
+    this.parts.running = null
     if (running !== null) await this.time.run(running.close(), 'test.close')
     this.clients.clear()
   }
