@@ -1,19 +1,21 @@
 // Handlers that get many messages at once.
 import { describe, expect, it } from 'vitest'
-import { openWorld, PlainClient, type World } from '../../test/support/client-world.ts'
+import { createWhiteBoxBroker, type WhiteBoxBroker } from '../../test/support/white-box-broker.ts'
+import type { Bus } from './bus.ts'
 import type { Queue } from './queue.ts'
 
 describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) => {
-  async function stage(): Promise<{ world: World; queue: Queue; next: Queue }> {
-    const world = await openWorld({ commits })
-    const queue = await world.run(world.bus.createQueue('jobs', { retry: { attempts: 2, min: '1s', jitter: false } }))
-    return { world, queue, next: await world.run(world.bus.createQueue('next')) }
+  async function stage(): Promise<{ test: WhiteBoxBroker; bus: Bus; queue: Queue; next: Queue }> {
+    const test = await createWhiteBoxBroker({ storage: 'memory', wiring: { commits } })
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs', { retry: { attempts: 2, min: '1s', jitter: false } })
+    return { test, bus, queue, next: await bus.createQueue('next') }
   }
 
   const numbers = (count: number): number[] => Array.from({ length: count }, (_, at) => at)
 
   it('is full, or has waited long enough', async () => {
-    const { world, queue } = await stage()
+    const { test, queue } = await stage()
     const batches: unknown[][] = []
     queue.processBatch(
       (messages) => {
@@ -21,33 +23,33 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
       },
       { size: 3, wait: '50ms' },
     )
-    await world.run(queue.sendMany(numbers(7)))
-    await world.settle()
+    await queue.sendMany(numbers(7))
+    await test.settle()
     expect(batches).toEqual([
       [0, 1, 2],
       [3, 4, 5],
     ])
-    await world.clock.advance(50)
+    await test.advance(50)
     expect(batches).toEqual([[0, 1, 2], [3, 4, 5], [6]])
-    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+    expect(await queue.stats()).toMatchObject({ length: 0 })
   })
 
   it('is acknowledged together with what its handler sends', async () => {
-    const { world, queue, next } = await stage()
+    const { test, queue, next } = await stage()
     queue.processBatch(
       (messages, context) => {
         context.send(next, messages.length)
       },
       { size: 100, wait: 0 },
     )
-    await world.run(queue.sendMany(numbers(10)))
-    await world.clock.advance(10)
-    expect((await (await PlainClient.open(world)).drain('next')).map(({ body }) => body)).toEqual(['10'])
-    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+    await queue.sendMany(numbers(10))
+    await test.advance(10)
+    expect((await (await test.connectPlain()).drain('next')).map(({ body }) => body)).toEqual(['10'])
+    expect(await queue.stats()).toMatchObject({ length: 0 })
   })
 
   it('is tried again message by message if its handler throws, and what it sent is dropped', async () => {
-    const { world, queue, next } = await stage()
+    const { test, queue, next } = await stage()
     let calls = 0
     const worker = queue.processBatch(
       (messages, context) => {
@@ -56,15 +58,15 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
       },
       { size: 4, wait: '10ms' },
     )
-    await world.run(queue.sendMany(numbers(4)))
-    await world.clock.advance(3_000)
+    await queue.sendMany(numbers(4))
+    await test.advance(3_000)
     expect(calls).toBe(2)
-    expect((await (await PlainClient.open(world)).drain('next')).map(({ body }) => body)).toEqual(['4'])
+    expect((await (await test.connectPlain()).drain('next')).map(({ body }) => body)).toEqual(['4'])
     expect(worker.stats()).toMatchObject({ processed: 4, retried: 4 })
   })
 
   it('may say for each of its messages what becomes of it', async () => {
-    const { world, queue, next } = await stage()
+    const { test, queue, next } = await stage()
     queue.processBatch(
       (messages, context) => {
         context.send(next, messages.length)
@@ -75,58 +77,58 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
       },
       { size: 3, wait: 0 },
     )
-    const receipt = await world.run(queue.send('good', { receipt: true }))
-    await world.run(queue.sendMany(['bad', 'busy']))
-    await world.clock.advance(10)
+    const receipt = await queue.send('good', { receipt: true })
+    await queue.sendMany(['bad', 'busy'])
+    await test.advance(10)
     expect(await receipt.processed()).toBe('done: good')
-    const plain = await PlainClient.open(world)
+    const plain = await test.connectPlain()
     expect((await plain.drain('jobs.dead')).map(({ body }) => body)).toEqual(['"bad"'])
-    expect(await world.run(queue.stats())).toMatchObject({ ready: 0, unacked: 0, delayed: 1 })
+    expect(await queue.stats()).toMatchObject({ ready: 0, unacked: 0, delayed: 1 })
   })
 
   it('must have one result for each message, or none at all', async () => {
-    const { world, queue } = await stage()
+    const { test, queue } = await stage()
     queue.processBatch(() => ['one'], { size: 2, wait: 0 })
-    await world.run(queue.sendMany([1, 2]))
-    await world.clock.advance(10)
-    expect(world.errors.map(({ message }) => message)).toEqual([
+    await queue.sendMany([1, 2])
+    await test.advance(10)
+    expect(test.errors.map(({ message }) => message)).toEqual([
       expect.stringContaining('a batch of 2 returned 1 results'),
       expect.stringContaining('a batch of 2 returned 1 results'),
     ])
   })
 
   it('runs as many at a time as it is told', async () => {
-    const { world, queue } = await stage()
+    const { test, queue } = await stage()
     let running = 0
     let most = 0
     queue.processBatch(
       async () => {
         most = Math.max(most, ++running)
-        await new Promise<void>((resolve) => world.clock.setTimer(100, resolve))
+        await test.sleep(100)
         running--
       },
       { size: 2, wait: 0, concurrency: 2 },
     )
-    await world.run(queue.sendMany(numbers(12)))
-    await world.clock.advance(1_000)
+    await queue.sendMany(numbers(12))
+    await test.advance(1_000)
     expect(most).toBe(2)
-    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+    expect(await queue.stats()).toMatchObject({ length: 0 })
   })
 
   it('is finished when its worker closes, and what has gathered is not waited for', async () => {
-    const { world, queue } = await stage()
+    const { test, queue } = await stage()
     const sizes: number[] = []
     const worker = queue.processBatch((messages) => void sizes.push(messages.length), { size: 10, wait: '1h' })
-    await world.run(queue.sendMany([1, 2]))
-    await world.settle()
+    await queue.sendMany([1, 2])
+    await test.settle()
     expect(sizes).toEqual([])
-    await world.run(worker.close())
+    await worker.close()
     expect(sizes).toEqual([2])
-    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+    expect(await queue.stats()).toMatchObject({ length: 0 })
   })
 
   it('loses its lease as one message does', async () => {
-    const { world, queue } = await stage()
+    const { test, queue } = await stage()
     let reason: unknown = null
     queue.processBatch(
       (_messages, context) =>
@@ -138,10 +140,10 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
         }),
       { size: 2, wait: 0, lease: '1s' },
     )
-    await world.run(queue.sendMany([1, 2]))
-    await world.clock.advance(1_010)
+    await queue.sendMany([1, 2])
+    await test.advance(1_010)
     expect(reason).toMatchObject({ code: 'E_LEASE_LOST' })
-    expect(await world.run(queue.stats())).toMatchObject({ unacked: 0, delayed: 2 })
+    expect(await queue.stats()).toMatchObject({ unacked: 0, delayed: 2 })
   })
 
   it('leaves room for others when its channel is gone', async () => {
