@@ -1,13 +1,16 @@
 // What becomes of a message: acknowledged, tried again, dead-lettered, returned. With the broker's own commit and with tx mode.
 import { describe, expect, it } from 'vitest'
-import { openWorld, PlainClient, type World, type WorldOptions } from '../../test/support/client-world.ts'
+import { createWhiteBoxBroker, type WhiteBoxBroker, type WhiteBoxOptions } from '../../test/support/white-box-broker.ts'
 import { toTable } from '../model/field-table.ts'
+import type { Bus } from './bus.ts'
 import { defineQueue } from './contract.ts'
 import type { IncomingMessage } from './incoming.ts'
 import type { Queue } from './queue.ts'
 import type { QueueOptions } from './queue-options.ts'
 import type { StandardSchema } from './standard-schema.ts'
 
+/** What the clock of a test broker shows at first. */
+const startMs = Date.UTC(2026, 0, 1)
 const noJitter: QueueOptions = { retry: { attempts: 3, min: '1s', jitter: false } }
 
 function numbers(async = false): StandardSchema<{ n: number }, { n: number }> {
@@ -20,143 +23,150 @@ function numbers(async = false): StandardSchema<{ n: number }, { n: number }> {
 }
 
 describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) => {
-  const open = (options: WorldOptions = {}): Promise<World> => openWorld({ commits, ...options })
-
-  async function withQueue(options: QueueOptions = noJitter): Promise<{ world: World; queue: Queue }> {
-    const world = await open()
-    return { world, queue: await world.run(world.bus.createQueue('jobs', options)) }
+  interface Open {
+    readonly test: WhiteBoxBroker
+    readonly bus: Bus
   }
 
-  async function ready(world: World, name: string): Promise<number> {
-    const all = await world.run(world.bus.stats())
+  async function open(wiring: WhiteBoxOptions['wiring'] = {}): Promise<Open> {
+    const test = await createWhiteBoxBroker({ storage: 'memory', wiring: { commits, ...wiring } })
+    return { test, bus: await test.connect() }
+  }
+
+  async function withQueue(options: QueueOptions = noJitter): Promise<Open & { readonly queue: Queue }> {
+    const { test, bus } = await open()
+    return { test, bus, queue: await bus.createQueue('jobs', options) }
+  }
+
+  async function ready(bus: Bus, name: string): Promise<number> {
+    const all = await bus.stats()
     return all.find((queue) => queue.name === name)?.ready ?? 0
   }
 
-  async function length(world: World, queue: Queue): Promise<number> {
-    return (await world.run(queue.stats())).length
+  async function length(queue: Queue): Promise<number> {
+    return (await queue.stats()).length
   }
 
   it('acknowledges what the handler is done with, in the order it was sent', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const seen: unknown[] = []
     queue.process((message) => {
       seen.push(message.data)
     })
-    await world.run(queue.sendMany([1, 'two', { three: 3 }, null, [5]]))
-    await world.settle()
+    await queue.sendMany([1, 'two', { three: 3 }, null, [5]])
+    await test.settle()
     expect(seen).toEqual([1, 'two', { three: 3 }, null, [5]])
-    expect(await length(world, queue)).toBe(0)
+    expect(await length(queue)).toBe(0)
   })
 
   it('runs as many handlers at once as it is told, and no more', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const waiting: (() => void)[] = []
     const worker = queue.process(() => new Promise<void>((resolve) => waiting.push(resolve)), { concurrency: 3 })
-    await world.run(queue.sendMany([1, 2, 3, 4, 5, 6, 7, 8]))
-    await world.settle()
+    await queue.sendMany([1, 2, 3, 4, 5, 6, 7, 8])
+    await test.settle()
     expect(waiting).toHaveLength(3)
     expect(worker.stats()).toMatchObject({ running: 3, waiting: 3 })
     waiting.shift()?.()
-    await world.settle()
+    await test.settle()
     expect(worker.stats()).toMatchObject({ running: 3, processed: 1 })
     while (waiting.length > 0) {
       waiting.shift()?.()
-      await world.settle()
+      await test.settle()
     }
     expect(worker.stats()).toMatchObject({ running: 0, waiting: 0, processed: 8 })
-    expect(await length(world, queue)).toBe(0)
+    expect(await length(queue)).toBe(0)
   })
 
   it('knows how fast one handler is: messages over the time spent in handlers', async () => {
-    const { world, queue } = await withQueue()
-    const pause = (): Promise<void> => new Promise((resolve) => world.clock.setTimer(500, resolve))
+    const { test, queue } = await withQueue()
+    const pause = (): Promise<void> => test.sleep(500)
     const worker = queue.process(pause, { concurrency: 2 })
-    await world.run(queue.sendMany([1, 2, 3, 4]))
-    await world.clock.advance(10_000)
+    await queue.sendMany([1, 2, 3, 4])
+    await test.advance(10_000)
     expect(worker.stats()).toMatchObject({ processed: 4, operationSeconds: 2, operationRate: 2 })
-    await world.run(worker.close())
-    const quick = queue.process(() => world.clock.pause(250))
+    await worker.close()
+    const quick = queue.process(() => test.clock.pause(250))
     expect(quick.stats().operationRate).toBe(0)
-    await world.run(queue.sendMany([1, 2]))
-    await world.settle()
+    await queue.sendMany([1, 2])
+    await test.settle()
     expect(quick.stats()).toMatchObject({ processed: 2, operationSeconds: 0.5, operationRate: 4 })
   })
 
   it('calls no handler inside the call that sends', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     let called = false
     const worker = queue.process(() => {
       called = true
     })
-    await world.run(worker.ready())
+    await worker.ready()
     const sent = queue.send(1)
     expect(called).toBe(false)
-    await world.run(sent)
-    await world.settle()
+    await sent
+    await test.settle()
     expect(called).toBe(true)
   })
 
   it('tries again what threw, after its backoff, with the attempt counted', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const attempts: { attempt: number; atMs: number; first: unknown }[] = []
     queue.process((message, context) => {
       attempts.push({
         attempt: context.attempt,
-        atMs: world.clock.monotonicMs(),
+        atMs: test.now.getTime() - startMs,
         first: message.headers['x-leveret-first-time'],
       })
       if (context.attempt < 3) throw new Error('not yet')
     })
-    await world.run(queue.send('x'))
-    await world.clock.advance(10_000)
-    const firstTime = Date.UTC(2026, 0, 1)
+    await queue.send('x')
+    await test.advance(10_000)
     // What is hidden appears up to 16 ms late.
     const rounded = attempts.map((one) => ({ ...one, atMs: Math.floor(one.atMs / 100) * 100 }))
     expect(rounded).toEqual([
       { attempt: 1, atMs: 0, first: undefined },
-      { attempt: 2, atMs: 1_000, first: firstTime },
-      { attempt: 3, atMs: 3_000, first: firstTime },
+      { attempt: 2, atMs: 1_000, first: startMs },
+      { attempt: 3, atMs: 3_000, first: startMs },
     ])
-    expect(await length(world, queue)).toBe(0)
-    expect(world.errors.map((error) => error.message)).toEqual(['not yet', 'not yet'])
+    expect(await length(queue)).toBe(0)
+    expect(test.errors.map((error) => error.message)).toEqual(['not yet', 'not yet'])
   })
 
   it('leaves a message that backs off to the broker, so that attempt and pause outlive the worker', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const worker = queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send('x'))
-    await world.settle()
+    await queue.send('x')
+    await test.settle()
     expect(worker.stats()).toMatchObject({ running: 0, waiting: 0, retried: 1 })
-    expect(await world.run(queue.stats())).toMatchObject({ ready: 0, unacked: 0, delayed: 1 })
-    await world.run(worker.close())
-    const plain = await PlainClient.open(world)
-    await world.clock.advance(999)
+    expect(await queue.stats()).toMatchObject({ ready: 0, unacked: 0, delayed: 1 })
+    await worker.close()
+    const plain = await test.connectPlain()
+    await test.advance(999)
     expect(await plain.drain('jobs')).toEqual([])
-    await world.clock.advance(17)
+    await test.advance(17)
     expect((await plain.drain('jobs')).map(({ headers }) => headers['x-leveret-attempt'])).toEqual([2])
   })
 
   it('keeps a message that backs off where the broker hides nothing', async () => {
-    const world = await open({ wiring: { statistics: () => false } })
-    const queue = await world.run(world.bus.createQueue('jobs', noJitter))
+    const { test, bus } = await open({ statistics: () => false })
+    const queue = await bus.createQueue('jobs', noJitter)
     const worker = queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send('x'))
-    await world.settle()
+    await queue.send('x')
+    await test.settle()
     expect(worker.stats()).toMatchObject({ running: 0, waiting: 1 })
-    expect(await world.run(queue.count())).toMatchObject({ ready: 0 })
-    await world.clock.advance(1_000)
+    expect(await queue.count()).toMatchObject({ ready: 0 })
+    await test.advance(1_000)
     expect(worker.stats()).toMatchObject({ waiting: 1, retried: 1 })
   })
 
   it('puts what failed for good into the dead-letter queue, with the reason', async () => {
-    const { world, queue } = await withQueue()
-    const plain = await PlainClient.open(world)
+    const { test, queue } = await withQueue()
+    const plain = await test.connectPlain()
     const worker = queue.process(() => {
       throw new TypeError('broken file')
     })
-    const { id } = await world.run(queue.send({ file: 'a' }, { headers: { tenant: 7 } }))
-    await world.clock.advance(10_000)
-    expect(await length(world, queue)).toBe(0)
+    const { id } = await queue.send({ file: 'a' }, { headers: { tenant: 7 } })
+    await test.advance(10_000)
+    expect(await length(queue)).toBe(0)
     const [dead, ...more] = await plain.drain('jobs.dead')
     expect(more).toEqual([])
     expect(dead?.body).toBe('{"file":"a"}')
@@ -168,92 +178,92 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
       tenant: 7,
       'x-leveret-attempts': 3,
       'x-leveret-error': 'TypeError: broken file',
-      'x-leveret-first-time': Date.UTC(2026, 0, 1),
+      'x-leveret-first-time': startMs,
       'x-leveret-queue': 'jobs',
     })
     expect(worker.stats()).toMatchObject({ retried: 2, deadLettered: 1, processed: 0 })
   })
 
   it('starts counting afresh for a worker of the dead-letter queue', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 } })
     queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send('x'))
-    await world.settle()
-    const dead = await world.run(world.bus.createQueue('jobs.dead'))
+    await queue.send('x')
+    await test.settle()
+    const dead = await bus.createQueue('jobs.dead')
     const attempts: number[] = []
     dead.process((_message, context) => {
       attempts.push(context.attempt)
     })
-    await world.settle()
+    await test.settle()
     expect(attempts).toEqual([1])
   })
 
   it('drops what failed for good if there is to be no dead-letter queue', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: false })
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: false })
     queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send('x'))
-    await world.settle()
-    expect((await world.run(world.bus.stats())).map(({ name, length }) => [name, length])).toEqual([['jobs', 0]])
+    await queue.send('x')
+    await test.settle()
+    expect((await bus.stats()).map(({ name, length }) => [name, length])).toEqual([['jobs', 0]])
   })
 
   it('puts dead letters into a queue that somebody has made otherwise', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: 'morgue' })
-    await world.run(world.bus.createQueue('morgue', { storage: 'memory' }))
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: 'morgue' })
+    await bus.createQueue('morgue', { storage: 'memory' })
     queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send('x'))
-    await world.settle()
-    expect(await ready(world, 'morgue')).toBe(1)
+    await queue.send('x')
+    await test.settle()
+    expect(await ready(bus, 'morgue')).toBe(1)
   })
 
   it('makes the dead-letter queue again if somebody has deleted it', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 } })
     queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send(1))
-    await world.settle()
-    await world.run((await world.run(world.bus.openQueue('jobs.dead'))).delete())
-    await world.run(queue.send(2))
-    await world.settle()
-    expect(await ready(world, 'jobs.dead')).toBe(1)
+    await queue.send(1)
+    await test.settle()
+    await (await bus.openQueue('jobs.dead')).delete()
+    await queue.send(2)
+    await test.settle()
+    expect(await ready(bus, 'jobs.dead')).toBe(1)
   })
 
   it('does what the handler returns instead of a result', async () => {
-    const { world, queue } = await withQueue()
+    const { test, bus, queue } = await withQueue()
     const seen: string[] = []
     queue.process((message, context) => {
-      seen.push(`${String(message.data)} ${context.attempt} ${world.clock.monotonicMs()}`)
+      seen.push(`${String(message.data)} ${context.attempt} ${test.now.getTime() - startMs}`)
       if (message.data === 'bad') return context.deadLetter('corrupt')
       return context.attempt === 1 ? context.retry({ after: '5s' }) : undefined
     })
-    await world.run(queue.sendMany(['busy', 'bad']))
-    await world.clock.advance(60_000)
+    await queue.sendMany(['busy', 'bad'])
+    await test.advance(60_000)
     expect(seen).toEqual(['busy 1 0', 'bad 1 0', expect.stringMatching(/^busy 2 50(0\d|1[0-6])$/)])
-    expect(await ready(world, 'jobs.dead')).toBe(1)
-    expect(await length(world, queue)).toBe(0)
+    expect(await ready(bus, 'jobs.dead')).toBe(1)
+    expect(await length(queue)).toBe(0)
   })
 
   it('ends a message that asks for another attempt for ever', async () => {
-    const { world, queue } = await withQueue()
+    const { test, bus, queue } = await withQueue()
     let calls = 0
     queue.process((_message, context) => {
       calls++
       return context.retry({ after: 0 })
     })
-    await world.run(queue.send('x'))
-    await world.clock.advance(1_000)
+    await queue.send('x')
+    await test.advance(1_000)
     expect(calls).toBe(3)
-    expect(await ready(world, 'jobs.dead')).toBe(1)
+    expect(await ready(bus, 'jobs.dead')).toBe(1)
   })
 
   it('dead-letters what is not the JSON it says it is, once and for all', async () => {
-    const { world, queue } = await withQueue()
-    const plain = await PlainClient.open(world)
+    const { test, queue } = await withQueue()
+    const plain = await test.connectPlain()
     const seen: unknown[] = []
     queue.process((message) => {
       seen.push(message.data)
     })
     plain.publish('jobs', '{"a":', { contentType: 'application/json' })
     plain.publish('jobs', '{"a":1}', { contentType: 'application/json' })
-    await world.clock.advance(60_000)
+    await test.advance(60_000)
     expect(seen).toEqual([{ a: 1 }])
     const [dead] = await plain.drain('jobs.dead')
     expect(dead?.headers['x-leveret-error']).toMatch(/^E_BAD_DATA: a message of queue 'jobs' is not the JSON/)
@@ -261,16 +271,16 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
   })
 
   it.each([false, true])('dead-letters what its schema refuses (asynchronous: %s)', async (async) => {
-    const world = await open()
-    const plain = await PlainClient.open(world)
-    const queue = await world.run(world.bus.createQueue(defineQueue('jobs', { input: numbers(async) })))
+    const { test, bus } = await open()
+    const plain = await test.connectPlain()
+    const queue = await bus.createQueue(defineQueue('jobs', { input: numbers(async) }))
     const seen: number[] = []
     queue.process((message) => {
       seen.push(message.data.n)
     })
     plain.publish('jobs', '{"n":"1"}')
-    await world.run(queue.send({ n: 2 }))
-    await world.settle()
+    await queue.send({ n: 2 })
+    await test.settle()
     expect(seen).toEqual([2])
     const [dead] = await plain.drain('jobs.dead')
     expect(dead?.headers['x-leveret-error']).toContain(
@@ -279,8 +289,8 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
   })
 
   it('gives a handler text as text and bytes as bytes', async () => {
-    const { world, queue } = await withQueue()
-    const plain = await PlainClient.open(world)
+    const { test, queue } = await withQueue()
+    const plain = await test.connectPlain()
     const seen: unknown[] = []
     queue.process((message) => {
       seen.push(message.data)
@@ -289,29 +299,29 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
     plain.publish('jobs', '{"a":1}', { contentType: 'application/octet-stream' })
     plain.publish('jobs', '{"a":1}')
     plain.publish('jobs', 'no json')
-    await world.run(queue.send(Buffer.from('bytes')))
-    await world.settle()
+    await queue.send(Buffer.from('bytes'))
+    await test.settle()
     expect(seen).toEqual(['a,b', Buffer.from('{"a":1}'), { a: 1 }, Buffer.from('no json'), Buffer.from('bytes')])
   })
 
   it('hands the worker of a queue what a schema makes of the data', async () => {
-    const world = await open()
+    const { test, bus } = await open()
     const dates: StandardSchema<string, Date> = {
       '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value: new Date(String(value)) }) },
     }
-    const queue = await world.run(world.bus.createQueue(defineQueue('days', { input: dates })))
+    const queue = await bus.createQueue(defineQueue('days', { input: dates }))
     const seen: Date[] = []
     queue.process((message) => {
       seen.push(message.data)
     })
-    await world.run(queue.send('2026-01-02'))
-    await world.settle()
+    await queue.send('2026-01-02')
+    await test.settle()
     expect(seen).toEqual([new Date('2026-01-02')])
   })
 
   it('sends from a handler together with its acknowledgement, or not at all', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 2, min: '1s', jitter: false } })
-    const next = await world.run(world.bus.createQueue<{ from: number }>('next'))
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 2, min: '1s', jitter: false } })
+    const next = await bus.createQueue<{ from: number }>('next')
     queue.process(async (message, context) => {
       const sent = context.send(next, { from: context.attempt })
       expect(sent.id).toMatch(/^[0-9a-f-]{36}$/)
@@ -319,13 +329,13 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
       await Promise.resolve()
       if (message.data === 'fails once' && context.attempt === 1) throw new Error('after sending')
     })
-    await world.run(queue.send('fails once'))
-    await world.settle()
-    expect(await ready(world, 'next')).toBe(0)
-    await world.clock.advance(5_000)
-    const plain = await PlainClient.open(world)
+    await queue.send('fails once')
+    await test.settle()
+    expect(await ready(bus, 'next')).toBe(0)
+    await test.advance(5_000)
+    const plain = await test.connectPlain()
     expect((await plain.drain('next')).map(({ body }) => body)).toEqual(['{"from":2}', '{"from":10}'])
-    expect(await length(world, queue)).toBe(0)
+    expect(await length(queue)).toBe(0)
   })
 
   it('fails an attempt that sends to a queue that is gone', async () => {
@@ -342,119 +352,119 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
   })
 
   it('says what is wrong with a send inside a handler', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    const { test, queue } = await withQueue({ retry: { attempts: 1 } })
     let kept: { send: (to: Queue, data: unknown) => unknown } | null = null
     queue.process((_message, context) => {
       kept = context as never
       context.send(defineQueue('never opened'), 1)
     })
-    await world.run(queue.send('x'))
-    await world.settle()
-    expect(world.errors[0]?.message).toContain("this bus has not opened queue 'never opened'")
+    await queue.send('x')
+    await test.settle()
+    expect(test.errors[0]?.message).toContain("this bus has not opened queue 'never opened'")
     expect(() => (kept as never as { send: (to: Queue, data: unknown) => unknown }).send(queue, 1)).toThrow('has ended')
   })
 
   it('waits for running handlers when it is closed, and gives the rest back at once', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     let finish = (): void => {}
     const worker = queue.process(() => new Promise<void>((resolve) => (finish = resolve)), { prefetch: 10 })
-    await world.run(queue.sendMany([1, 2, 3]))
-    await world.settle()
+    await queue.sendMany([1, 2, 3])
+    await test.settle()
     const closed = worker.close()
-    await world.settle()
-    if (commits === 'native') expect(await world.run(queue.stats())).toMatchObject({ ready: 2, unacked: 1 })
+    await test.settle()
+    if (commits === 'native') expect(await queue.stats()).toMatchObject({ ready: 2, unacked: 1 })
     finish()
-    await world.run(closed)
-    expect(await world.run(queue.stats())).toMatchObject({ ready: 2, unacked: 0, consumers: 0 })
+    await closed
+    expect(await queue.stats()).toMatchObject({ ready: 2, unacked: 0, consumers: 0 })
     expect(worker.stats().processed).toBe(1)
-    await world.run(worker.closed())
+    await worker.closed()
   })
 
   it('gives a message back whose handler takes longer than the deadline, and tells the handler', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     let signal: AbortSignal | null = null
     let finish = (): void => {}
     const worker = queue.process((_message, context) => {
       ;({ signal } = context)
       return new Promise<void>((resolve) => (finish = resolve))
     })
-    await world.run(queue.send(1))
-    await world.settle()
+    await queue.send(1)
+    await test.settle()
     const closed = worker.close({ timeout: '5s' })
-    await world.clock.advance(4_999)
+    await test.advance(4_999)
     expect(signal).toMatchObject({ aborted: false })
-    await world.clock.advance(1)
+    await test.advance(1)
     await closed
     expect(signal).toMatchObject({ aborted: true })
     finish()
-    await world.settle()
-    expect(await world.run(queue.stats())).toMatchObject({ ready: 1, unacked: 0 })
+    await test.settle()
+    expect(await queue.stats()).toMatchObject({ ready: 1, unacked: 0 })
   })
 
   it('cuts a backoff short when it is closed where the broker hides nothing, and keeps the count of attempts', async () => {
-    const world = await open({ wiring: { statistics: () => false } })
-    const queue = await world.run(world.bus.createQueue('jobs', noJitter))
+    const { test, bus } = await open({ statistics: () => false })
+    const queue = await bus.createQueue('jobs', noJitter)
     const worker = queue.process(() => Promise.reject(new Error('no')))
-    await world.run(queue.send('x'))
-    await world.settle()
-    await world.run(worker.close())
-    expect(world.clock.monotonicMs()).toBe(0)
-    const plain = await PlainClient.open(world)
+    await queue.send('x')
+    await test.settle()
+    await worker.close()
+    expect(test.now.getTime()).toBe(startMs)
+    const plain = await test.connectPlain()
     expect((await plain.drain('jobs')).map(({ headers }) => headers['x-leveret-attempt'])).toEqual([2])
   })
 
   it('returns messages with the bus, too', async () => {
-    const { world, queue } = await withQueue()
+    const { test, bus, queue } = await withQueue()
     queue.process(() => new Promise<void>(() => {}), { concurrency: 2 })
-    await world.run(queue.sendMany([1, 2, 3, 4]))
-    await world.settle()
-    const closing = world.bus.close({ timeout: '1s' })
-    await world.clock.advance(1_000)
-    await world.run(closing)
+    await queue.sendMany([1, 2, 3, 4])
+    await test.settle()
+    const closing = bus.close({ timeout: '1s' })
+    await test.advance(1_000)
+    await closing
   })
 
   it('ends when its queue is deleted, and says so', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const worker = queue.process(() => {})
-    await world.run(worker.ready())
-    expect(await world.run(queue.delete())).toBe(0)
-    await expect(world.run(worker.closed())).rejects.toThrow("E_CLOSED: queue 'jobs' was deleted")
-    expect(world.errors).toHaveLength(1)
+    await worker.ready()
+    expect(await queue.delete()).toBe(0)
+    await expect(worker.closed()).rejects.toThrow("E_CLOSED: queue 'jobs' was deleted")
+    expect(test.errors).toHaveLength(1)
   })
 
   it('says that it could not begin', async () => {
-    const { world, queue } = await withQueue()
-    await world.run(queue.delete())
+    const { queue } = await withQueue()
+    await queue.delete()
     const worker = queue.process(() => {})
-    await expect(world.run(worker.ready())).rejects.toMatchObject({ code: 'NOT_FOUND' })
-    await expect(world.run(worker.closed())).rejects.toMatchObject({ code: 'NOT_FOUND' })
-    await world.run(worker.close())
+    await expect(worker.ready()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(worker.closed()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await worker.close()
   })
 
   it('tells a failed attempt to its own onError, and survives what that throws', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 } })
     const told: [string, unknown, number][] = []
     const onError = (error: unknown, message: IncomingMessage, attempt: number): void => {
       told.push([(error as Error).message, message.data, attempt])
       throw new Error('in onError')
     }
     queue.process(() => Promise.reject(new Error('no')), { onError })
-    await world.run(queue.send('x'))
-    await world.settle()
+    await queue.send('x')
+    await test.settle()
     expect(told).toEqual([['no', 'x', 1]])
-    expect(world.errors.map((error) => error.message)).toEqual(['in onError'])
-    expect(await ready(world, 'jobs.dead')).toBe(1)
+    expect(test.errors.map((error) => error.message)).toEqual(['in onError'])
+    expect(await ready(bus, 'jobs.dead')).toBe(1)
   })
 
   it('copies a plain client’s properties for another attempt, but not what would get the copy refused', async () => {
-    const { world, queue } = await withQueue()
-    const plain = await PlainClient.open(world)
+    const { test, queue } = await withQueue()
+    const plain = await test.connectPlain()
     const worker = queue.process(() => Promise.reject(new Error('no')))
     const headers = toTable({ kept: 1 })
     plain.publish('jobs', '1', { headers, userId: 'guest', correlationId: 'c', type: 't', priority: 3, timestamp: 9 })
-    await world.settle()
-    await world.run(worker.close())
-    await world.clock.advance(1_016)
+    await test.settle()
+    await worker.close()
+    await test.advance(1_016)
     const [copy] = await plain.drain('jobs')
     expect(copy?.properties).toMatchObject({ correlationId: 'c', type: 't', priority: 3, timestamp: 9 })
     expect(copy?.properties.userId).toBeUndefined()
