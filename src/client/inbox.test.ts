@@ -1,41 +1,25 @@
 // The inbox of a named sender: what became of its messages, told to whoever has its name.
-import { describe, expect, it } from 'vitest'
-import { openWorld, type World } from '../../test/support/client-world.ts'
-import { emptyTable } from '../model/field-table.ts'
-import { createTestBroker } from '../testing/kit/test-broker.ts'
-import { type Bus, openBus } from './bus.ts'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createTestBroker, type TestBroker } from '../testing/kit/test-broker.ts'
+import type { Bus } from './bus.ts'
 import type { InboxOutcome } from './inbox-reader.ts'
 import type { Queue } from './queue.ts'
 
-/** Another process on the same broker. */
-function anotherBus(world: World): Promise<Bus> {
-  const { clock, driver } = world
-  const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
-  const platform = { clock, random: { next: () => 0.5, fill: (target: Buffer) => target.fill(7) } } as never
-  return world.run(
-    openBus(
-      {
-        platform,
-        driver: { ...driver, openSession: driver.openSession.bind(driver), close: async () => {} } as never,
-        login,
-        commits: 'native',
-        inMemory: true,
-        statistics: () => true,
-        messageBytesMax: 1_000_000,
-        notes: [],
-        onFailure: () => {},
-        onDamage: () => {},
-        serve: null,
-      },
-      {},
-    ),
-  )
+interface Stage {
+  readonly test: TestBroker
+  /** Of the process that works. */
+  readonly bus: Bus
+  readonly queue: Queue
+  /** Of the process that sends. */
+  readonly sending: Bus
 }
 
-async function withWorker(): Promise<{ world: World; queue: Queue; sending: Bus }> {
-  const world = await openWorld()
-  const queue = await world.run(world.bus.createQueue('jobs', { retry: { attempts: 1 } }))
-  return { world, queue, sending: await anotherBus(world) }
+async function withWorker(): Promise<Stage> {
+  const test = await createTestBroker({ storage: 'memory' })
+  onTestFinished(() => test.close())
+  const bus = await test.connect()
+  const queue = await bus.createQueue('jobs', { retry: { attempts: 1 } })
+  return { test, bus, queue, sending: await test.connect() }
 }
 
 function start(queue: Queue): void {
@@ -53,15 +37,15 @@ async function all(bus: Bus): Promise<InboxOutcome[]> {
 
 describe('an inbox', () => {
   it('has what became of messages whose sender has ended', async () => {
-    const { world, queue, sending } = await withWorker()
-    const jobs = await world.run(sending.openQueue('jobs'))
-    const good = await world.run(jobs.send('good', { sender: 'web-1' }))
-    const bad = await world.run(jobs.send('bad', { sender: 'web-1', receipt: true }))
-    await world.run(sending.close())
+    const { test, queue, sending } = await withWorker()
+    const jobs = await sending.openQueue('jobs')
+    const good = await jobs.send('good', { sender: 'web-1' })
+    const bad = await jobs.send('bad', { sender: 'web-1', receipt: true })
+    await sending.close()
     start(queue)
-    await world.settle()
-    const later = await anotherBus(world)
-    expect(await world.run(all(later))).toEqual([
+    await test.settle()
+    const later = await test.connect()
+    expect(await all(later)).toEqual([
       { id: good.id, queue: 'jobs', status: 'processed', result: 'done: good', error: null },
       {
         id: bad.id,
@@ -71,31 +55,31 @@ describe('an inbox', () => {
         error: expect.objectContaining({ code: 'E_NOT_PROCESSED' }),
       },
     ])
-    expect(await world.run(all(later))).toEqual([])
+    expect(await all(later)).toEqual([])
   })
 
   it('tells the callbacks of a sender that is still there, and keeps nothing of it', async () => {
-    const { world, queue, sending } = await withWorker()
+    const { test, bus, queue, sending } = await withWorker()
     start(queue)
-    const jobs = await world.run(sending.openQueue('jobs'))
+    const jobs = await sending.openQueue('jobs')
     const told: unknown[] = []
-    const receipt = await world.run(
-      jobs.send('good', { sender: 'web-1', onProcessed: (error, result) => told.push([error, result]) }),
-    )
-    expect(await world.run(receipt.processed())).toBe('done: good')
-    await world.settle()
+    const receipt = await jobs.send('good', {
+      sender: 'web-1',
+      onProcessed: (error, result) => told.push([error, result]),
+    })
+    expect(await receipt.processed()).toBe('done: good')
+    await test.settle()
     expect(told).toEqual([[null, 'done: good']])
-    await world.run(sending.close())
-    expect(await world.run(all(world.bus))).toEqual([])
+    await sending.close()
+    expect(await all(bus)).toEqual([])
   })
 
   it('gives an outcome again that nobody went on from', async () => {
-    const { world, queue, sending } = await withWorker()
+    const { test, bus, queue, sending } = await withWorker()
     start(queue)
-    const jobs = await world.run(sending.openQueue('jobs'))
-    for (const name of ['a', 'b'])
-      await world.run(jobs.send(name, { sender: 'web-1', receipt: true })).then((one) => one.forget())
-    await world.settle()
+    const jobs = await sending.openQueue('jobs')
+    for (const name of ['a', 'b']) await jobs.send(name, { sender: 'web-1', receipt: true }).then((one) => one.forget())
+    await test.settle()
     const seen: unknown[] = []
     const firstOnly = async (): Promise<void> => {
       for await (const { result } of sending.receipts({ sender: 'web-1' })) {
@@ -103,40 +87,40 @@ describe('an inbox', () => {
         if (seen.length === 1) break
       }
     }
-    await world.run(firstOnly())
-    await world.run(sending.close())
+    await firstOnly()
+    await sending.close()
     expect(seen).toEqual(['done: a'])
-    expect((await world.run(all(world.bus))).map(({ result }) => result)).toEqual(['done: a', 'done: b'])
+    expect((await all(bus)).map(({ result }) => result)).toEqual(['done: a', 'done: b'])
   })
 
   it('waits for more, until its signal says no', async () => {
-    const { world, queue, sending } = await withWorker()
-    const jobs = await world.run(sending.openQueue('jobs'))
-    ;(await world.run(jobs.send('late', { sender: 'web-1', receipt: true }))).forget()
+    const { test, queue, sending } = await withWorker()
+    const jobs = await sending.openQueue('jobs')
+    ;(await jobs.send('late', { sender: 'web-1', receipt: true })).forget()
     const seen: unknown[] = []
     const controller = new AbortController()
     const reading = (async () => {
       for await (const { result } of sending.receipts({ sender: 'web-1', signal: controller.signal })) seen.push(result)
     })()
-    await world.settle()
+    await test.settle()
     expect(seen).toEqual([])
     start(queue)
-    await world.settle()
+    await test.settle()
     expect(seen).toEqual(['done: late'])
     controller.abort()
-    await world.run(reading)
+    await reading
   })
 
   it('belongs to one process at a time', async () => {
-    const { world, sending } = await withWorker()
-    const jobs = await world.run(sending.openQueue('jobs'))
-    await world.run(jobs.send(1, { sender: 'web-1' }))
-    await expect(world.run(all(world.bus))).rejects.toMatchObject({
+    const { bus, sending } = await withWorker()
+    const jobs = await sending.openQueue('jobs')
+    await jobs.send(1, { sender: 'web-1' })
+    await expect(all(bus)).rejects.toMatchObject({
       code: 'E_REFUSED',
       message: expect.stringContaining("the inbox of sender 'web-1' cannot be opened"),
     })
-    const own = await world.run(world.bus.openQueue('jobs'))
-    await expect(world.run(own.send(1, { sender: 'web-1' }))).rejects.toMatchObject({ code: 'E_REFUSED' })
+    const own = await bus.openQueue('jobs')
+    await expect(own.send(1, { sender: 'web-1' })).rejects.toMatchObject({ code: 'E_REFUSED' })
     await expect(own.send(1, { sender: '' })).rejects.toMatchObject({ code: 'E_BAD_OPTION' })
   })
 })

@@ -1,6 +1,6 @@
 // What can be said when something is sent: when, for how long, in which order, and what counts as the same.
 import { describe, expect, it } from 'vitest'
-import { openWorld, PlainClient, type World } from '../../test/support/client-world.ts'
+import { createWhiteBoxBroker, type WhiteBoxBroker } from '../../test/support/white-box-broker.ts'
 import { toTable } from '../model/field-table.ts'
 import { createTestBroker } from '../testing/kit/test-broker.ts'
 import { defineEvent } from './contract.ts'
@@ -8,9 +8,10 @@ import type { Queue } from './queue.ts'
 import type { QueueOptions } from './queue-options.ts'
 import type { StandardSchema } from './standard-schema.ts'
 
-async function withQueue(options: QueueOptions = {}): Promise<{ world: World; queue: Queue }> {
-  const world = await openWorld()
-  return { world, queue: await world.run(world.bus.createQueue('jobs', options)) }
+async function withQueue(options: QueueOptions = {}): Promise<{ test: WhiteBoxBroker; queue: Queue }> {
+  const test = await createWhiteBoxBroker({ storage: 'memory' })
+  const bus = await test.connect()
+  return { test, queue: await bus.createQueue('jobs', options) }
 }
 
 /** Everything the queue's worker sees, in order. */
@@ -24,14 +25,14 @@ function watch(queue: Queue): unknown[] {
 
 describe('when a message comes', () => {
   it('can be delayed', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const seen = watch(queue)
-    await world.run(queue.send('later', { delay: '5s' }))
-    await world.run(queue.send('now'))
-    await world.clock.advance(4_900)
+    await queue.send('later', { delay: '5s' })
+    await queue.send('now')
+    await test.advance(4_900)
     expect(seen).toEqual(['now'])
-    expect(await world.run(queue.stats())).toMatchObject({ delayed: 1, length: 0 })
-    await world.clock.advance(120)
+    expect(await queue.stats()).toMatchObject({ delayed: 1, length: 0 })
+    await test.advance(120)
     expect(seen).toEqual(['now', 'later'])
   })
 
@@ -39,13 +40,13 @@ describe('when a message comes', () => {
     ['a Date', (ms: number) => new Date(ms)],
     ['milliseconds', (ms: number) => ms],
   ])('can be said as %s', async (_kind, at) => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const seen = watch(queue)
-    await world.run(queue.send('past', { at: at(world.clock.realtimeMs() - 1_000) }))
-    await world.run(queue.send('future', { at: at(world.clock.realtimeMs() + 60_000) }))
-    await world.clock.advance(59_900)
+    await queue.send('past', { at: at(test.now.getTime() - 1_000) })
+    await queue.send('future', { at: at(test.now.getTime() + 60_000) })
+    await test.advance(59_900)
     expect(seen).toEqual(['past'])
-    await world.clock.advance(120)
+    await test.advance(120)
     expect(seen).toEqual(['past', 'future'])
   })
 
@@ -60,8 +61,9 @@ describe('when a message comes', () => {
   })
 
   it('cannot be said to a broker that hides nothing', async () => {
-    const world = await openWorld({ wiring: { statistics: () => false } })
-    const queue = await world.run(world.bus.createQueue('jobs'))
+    const test = await createWhiteBoxBroker({ storage: 'memory', wiring: { statistics: () => false } })
+    const bus = await test.connect()
+    const queue = await bus.createQueue('jobs')
     for (const options of [{ delay: 1 }, { idempotencyKey: 'k' }, { throttle: { key: 'k', every: 1 } }]) {
       await expect(queue.send(1, options)).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
     }
@@ -70,64 +72,64 @@ describe('when a message comes', () => {
 
 describe('how long a message is of use', () => {
   it('waits no longer than its ttl, and its sender hears of that', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const told: unknown[] = []
-    await world.run(queue.send('old', { ttl: '1s', onProcessed: (error) => told.push(error?.code) }))
-    await world.clock.advance(1_001)
+    await queue.send('old', { ttl: '1s', onProcessed: (error) => told.push(error?.code) })
+    await test.advance(1_001)
     expect(told).toEqual(['E_EXPIRED'])
-    expect(await world.run(queue.count())).toMatchObject({ ready: 0 })
+    expect(await queue.count()).toMatchObject({ ready: 0 })
   })
 
   it('is given to no handler beyond its deadline', async () => {
-    const { world, queue } = await withQueue()
-    const receipt = await world.run(queue.send('old', { deadline: '1s', receipt: true }))
-    await world.clock.advance(1_001)
+    const { test, queue } = await withQueue()
+    const receipt = await queue.send('old', { deadline: '1s', receipt: true })
+    await test.advance(1_001)
     const seen = watch(queue)
-    await world.settle()
+    await test.settle()
     expect(seen).toEqual([])
     await expect(receipt.processed()).rejects.toMatchObject({ code: 'E_EXPIRED' })
   })
 
   it('tells a handler that runs beyond it, and tries no more', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 5, min: '100ms' } })
+    const { test, queue } = await withQueue({ retry: { attempts: 5, min: '100ms' } })
     let attempts = 0
     queue.process(async (_message, context) => {
       attempts++
       await new Promise<void>((resolve) => context.signal.addEventListener('abort', () => resolve()))
       throw context.signal.reason as Error
     })
-    const receipt = await world.run(queue.send('slow', { deadline: '1s', receipt: true }))
-    await world.clock.advance(5_000)
+    const receipt = await queue.send('slow', { deadline: '1s', receipt: true })
+    await test.advance(5_000)
     expect(attempts).toBe(1)
     await expect(receipt.processed()).rejects.toMatchObject({ code: 'E_EXPIRED' })
-    const [dead] = await (await PlainClient.open(world)).drain('jobs.dead')
+    const [dead] = await (await test.connectPlain()).drain('jobs.dead')
     expect(dead?.headers['x-leveret-error']).toContain('E_EXPIRED')
     expect(dead?.properties.expiration).toBeUndefined()
   })
 
   it('counts what a handler returns although its deadline was over', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     queue.process(async (_message, context) => {
       await new Promise<void>((resolve) => context.signal.addEventListener('abort', () => resolve()))
       return 'all the same'
     })
-    const receipt = await world.run(queue.send('slow', { deadline: '1s', receipt: true }))
-    await world.clock.advance(2_000)
+    const receipt = await queue.send('slow', { deadline: '1s', receipt: true })
+    await test.advance(2_000)
     expect(await receipt.processed()).toBe('all the same')
   })
 
   it('gives up before a pause that would go beyond the deadline', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 5, min: '10s', jitter: false } })
+    const { test, queue } = await withQueue({ retry: { attempts: 5, min: '10s', jitter: false } })
     queue.process(() => Promise.reject(new Error('not now')))
-    const receipt = await world.run(queue.send(1, { deadline: '5s', receipt: true }))
-    await world.settle()
+    const receipt = await queue.send(1, { deadline: '5s', receipt: true })
+    await test.settle()
     await expect(receipt.processed()).rejects.toThrow(/has expired: Error: not now/)
   })
 })
 
 describe('in which order', () => {
   it('are messages of one key, one at a time, and keys take turns', async () => {
-    const { world, queue } = await withQueue({ keys: { concurrency: 1 } })
+    const { test, queue } = await withQueue({ keys: { concurrency: 1 } })
     const running = new Set<string>()
     const order: string[] = []
     queue.process(
@@ -136,14 +138,14 @@ describe('in which order', () => {
         const key = name.charAt(0)
         expect(running.has(key)).toBe(false)
         running.add(key)
-        await new Promise<void>((resolve) => world.clock.setTimer(100, resolve))
+        await test.sleep(100)
         running.delete(key)
         order.push(name)
       },
       { concurrency: 10 },
     )
-    for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) await world.run(queue.send(name, { key: name.charAt(0) }))
-    await world.clock.advance(1_000)
+    for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) await queue.send(name, { key: name.charAt(0) })
+    await test.advance(1_000)
     expect(order.filter((name) => name.startsWith('a'))).toEqual(['a1', 'a2', 'a3'])
     expect(order.slice(0, 3)).toEqual(['a1', 'b1', 'c1'])
   })
@@ -152,14 +154,14 @@ describe('in which order', () => {
     ['strict', ['a1', 'b1', 'b2', 'a1', 'a2']],
     ['relaxed', ['a1', 'b1', 'b2', 'a2', 'a1']],
   ] as const)('comes what is tried again, where order is %s', async (order, expected) => {
-    const { world, queue } = await withQueue({ keys: { order }, retry: { attempts: 2, min: '1s', jitter: false } })
+    const { test, queue } = await withQueue({ keys: { order }, retry: { attempts: 2, min: '1s', jitter: false } })
     const seen: unknown[] = []
     queue.process((message, context) => {
       seen.push(message.data)
       if (message.data === 'a1' && context.attempt === 1) throw new Error('not yet')
     })
-    for (const name of ['a1', 'a2', 'b1', 'b2']) await world.run(queue.send(name, { key: name.charAt(0) }))
-    await world.clock.advance(2_000)
+    for (const name of ['a1', 'a2', 'b1', 'b2']) await queue.send(name, { key: name.charAt(0) })
+    await test.advance(2_000)
     expect(seen).toHaveLength(expected.length)
     expect(seen.filter((name) => String(name).startsWith('a'))).toEqual(expected.filter((name) => name.startsWith('a')))
   })
@@ -171,11 +173,11 @@ describe('in which order', () => {
   })
 
   it('comes a higher priority first', async () => {
-    const { world, queue } = await withQueue({ maxPriority: 9 })
-    await world.run(queue.send('usual'))
-    await world.run(queue.send('urgent', { priority: 5 }))
+    const { test, queue } = await withQueue({ maxPriority: 9 })
+    await queue.send('usual')
+    await queue.send('urgent', { priority: 5 })
     const seen = watch(queue)
-    await world.settle()
+    await test.settle()
     expect(seen).toEqual(['urgent', 'usual'])
     await expect(queue.send(1, { priority: 256 })).rejects.toMatchObject({ code: 'E_BAD_OPTION' })
   })
@@ -183,43 +185,41 @@ describe('in which order', () => {
 
 describe('an idempotency key', () => {
   it('gives the second send the id of the first, and stores nothing', async () => {
-    const { world, queue } = await withQueue()
-    const first = await world.run(queue.send('a', { idempotencyKey: 'a#1' }))
-    const second = await world.run(queue.send('a', { idempotencyKey: 'a#1' }))
-    const other = await world.run(queue.send('a', { idempotencyKey: 'a#2' }))
+    const { queue } = await withQueue()
+    const first = await queue.send('a', { idempotencyKey: 'a#1' })
+    const second = await queue.send('a', { idempotencyKey: 'a#1' })
+    const other = await queue.send('a', { idempotencyKey: 'a#2' })
     expect(first.duplicate).toBe(false)
     expect(second).toMatchObject({ id: first.id, duplicate: true })
     expect(JSON.parse(JSON.stringify(second))).toEqual({ id: first.id, duplicate: true })
     expect(second).not.toHaveProperty('processed')
     expect(other.duplicate).toBe(false)
-    expect(await world.run(queue.count())).toMatchObject({ ready: 2 })
+    expect(await queue.count()).toMatchObject({ ready: 2 })
   })
 
   it('counts for an hour', async () => {
-    const { world, queue } = await withQueue()
-    await world.run(queue.send(1, { idempotencyKey: 'k' }))
-    await world.clock.advance(3_600_001)
-    expect((await world.run(queue.send(1, { idempotencyKey: 'k' }))).duplicate).toBe(false)
+    const { test, queue } = await withQueue()
+    await queue.send(1, { idempotencyKey: 'k' })
+    await test.advance(3_600_001)
+    expect((await queue.send(1, { idempotencyKey: 'k' })).duplicate).toBe(false)
   })
 
   it('tells both senders what becomes of the one message', async () => {
-    const { world, queue } = await withQueue()
-    const first = await world.run(queue.send(20, { idempotencyKey: 'k', receipt: true }))
+    const { test, queue } = await withQueue()
+    const first = await queue.send(20, { idempotencyKey: 'k', receipt: true })
     const told: unknown[] = []
-    const second = await world.run(
-      queue.send(20, {
-        idempotencyKey: 'k',
-        onDelivered: () => told.push('delivered'),
-        onProcessed: (error, result) => told.push([error, result]),
-      }),
-    )
+    const second = await queue.send(20, {
+      idempotencyKey: 'k',
+      onDelivered: () => told.push('delivered'),
+      onProcessed: (error, result) => told.push([error, result]),
+    })
     expect([second.id, second.duplicate]).toEqual([first.id, true])
     let calls = 0
     queue.process((message) => {
       calls++
       return (message.data as number) * 2
     })
-    await world.settle()
+    await test.settle()
     expect(await first.processed()).toBe(40)
     expect(await second.processed()).toBe(40)
     expect(told).toEqual(['delivered', [null, 40]])
@@ -227,29 +227,29 @@ describe('an idempotency key', () => {
   })
 
   it('tells a later sender what became of it before', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
+    const { test, queue } = await withQueue({ retry: { attempts: 1 } })
     queue.process((message) => {
       if (message.data === 'bad') throw new Error('no')
       return `done: ${String(message.data)}`
     })
-    await world.run(queue.send('good', { idempotencyKey: 'g', receipt: true }))
-    await world.run(queue.send('bad', { idempotencyKey: 'b', receipt: true }))
-    await world.settle()
-    const good = await world.run(queue.send('good', { idempotencyKey: 'g', receipt: true }))
-    const bad = await world.run(queue.send('bad', { idempotencyKey: 'b', receipt: true }))
-    expect(await world.run(good.processed())).toBe('done: good')
-    await expect(world.run(bad.processed())).rejects.toThrow(/was dead-lettered: Error: no/)
+    await queue.send('good', { idempotencyKey: 'g', receipt: true })
+    await queue.send('bad', { idempotencyKey: 'b', receipt: true })
+    await test.settle()
+    const good = await queue.send('good', { idempotencyKey: 'g', receipt: true })
+    const bad = await queue.send('bad', { idempotencyKey: 'b', receipt: true })
+    expect(await good.processed()).toBe('done: good')
+    await expect(bad.processed()).rejects.toThrow(/was dead-lettered: Error: no/)
   })
 
   it('makes a throttle: one in a time, and later ones are duplicates', async () => {
-    const { world, queue } = await withQueue()
+    const { test, queue } = await withQueue()
     const throttle = { key: 'report', every: '1m' } as const
-    const sends = [await world.run(queue.send(1, { throttle })), await world.run(queue.send(2, { throttle }))]
-    await world.clock.advance(60_001)
-    sends.push(await world.run(queue.send(3, { throttle })))
+    const sends = [await queue.send(1, { throttle }), await queue.send(2, { throttle })]
+    await test.advance(60_001)
+    sends.push(await queue.send(3, { throttle }))
     expect(sends.map(({ duplicate }) => duplicate)).toEqual([false, true, false])
     const seen = watch(queue)
-    await world.settle()
+    await test.settle()
     expect(seen).toEqual([1, 3])
   })
 
@@ -267,22 +267,23 @@ describe('an idempotency key', () => {
 
 describe('an event', () => {
   it('is published to amq.topic under its name', async () => {
-    const world = await openWorld()
-    const plain = await PlainClient.open(world)
+    const test = await createWhiteBoxBroker({ storage: 'memory' })
+    const bus = await test.connect()
+    const plain = await test.connectPlain()
     const replyQueue = await plain.replyQueue()
     const bind = { destination: replyQueue, exchange: 'amq.topic', routingKey: 'image.*', arguments: toTable({}) }
     await plain.execute({ type: 'queue.bind', ...bind })
     const resized = defineEvent<{ file: string }>('image.resized')
-    const { id } = await world.run(world.bus.emit(resized, { file: 'a.png' }, { headers: { by: 'me' }, ttl: '1m' }))
-    await world.run(world.bus.emit('other', 1))
-    await world.settle()
+    const { id } = await bus.emit(resized, { file: 'a.png' }, { headers: { by: 'me' }, ttl: '1m' })
+    await bus.emit('other', 1)
+    await test.settle()
     expect(plain.received).toMatchObject([{ body: '{"file":"a.png"}', headers: { by: 'me' } }])
     expect(plain.received[0]?.properties).toMatchObject({ messageId: id, expiration: '60000' })
   })
 
   it('is stored with the acknowledgement of the handler that emits it, or not at all', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 2, min: '1s', jitter: false } })
-    const plain = await PlainClient.open(world)
+    const { test, queue } = await withQueue({ retry: { attempts: 2, min: '1s', jitter: false } })
+    const plain = await test.connectPlain()
     const name = await plain.replyQueue()
     const bind = { destination: name, exchange: 'amq.topic', routingKey: '#', arguments: toTable({}) }
     await plain.execute({ type: 'queue.bind', ...bind })
@@ -291,13 +292,14 @@ describe('an event', () => {
       context.emit(done, context.attempt)
       if (context.attempt === 1) throw new Error('after emitting')
     })
-    await world.run(queue.send('x'))
-    await world.clock.advance(2_000)
+    await queue.send('x')
+    await test.advance(2_000)
     expect(plain.received.map(({ body }) => body)).toEqual(['2'])
   })
 
   it('is checked by its schema, and its name', async () => {
-    const world = await openWorld()
+    const test = await createWhiteBoxBroker({ storage: 'memory' })
+    const bus = await test.connect()
     const schema: StandardSchema<number, number> = {
       '~standard': {
         version: 1,
@@ -306,10 +308,10 @@ describe('an event', () => {
       },
     }
     const measured = defineEvent('measured', schema)
-    await expect(world.bus.emit(measured, 'x' as never)).rejects.toThrow('no number')
+    await expect(bus.emit(measured, 'x' as never)).rejects.toThrow('no number')
     for (const name of ['', 'a..b', 'a.*', '#']) expect(() => defineEvent(name)).toThrow('no name for an event')
     expect(() => defineEvent('x', {} as never)).toThrow('is no schema')
-    await expect(world.bus.emit(measured, 1, { delay: 1 } as never)).rejects.toThrow("no option 'delay'")
+    await expect(bus.emit(measured, 1, { delay: 1 } as never)).rejects.toThrow("no option 'delay'")
   })
 })
 
