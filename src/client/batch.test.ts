@@ -147,13 +147,13 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
   })
 
   it('leaves room for others when its channel is gone', async () => {
-    const { world, queue, next } = await stage()
-    const full = await world.run(world.bus.createQueue('full', { maxLength: 1, overflow: 'reject' }))
-    await world.run(full.send('there is no room for more'))
+    const { test, bus, queue, next } = await stage()
+    const full = await bus.createQueue('full', { maxLength: 1, overflow: 'reject' })
+    await full.send('there is no room for more')
     const done: unknown[] = []
     queue.processBatch(
       async (messages, context) => {
-        await new Promise<void>((resolve) => void world.clock.setTimer(5, resolve))
+        await test.sleep(5)
         // Its commit is refused while the next batch runs.
         if (messages.some(({ data }) => data === 0)) context.send(full, 'too much')
         context.send(next, 'done')
@@ -161,10 +161,10 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
       },
       { size: 2, wait: '10ms' },
     )
-    await world.run(queue.sendMany(numbers(7)))
-    await world.clock.advance(60_000)
+    await queue.sendMany(numbers(7))
+    await test.advance(60_000)
     expect(done).toEqual(expect.arrayContaining([1, 2, 3, 4, 5, 6]))
-    expect(await world.run(queue.stats())).toMatchObject({ length: 0 })
+    expect(await queue.stats()).toMatchObject({ length: 0 })
   })
 
   it('checks its options', async () => {

@@ -339,16 +339,16 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
   })
 
   it('fails an attempt that sends to a queue that is gone', async () => {
-    const { world, queue } = await withQueue({ retry: { attempts: 1 } })
-    const gone = await world.run(world.bus.createQueue('gone'))
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 } })
+    const gone = await bus.createQueue('gone')
     queue.process((_message, context) => {
       context.send(gone, 1)
       return 'done'
     })
-    await world.run(gone.delete())
-    const receipt = await world.run(queue.send('x', { receipt: true }))
-    await expect(world.run(receipt.processed())).rejects.toThrow("no queue 'gone'")
-    expect(await ready(world, 'jobs.dead')).toBe(1)
+    await gone.delete()
+    const receipt = await queue.send('x', { receipt: true })
+    await expect(test.run(receipt.processed())).rejects.toThrow("no queue 'gone'")
+    expect(await ready(bus, 'jobs.dead')).toBe(1)
   })
 
   it('says what is wrong with a send inside a handler', async () => {
