@@ -87,7 +87,7 @@ const hostLogin: Login = { credentials: null, virtualHost: '/', remoteAddress: '
  * - `amqp://user:password@host:5672/vhost` a broker elsewhere: a served Leveret, or RabbitMQ
  *
  * Rejects with E_BAD_URL, E_BAD_OPTION, E_FOLDER_IN_USE (which names who has the folder), E_NETWORK_FOLDER, E_CONNECT_FAILED,
- * E_STORAGE_CORRUPT.
+ * E_STORAGE_CORRUPT; over amqp:// also with the BrokerError ACCESS_REFUSED (the login) or NOT_ALLOWED (the virtual host).
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Bus> {
   const target = parseBusUrl(url)

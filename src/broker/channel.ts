@@ -231,13 +231,10 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
           this.checkOutstanding(deliveryTag, unit)
           unit.settledTags.add(deliveryTag)
           unit.publish(message, false)
-        } else {
-          this.checkTarget(message)
-          unit.publish(this.answerable(message), false)
-        }
+        } else unit.publish(this.answerable(message), false)
       }
       this.mustBeDurable = false
-      this.applyUnit(unit)
+      this.applyUnit(unit, true)
       this.outbox.reply(id, ok, this.mustBeDurable ? this.parts.store.barrier() : 0)
       this.said()
     } catch (error) {
@@ -473,11 +470,12 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
    * Publishes, then settles. The turn has no end in between, so all of it is in one frame. What can go wrong goes wrong
    * before anything changes: a missing exchange, or headers that cannot be read where somebody will look at them.
    */
-  private applyUnit(unit: Transaction): void {
+  private applyUnit(unit: Transaction, needsTargets = false): void {
     const { publisher } = this.parts
     for (const message of unit.publishes) {
       if (!isRetryRequest(message) && !this.gate.exchangeFor(message).routesByKey) message.decodeProperties()
     }
+    if (needsTargets) for (const message of unit.publishes) this.checkTarget(message)
     if (this.host.refusingQueues > 0) this.checkRoom(unit)
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message

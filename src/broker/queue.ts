@@ -158,7 +158,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     if (this.isKeyed) index.useKeys(keyConcurrency, keyRate)
     this.keyClock = keyRate === null ? null : new KeyClock(parts.clock, parts.leases, index, () => this.wake())
     if (this.deliverAfter === 'sync') index.deliverAfterSync()
-    this.isPaused = parts.pauses.has(this, this.tick.nowMs)
+    // Not the time of the turn: that begins with who asks for it first, and messages count theirs from it.
+    this.isPaused = parts.pauses.has(this, parts.clock.realtimeMs())
     this.parked = new ParkedEntries(parts.notes, id)
     this.configure(traits)
     // What recovery brought may have expired meanwhile, or be due.

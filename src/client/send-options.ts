@@ -17,7 +17,10 @@ export interface EmitOptions {
   readonly headers?: { readonly [name: string]: PlainValue }
   /** For text and bytes that are not JSON, such as 'text/csv'. */
   readonly contentType?: string
-  /** How long it may wait in a queue; then it is dead-lettered as expired, or dropped. */
+  /**
+   * How long it may wait in a queue; then its sender is told `expired`. It is dropped, unless the queue was declared with the argument
+   * `x-dead-letter-exchange`: `deadLetter` is for what was handed out.
+   */
   readonly ttl?: Duration
   /** Gives up a send that still waits for room; one on its way cannot be called back. */
   readonly signal?: AbortSignal

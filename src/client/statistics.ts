@@ -25,7 +25,7 @@ export interface QueueStats extends QueueRates {
   readonly readyBytes: number
   /** Messages handed to consumers and not settled. */
   readonly unacked: number
-  /** Messages that are hidden until they are due. Always 0 as long as there are no delays. */
+  /** Messages that are hidden until they are due: delayed, or in the pause before their next attempt. */
   readonly delayed: number
   /** Messages in the system, L = ready + unacked; delayed ones are apart. */
   readonly length: number

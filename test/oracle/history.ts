@@ -391,7 +391,10 @@ export class History {
     const conversation = this.conversation(plain)
     const { channel } = conversation
     const acks = conversation.tags.splice(0, this.prng.below(4))
-    const routed = Array.from({ length: this.prng.below(4) }, () => this.route())
+    // One for a queue that is not there is refused, with all the rest; others test that.
+    const routed = Array.from({ length: this.prng.below(4) }, () => this.route()).filter(
+      ({ queue }) => queue === null || this.model.isThere(queue),
+    )
     this.act(
       `commit acks ${acks.join(' ')} publishes ${routed.map(({ message }) => head(message.body)).join(' ')}`,
       () => {

@@ -238,7 +238,7 @@ export class Reference {
       const unit = newTransaction()
       unit.publishes = publications.map((publication) => ({ publication, isMandatory: false }))
       unit.settlements = acks.map((tag) => ({ tag, requeue: false }))
-      const lsn = this.applyUnit(channel, unit)
+      const lsn = this.applyUnit(channel, unit, true)
       this.reply(channel, id, lsn, { type: 'ok' })
     })
   }
@@ -394,8 +394,12 @@ export class Reference {
   }
 
   /** Returns the frame that has it, 0 if nothing of it needs one. */
-  private applyUnit(channel: ModelChannel, unit: ModelTransaction): number {
+  private applyUnit(channel: ModelChannel, unit: ModelTransaction, needsTargets = false): number {
     for (const { publication } of unit.publishes) this.checkPublish(publication)
+    for (const { publication } of needsTargets ? unit.publishes : []) {
+      const { exchange, routingKey } = publication
+      if (exchange === '' && !this.queues.has(routingKey)) throw new Refusal('NOT_FOUND')
+    }
     this.checkRoom(unit)
     let needsDisk = false
     for (const { publication, isMandatory } of unit.publishes) {
