@@ -115,9 +115,10 @@ export class LedgerRecord {
       if (!duplicate) wrong.push(`message ${index}: was taken once more`)
       if (ids.get(index) !== id) wrong.push(`message ${index}: was said to be ${id}, but it was ${ids.get(index)}`)
     }
-    // That a send was a duplicate comes through the inbox, and so may come behind its confirm when much waits there.
-    const taken = this.stored.filter(({ index, id, duplicate }) => duplicate && ids.get(index) !== id)
-    for (const { index, id } of taken) wrong.push(`message ${index}: is no duplicate of ${id}`)
+    const taken = this.stored.filter(({ index, id }) => ids.get(index) !== id)
+    for (const { index, id, duplicate } of taken) {
+      wrong.push(duplicate ? `message ${index}: is no duplicate of ${id}` : `message ${index}: was not taken as ${id}`)
+    }
     return wrong
   }
 
