@@ -2,11 +2,13 @@
  * The arguments of queues and consumers: what they mean, and what is wrong with them, in RabbitMQ's words. Those that
  * mean nothing to us are kept and not compared, as RabbitMQ does.
  */
+
+import type { Rate } from '../lib/rate-meter.ts'
 import { delaysForArgument } from '../model/delay-queues.ts'
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
-import { type KeyRate, keyRateArgument, parseKeyRate } from '../model/key-rate.ts'
 import { limits } from '../model/limits.ts'
+import { keyRateArgument, parseRate } from '../model/rate.ts'
 import { type Overflow, overflows } from './length-limit.ts'
 
 /** What the arguments of a queue make of it. */
@@ -32,7 +34,7 @@ export interface QueueTraits {
   /** Messages of one key that may be with consumers at a time; 0: the queue knows no keys. */
   readonly keyConcurrency: number
   /** How many messages of one key are handed out in a time; null: as many as there are. */
-  readonly keyRate: KeyRate | null
+  readonly keyRate: Rate | null
   /** Where messages go that expire or are rejected; null: nowhere. */
   readonly deadLetterExchange: string | null
   /** Under that key; null: under their own. */
@@ -72,7 +74,7 @@ export function queueTraits(table: FieldTable, policy: FieldTable | null): Queue
     deliveryLimit: isQuorum(table) ? deliveryLimitOf(table, policy) : unlimited,
     consumerTimeoutMs: timeout === unlimited ? null : timeout,
     keyConcurrency: keyConcurrencyOf(table.get('x-leveret-keyed')),
-    keyRate: parseKeyRate(textOf(table.get(keyRateArgument)) ?? ''),
+    keyRate: parseRate(textOf(table.get(keyRateArgument)) ?? ''),
     deadLetterExchange: text('dead-letter-exchange'),
     deadLetterRoutingKey: text('dead-letter-routing-key'),
     delaysFor: textOf(table.get(delaysForArgument)),
@@ -224,7 +226,7 @@ function isConcurrency(field: Field, table: FieldTable): string | null {
 
 function isKeyRate(field: Field, table: FieldTable): string | null {
   if (field.tag !== 'S') return unacceptable(field)
-  if (parseKeyRate(field.value as string) === null) return `"unsupported key rate '${shown(field)}'"`
+  if (parseRate(field.value as string) === null) return `"unsupported key rate '${shown(field)}'"`
   return keyConcurrencyOf(table.get('x-leveret-keyed')) > 0 ? null : 'key_rate_but_no_keys_defined'
 }
 

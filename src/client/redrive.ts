@@ -2,6 +2,8 @@
  * Dead letters back into the queue they came from, one commit for some of them: each is in one of both queues, never in both or in
  * none. What other queues left in the same dead-letter queue stays where it is.
  */
+
+import { RateMeter } from '../lib/rate-meter.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
@@ -13,7 +15,7 @@ import { clientLimits } from './client-limits.ts'
 import { headerNames, integerHeader, textHeader, withHeaders } from './headers.ts'
 import { setLivingTimer } from './keep-alive.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
-import { type Rate, RateMeter, rateOf } from './rate.ts'
+import { type Rate, rateOf } from './rate.ts'
 import { Replies } from './replies.ts'
 
 export interface RedriveOptions {
@@ -114,11 +116,11 @@ export class Redrive implements ChannelEvents {
     const { meter } = this.settings
     if (meter === null) return true
     const { clock } = this.parts.platform
-    for (let waitMs = meter.waitMs(clock.monotonicMs()); waitMs > 0; waitMs = meter.waitMs(clock.monotonicMs())) {
+    for (let waitMs = meter.nextMs - clock.monotonicMs(); waitMs > 0; waitMs = meter.nextMs - clock.monotonicMs()) {
       if (hasLetters) return false
       await new Promise<void>((resolve) => setLivingTimer(clock, waitMs, resolve))
     }
-    meter.take(clock.monotonicMs())
+    meter.count(clock.monotonicMs())
     return true
   }
 

@@ -1,10 +1,12 @@
 /** What users say to a worker and what it tells them. */
+
+import type { Rate as Limit } from '../lib/rate-meter.ts'
 import { LeveretError } from '../model/errors.ts'
 import { clientLimits } from './client-limits.ts'
 import { type Duration, durationMs } from './duration.ts'
 import type { IncomingMessage } from './incoming.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
-import { type Rate, type RateLimit, rateOf } from './rate.ts'
+import { type Rate, rateOf } from './rate.ts'
 import type { Settlement } from './settlement.ts'
 import type { HandlerContext } from './task.ts'
 
@@ -81,7 +83,7 @@ export interface Worker extends AsyncDisposable {
 export interface WorkSettings {
   readonly concurrency: number
   readonly prefetch: number
-  readonly rate: RateLimit | null
+  readonly rate: Limit | null
   readonly leaseMs: number | null
   readonly onError: ProcessOptions['onError']
   /** Null: the handler gets one message. */

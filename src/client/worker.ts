@@ -14,6 +14,7 @@
  * committer.ts. Here are the channel, the handlers, and the end.
  */
 import { Deque } from '../lib/deque.ts'
+import { RateMeter } from '../lib/rate-meter.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
@@ -38,7 +39,6 @@ import { type OutcomeOwner, Outcomes } from './outcomes.ts'
 import type { Outlet } from './outlet.ts'
 import { ProgressTeller } from './progress.ts'
 import type { QueueSettings } from './queue-options.ts'
-import { RateMeter } from './rate.ts'
 import { Replies } from './replies.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
@@ -282,9 +282,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, TaskOwner, 
   private mayStart(meter: RateMeter): boolean {
     const { clock } = this.parts.platform
     const nowMs = clock.monotonicMs()
-    const waitMs = meter.waitMs(nowMs)
+    const waitMs = meter.nextMs - nowMs
     if (waitMs <= 0) {
-      meter.take(nowMs)
+      meter.count(nowMs)
       return true
     }
     this.cancelRateTimer ??= clock.setTimer(waitMs, () => {

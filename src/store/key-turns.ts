@@ -7,15 +7,15 @@
  * Memory is spent on keys in the stage and in flight alone. A key is known by a hash of 32 bits: two keys that share one
  * are one key, which costs them some concurrency and no order. 0 is no key: such messages never wait for each other.
  *
- * Where a rate is given a key that has had its messages has to wait by the clock, too: see key-pace.ts. It is remembered until
+ * Where a rate is given a key that has had its messages has to wait by the clock, too: see lib/rate-meter.ts. It is remembered until
  * its time has passed, also if nothing of it is there.
  */
 import { Deque } from '../lib/deque.ts'
 import { Heap } from '../lib/heap.ts'
-import type { KeyRate } from '../model/key-rate.ts'
+import type { Rate } from '../lib/rate-meter.ts'
+import { RateMeter } from '../lib/rate-meter.ts'
 import { limits } from '../model/limits.ts'
 import type { Entry } from './entry.ts'
-import { KeyPace } from './key-pace.ts'
 
 /** Keys are forgotten so long after their time has passed, at the latest: not each by a timer of its own. */
 const forgottenAfterMs = 1_000
@@ -26,13 +26,13 @@ class Key {
   inFlight = 0
   hasTurn = false
   /** Null: it may have as many messages as there are. */
-  readonly pace: KeyPace | null
+  readonly pace: RateMeter | null
   /** Its turn comes by the clock: it is in `paced`. */
   isPaced = false
   /** It is in `resting`. */
   isResting = false
 
-  constructor(hash: number, pace: KeyPace | null) {
+  constructor(hash: number, pace: RateMeter | null) {
     this.hash = hash
     this.pace = pace
   }
@@ -57,7 +57,7 @@ export class KeyTurns {
   private readonly concurrency: number
   private readonly keys = new Map<number, Key>()
   private readonly turns = new Deque<Key>()
-  private readonly rate: KeyRate | null
+  private readonly rate: Rate | null
   /** Monotonic, as `advance` was told. */
   private nowMs = 0
   /** Keys with a message that may go at that time. */
@@ -66,7 +66,7 @@ export class KeyTurns {
   private readonly resting = timedHeap()
 
   /** `rate` null: what is handed out is not counted. */
-  constructor(concurrency: number, rate: KeyRate | null = null) {
+  constructor(concurrency: number, rate: Rate | null = null) {
     this.concurrency = concurrency
     this.rate = rate
   }
@@ -240,7 +240,7 @@ export class KeyTurns {
     let key = this.keys.get(entry.keyHash)
     if (key === undefined) {
       const { rate } = this
-      key = new Key(entry.keyHash, rate === null || entry.keyHash === 0 ? null : new KeyPace(rate))
+      key = new Key(entry.keyHash, rate === null || entry.keyHash === 0 ? null : new RateMeter(rate))
       this.keys.set(entry.keyHash, key)
     }
     return key

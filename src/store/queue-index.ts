@@ -6,8 +6,9 @@
  *
  * It counts the memory its entries take, ready or with consumers, and lets go of messages that can be read again.
  */
+
+import type { Rate } from '../lib/rate-meter.ts'
 import { Slab } from '../lib/slab.ts'
-import type { KeyRate } from '../model/key-rate.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { Backlog } from './backlog.ts'
@@ -334,7 +335,7 @@ export class QueueIndex implements LaneOwner, WheelOwner, GatedIndex, MessageRec
   }
 
   /** At most so many messages of one key are with consumers at a time. */
-  useKeys(concurrency: number, rate: KeyRate | null = null): void {
+  useKeys(concurrency: number, rate: Rate | null = null): void {
     this.keys = new KeyTurns(concurrency, rate)
   }
 
