@@ -46,6 +46,8 @@ const foundByExhaustion: Readonly<Record<string, string>> = {
 const log = 'log/segmented-log.js'
 const store = 'store/log-store.js'
 const channel = 'broker/channel.js'
+const units = 'broker/channel-units.js'
+const exits = 'broker/queue-exits.js'
 const outcomes = 'client/outcomes.js'
 
 const bugs: readonly Bug[] = [
@@ -239,9 +241,9 @@ const bugs: readonly Bug[] = [
     name: 'a transaction is cut in two frames',
     patches: [
       {
-        file: channel,
-        from: 'for (const { tag, outcome } of unit.settlements) {',
-        to: 'this.parts.store.commit(); for (const { tag, outcome } of unit.settlements) {',
+        file: units,
+        from: 'if (this.outstanding.settleAll(unit.settlements))',
+        to: 'this.parts.store.commit(); if (this.outstanding.settleAll(unit.settlements))',
       },
     ],
     seed: 2,
@@ -644,7 +646,7 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'broker/queue.js',
-        from: 'if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break;',
+        from: 'if (index.mayExpire && !this.exits.dropExpired(this.tick.nowMs - 1)) break;',
         to: 'if (index.mayExpire && left === budget && !this.dropExpired(this.tick.nowMs - 1)) break;',
       },
     ],
@@ -835,11 +837,11 @@ const bugs: readonly Bug[] = [
   {
     name: 'a transaction is refused when half of it is done',
     patches: [
-      { file: channel, from: 'if (this.host.refusingQueues > 0) this.checkRoom(unit);', to: '' },
+      { file: units, from: 'if (host.refusingQueues > 0) this.checkRoom(host, unit);', to: '' },
       {
-        file: channel,
+        file: units,
         from: 'if (unit.mandatory[at] === true',
-        to: 'if (publisher.refused) throw unknownTag(0); if (unit.mandatory[at] === true',
+        to: "if (publisher.refused) throw new BrokerError('PRECONDITION_FAILED', ''); if (unit.mandatory[at] === true",
       },
     ],
     seed: 10_000_007,
@@ -870,7 +872,7 @@ const bugs: readonly Bug[] = [
     name: 'a queue that holds too much drops the newest',
     patches: [
       {
-        file: 'broker/queue.js',
+        file: exits,
         from: 'const entry = index.takeFirst();',
         to: 'const all = []; for (let one = index.takeFirst(); one !== undefined; one = index.takeFirst()) all.push(one); const entry = all.pop(); for (const one of all) { index.held(one); index.requeue(one); }',
       },
@@ -884,7 +886,7 @@ const bugs: readonly Bug[] = [
       { file: 'broker/queue.js', from: 'accept(message, logged) {', to: 'accept(message, logged) { this.grew = true;' },
       {
         file: 'broker/queue.js',
-        from: 'if (this.limit !== null && !isHandingOut) this.dropExcess(this.limit);',
+        from: 'if (this.limit !== null && !isHandingOut) this.exits.dropExcess(this.limit);',
         to: 'if (this.limit !== null && !isHandingOut && this.grew) this.dropExcess(this.limit); this.grew = false;',
       },
     ],
@@ -895,9 +897,9 @@ const bugs: readonly Bug[] = [
     name: 'a limit counts what consumers hold',
     patches: [
       {
-        file: 'broker/queue.js',
+        file: exits,
         from: 'while (limit.isExceeded(index.readyCount, index.readyBytes)',
-        to: 'while (limit.isExceeded(index.readyCount + this.unackedCount, index.readyBytes)',
+        to: 'while (limit.isExceeded(index.readyCount + this.queue.unackedCount, index.readyBytes)',
       },
     ],
     seed: 10_000_002,
@@ -905,7 +907,7 @@ const bugs: readonly Bug[] = [
   },
   {
     name: 'a queue with keys drops only what a consumer could be given',
-    patches: [{ file: 'broker/queue.js', from: 'const entry = index.takeFirst();', to: 'const entry = index.take();' }],
+    patches: [{ file: exits, from: 'const entry = index.takeFirst();', to: 'const entry = index.take();' }],
     seed: 10_000_062,
     letters: true,
   },

@@ -323,3 +323,21 @@ describe('on the disk', () => {
     expect(await run.take('q')).toEqual([])
   })
 })
+
+test('a delivery that was given back for later is removed, and those of its key go on', async () => {
+  const core = await openCore()
+  const channel = await core.channel()
+  channel.declareQueue('q', { arguments: { 'x-leveret-keyed': true } })
+  for (const body of ['a1', 'a2']) {
+    channel.publish('', 'q', body, { headers: { 'x-leveret-key': 'a' }, properties: { messageId: body } })
+  }
+  channel.consume('q')
+  const headers = { 'x-leveret-delivery': 1, 'x-leveret-delay': 60_000 }
+  channel.publish('leveret.control', 'retry', '', { headers })
+  channel.takeBodies()
+  expect(channel.ask(cancel('a1'))).toEqual({ type: 'leveret.cancelled', count: 1 })
+  expect(channel.takeBodies()).toEqual(['a2'])
+  core.clock.advance(120_000)
+  expect(channel.takeBodies()).toEqual([])
+  expect(channel.ask(cancel('a1'))).toEqual({ type: 'leveret.cancelled', count: 0 })
+})

@@ -18,11 +18,17 @@ import type { Tick } from './tick.ts'
 
 /** How often it is looked whether what is due has appeared. */
 const appearMs = 10
+/** Their messages may have to be read. */
+const parkedAtOnce = 64
 
 /** A queue, as far as its messages are removed by their id. */
 export interface CancellingQueue {
   readonly index: QueueIndex
   readonly deleted: boolean
+  /** What waits and is not in the index: deliveries that were given back for later. */
+  readonly parkedEntries: readonly Entry[]
+  /** Takes out what waits; false if it is not there any more. */
+  withdraw(entry: Entry): boolean
   /** The entry is being removed. */
   cancelled(message: Message): void
 }
@@ -41,13 +47,25 @@ class Order {
 /** One way through the queue. */
 class Round {
   readonly orders: Map<string, Order[]> = new Map()
-  readonly walk: QueueWalk
+  private readonly walk: QueueWalk
+  /** What waits outside of the index, and is looked at first. */
+  private readonly parked: Entry[]
   /** What was due at the end and has not appeared; null: it is not over. */
   appearing: Entry[] | null = null
 
-  constructor(orders: readonly Order[], index: QueueIndex) {
+  constructor(orders: readonly Order[], { index, parkedEntries }: CancellingQueue) {
     for (const order of orders) this.orders.set(order.messageId, [...(this.orders.get(order.messageId) ?? []), order])
+    this.parked = [...parkedEntries]
     this.walk = index.walk()
+  }
+
+  /** The entries to be looked at next; none: that was all. */
+  next(): readonly Entry[] {
+    return this.parked.length > 0 ? this.parked.splice(0, parkedAtOnce) : this.walk.next()
+  }
+
+  end(): void {
+    this.walk.end()
   }
 }
 
@@ -84,7 +102,7 @@ export class Cancellations {
   private begin(): void {
     const orders = this.waiting
     this.waiting = []
-    this.round = new Round(orders, this.queue.index)
+    this.round = new Round(orders, this.queue)
     this.goOn(this.round)
   }
 
@@ -93,7 +111,7 @@ export class Cancellations {
     const untilMs = clock.monotonicMs() + limits.sliceMs
     // Sessions ended, and nobody is told anything.
     while (!tick.stopped) {
-      const entries = queue.deleted ? [] : round.walk.next()
+      const entries = queue.deleted ? [] : round.next()
       if (entries.length === 0) return this.finish(round)
       if (entries.some(({ message }) => message === null)) return this.read(round, entries)
       for (const entry of entries) this.look(round, entry, entry.message)
@@ -115,7 +133,7 @@ export class Cancellations {
   private look(round: Round, entry: Entry, message: Message | null): void {
     if (message === null) return
     const orders = this.ordersFor(round, message)
-    if (orders !== undefined && this.queue.index.withdraw(entry)) this.took(orders, message)
+    if (orders !== undefined && this.queue.withdraw(entry)) this.took(orders, message)
   }
 
   private took(orders: readonly Order[], message: Message): void {
@@ -154,7 +172,7 @@ export class Cancellations {
       })
       return
     }
-    round.walk.end()
+    round.end()
     this.round = null
     for (const orders of round.orders.values()) for (const { done, count } of orders) done(count)
     if (this.waiting.length > 0) this.begin()

@@ -19,6 +19,8 @@ export class ChannelConsumers {
   private readonly session: QueueOwner & { readonly virtualHost: VirtualHost }
   private readonly channel: ConsumingChannel
   private readonly consumers = new Map<string, Consumer>()
+  /** Whether one of them, there or gone, tells senders by itself: what is committed here is what handlers did. */
+  answerThemselves = false
   /** Where answers come directly; null: none are waited for. */
   private replyQueue: Queue | null = null
 
@@ -58,6 +60,7 @@ export class ChannelConsumers {
     const traits = [prefetchCount, priority, answersItself, afterConfirm] as const
     const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, ...traits)
     this.consumers.set(tag, consumer)
+    if (answersItself) this.answerThemselves = true
     queue.addConsumer(consumer)
     return consumer
   }

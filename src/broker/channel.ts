@@ -14,15 +14,14 @@ import type { Entry } from '../store/entry.ts'
 import { authorize, isAdministrative } from './authorize.ts'
 import { ChannelAdministration } from './channel-administration.ts'
 import { ChannelConsumers } from './channel-consumers.ts'
+import { ChannelUnits } from './channel-units.ts'
 import { Confirms } from './confirms.ts'
 import type { Consumer, ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
 import type { Grants } from './grants.ts'
-import { HoldTimes } from './hold-times.ts'
-import { isAnswer } from './message-check.ts'
 import { Got, Later, Outbox } from './outbox.ts'
+import { Outstanding } from './outstanding.ts'
 import type { BrokerParts, PublishingSession } from './parts.ts'
-import { PlannedLoads } from './planned-loads.ts'
 import { PublishGate } from './publish-gate.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import { isRetryRequest, readRetryRequest } from './retry-request.ts'
@@ -31,7 +30,6 @@ import type { TickedChannel } from './tick.ts'
 import type { TimedChannel } from './time-watch.ts'
 import { findQueue, noQueue } from './topology.ts'
 import { type Outcome, Transaction } from './transaction.ts'
-import { UnackedRing } from './unacked-ring.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
 /** A session, as its channels see it. */
@@ -52,8 +50,6 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   waitsForDisk = false
   /** One limit over all consumers of the channel; 0 = none. */
   prefetchCountGlobal = 0
-  /** Deliveries to consumers that are not settled; what basic.get took does not count. */
-  unackedByConsumers = 0
   isPaused = false
   private readonly parts: BrokerParts
   private readonly session: ChannelOwner
@@ -61,13 +57,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private readonly events: ChannelEvents
   private readonly outbox: Outbox
   private readonly confirms = new Confirms()
-  private readonly unacked = new UnackedRing()
-  private readonly holdTimes = new HoldTimes()
+  private readonly outstanding: Outstanding = new Outstanding(this)
   private readonly consumers: ChannelConsumers
   private transaction: Transaction | null = null
   private confirming = false
   private publishSequence = 0
-  private nextDeliveryTag = 1
   private prefetchCount = 0
   /** Failed or closed: nothing is accepted any more. */
   closed = false
@@ -80,6 +74,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private readonly endedMeanwhile: string[] = []
   private readonly gate: PublishGate
   private readonly administration: ChannelAdministration
+  private readonly units: ChannelUnits
 
   constructor(parts: BrokerParts, session: ChannelOwner, events: ChannelEvents) {
     this.parts = parts
@@ -89,12 +84,18 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.events = events
     this.consumers = new ChannelConsumers(parts, session, this)
     this.gate = new PublishGate(session)
+    this.units = new ChannelUnits(parts, session, this.gate, this.outstanding, this.outbox)
     this.administration = new ChannelAdministration(parts, session, this.outbox, this)
   }
 
   /** Whether deliveries wait: the receiver is full, or something must be said first. */
   get isHeld(): boolean {
     return this.isPaused || this.outbox.holdsDeliveries
+  }
+
+  /** Deliveries to consumers that are not settled; what basic.get took does not count. */
+  get unackedByConsumers(): number {
+    return this.outstanding.ofConsumers
   }
 
   /** Whether an answer or a confirm is still due. */
@@ -167,38 +168,19 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   /** A delivery is to come back later. Whoever has it may say so. */
   private acceptRetry(published: Message, sequence: number): number {
-    const { deliveryTag } = readRetryRequest(published)
     if (this.transaction !== null) {
-      this.checkOutstanding(deliveryTag, this.transaction)
-      this.transaction.publish(published, false)
-      this.transaction.settledTags.add(deliveryTag)
+      this.units.addRetry(this.transaction, published)
       if (!published.owned) published.own()
       return 0
     }
-    this.checkOutstanding(deliveryTag, null)
-    this.park(published)
+    this.outstanding.check(readRetryRequest(published).deliveryTag, null)
+    this.outstanding.park(published)
+    this.parts.tick.schedule()
     if (sequence !== 0) {
       this.confirms.add(sequence, this.parts.store.barrier(), true)
       if (!this.touched || this.parts.tick.isEnding) this.parts.tick.touch(this)
     }
     return sequence
-  }
-
-  private checkOutstanding(tag: number, unit: Transaction | null): void {
-    if (this.unacked.find(tag) < 0 || unit?.settledTags.has(tag) === true) throw unknownTag(tag)
-  }
-
-  private park(message: Message): void {
-    const { deliveryTag, delayMs, headers } = readRetryRequest(message)
-    const slot = this.unacked.find(deliveryTag)
-    const entry = slot < 0 ? null : this.unacked.entryAt(slot)
-    if (entry === null) return
-    const queue = this.unacked.queueAt(slot)
-    this.giveUpSlot(slot)
-    queue.park(entry, delayMs, headers)
-    this.unacked.trim()
-    this.parts.tick.schedule()
-    this.creditReturned(queue)
   }
 
   /** The message, with the name where its answers go if it asks to be answered directly. */
@@ -220,21 +202,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       if (this.transaction !== null && this.transaction.publishes.length + this.transaction.settlements.length > 0) {
         throw new BrokerError('PRECONDITION_FAILED', 'commit while a transaction is open on this channel')
       }
-      const unit = new Transaction(null)
-      for (const tag of acks) {
-        this.checkOutstanding(tag, unit)
-        unit.settle(tag, 'acked')
-      }
-      for (const message of publishes) {
-        if (isRetryRequest(message)) {
-          const { deliveryTag } = readRetryRequest(message)
-          this.checkOutstanding(deliveryTag, unit)
-          unit.settledTags.add(deliveryTag)
-          unit.publish(message, false)
-        } else unit.publish(this.answerable(message), false)
-      }
-      this.mustBeDurable = false
-      this.applyUnit(unit, true)
+      const unit = this.units.gather(
+        acks,
+        publishes.map((message) => this.answerable(message)),
+      )
+      this.mustBeDurable = this.units.apply(unit, true)
       this.outbox.reply(id, ok, this.mustBeDurable ? this.parts.store.barrier() : 0)
       this.said()
     } catch (error) {
@@ -264,12 +236,8 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   /** From a queue: `entry` goes to `consumer`. */
   deliver(consumer: Consumer, entry: Entry, redelivered: boolean): void {
-    const tag = this.nextDeliveryTag++
-    if (!consumer.noAck) {
-      this.unacked.push(tag, entry, consumer.queue, consumer)
-      consumer.unackedCount++
-      this.unackedByConsumers++
-    }
+    const tag = this.outstanding.takeTag()
+    if (!consumer.noAck) this.outstanding.add(tag, entry, consumer.queue, consumer)
     if (!this.touched) this.parts.tick.touch(this)
     const original = entry.message as Message
     const { queue } = consumer
@@ -375,7 +343,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
         return this.cancel(command.consumerTag)
       case 'basic.recover':
         if (!command.requeue) throw new BrokerError('NOT_IMPLEMENTED', 'requeue=false')
-        this.requeueAll()
+        this.outstanding.requeueAll(this.transaction)
         return ok
       case 'confirm.select':
         if (this.transaction !== null)
@@ -387,7 +355,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
         this.transaction ??= new Transaction(this.parts.store.bodies)
         return ok
       case 'tx.commit':
-        this.applyUnit(this.needTransaction())
+        this.mustBeDurable = this.units.apply(this.needTransaction(), this.consumers.answerThemselves)
         this.needTransaction().clear()
         return ok
       case 'tx.rollback':
@@ -400,114 +368,17 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 
   private settle(deliveryTag: number, multiple: boolean, outcome: Outcome): void {
     if (this.closed) return
-    const { unacked, transaction } = this
-    if (deliveryTag === 0) {
-      if (!multiple) return this.fail(failedOn.settlement, unknownTag(0))
-      this.settleSlots(0, unacked.slots, outcome)
-      return
+    try {
+      this.outstanding.settle(deliveryTag, multiple, outcome, this.transaction)
+      this.parts.tick.schedule()
+    } catch (error) {
+      this.fail(failedOn.settlement, error)
     }
-    const slot = unacked.find(deliveryTag)
-    if (slot < 0 || transaction?.settledTags.has(deliveryTag) === true) {
-      return this.fail(failedOn.settlement, unknownTag(deliveryTag))
-    }
-    this.settleSlots(multiple ? 0 : slot, slot + 1, outcome)
-  }
-
-  private settleSlots(start: number, end: number, outcome: Outcome): void {
-    const { unacked, transaction } = this
-    for (let slot = start; slot < end; slot++) {
-      const entry = unacked.entryAt(slot)
-      if (entry === null) continue
-      if (transaction === null) this.settleSlot(slot, entry, outcome)
-      else {
-        const tag = unacked.tagAt(slot)
-        if (!transaction.settledTags.has(tag)) transaction.settle(tag, outcome)
-      }
-    }
-    if (transaction === null) unacked.trim()
-    this.parts.tick.schedule()
-  }
-
-  private settleSlot(slot: number, entry: Entry, outcome: Outcome): void {
-    const { unacked } = this
-    const queue = unacked.queueAt(slot)
-    const consumer = this.giveUpSlot(slot)
-    if (outcome === 'acked') queue.settleUnacked(entry, consumer !== null && consumer.answersItself)
-    else if (outcome === 'requeued') queue.requeue(entry)
-    else queue.reject(entry)
-    this.creditReturned(queue)
-  }
-
-  /** What was in the slot is with nobody any more. Returns the consumer that had it. */
-  private giveUpSlot(slot: number): Consumer | null {
-    const { unacked } = this
-    const consumer = unacked.consumerAt(slot)
-    unacked.clear(slot)
-    if (consumer === null) return null
-    consumer.unackedCount--
-    this.unackedByConsumers--
-    return consumer
-  }
-
-  private creditReturned(queue: Queue): void {
-    if (this.prefetchCountGlobal === 0) queue.creditReturned()
-    else this.lookForDeliveries()
   }
 
   private needTransaction(): Transaction {
     if (this.transaction === null) throw new BrokerError('PRECONDITION_FAILED', 'channel is not transactional')
     return this.transaction
-  }
-
-  /** What a handler sends must have somewhere to go, or it is lost with the acknowledgement; whoever is answered may be gone. */
-  private checkTarget(message: Message): void {
-    const { exchange, routingKey } = message
-    if (exchange !== '' || this.host.queues.has(routingKey) || this.host.replyQueues.has(routingKey)) return
-    if (!isAnswer(message)) throw noQueue(this.host, routingKey)
-  }
-
-  /**
-   * Publishes, then settles. The turn has no end in between, so all of it is in one frame. What can go wrong goes wrong
-   * before anything changes: a missing exchange, or headers that cannot be read where somebody will look at them.
-   */
-  private applyUnit(unit: Transaction, needsTargets = false): void {
-    const { publisher } = this.parts
-    for (const message of unit.publishes) {
-      if (!isRetryRequest(message) && !this.gate.exchangeFor(message).routesByKey) message.decodeProperties()
-    }
-    if (needsTargets) for (const message of unit.publishes) this.checkTarget(message)
-    if (this.host.refusingQueues > 0) this.checkRoom(unit)
-    for (let at = 0; at < unit.publishes.length; at++) {
-      const message = unit.publishes[at] as Message
-      if (isRetryRequest(message)) {
-        this.mustBeDurable = true
-        this.park(message)
-        continue
-      }
-      const lsn = publisher.publish(this.host, this.gate.exchangeFor(message), message, this.session.grants)
-      if (lsn !== 0) this.mustBeDurable = true
-      if (unit.mandatory[at] === true && publisher.routed === 0) this.outbox.returned(message)
-    }
-    for (const { tag, outcome } of unit.settlements) {
-      const slot = this.unacked.find(tag)
-      const entry = slot < 0 ? null : this.unacked.entryAt(slot)
-      if (entry === null) continue
-      if (entry.logged && outcome !== 'requeued') this.mustBeDurable = true
-      this.settleSlot(slot, entry, outcome)
-    }
-    this.unacked.trim()
-    this.parts.published(this.session)
-    this.parts.tick.schedule()
-  }
-
-  /** Queues that refuse what is too much must have room for all of it. */
-  private checkRoom(unit: Transaction): void {
-    const planned = new PlannedLoads()
-    for (const message of unit.publishes) {
-      if (isRetryRequest(message)) continue
-      if (!this.parts.publisher.wouldRefuse(this.host, this.gate.exchangeFor(message), message, planned)) continue
-      throw new BrokerError('PRECONDITION_FAILED', 'partial tx completion')
-    }
   }
 
   private commandQueue(id: number, command: QueueCommand): void {
@@ -599,7 +470,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       this.outbox.reply(id, { type: 'basic.get-empty' }, 0)
       return
     }
-    const deliveryTag = this.nextDeliveryTag++
+    const deliveryTag = this.outstanding.takeTag()
     const redelivered = entry.deliveryCount > 1
     const told = (): void => this.answerArrived(got, queue, entry)
     const got = new Got(id, deliveryTag, redelivered, queue.readyCount, entry, queue.countOf(entry), told)
@@ -619,14 +490,14 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
       } else queue.settle(entry)
     } else {
       queue.hold(entry)
-      this.unacked.push(deliveryTag, entry, queue, null)
+      this.outstanding.add(deliveryTag, entry, queue, null)
     }
   }
 
   /** Fails if a consumer has held a message for longer than it may. `nowMs` is monotonic. */
   checkTime(nowMs: number): void {
     if (this.closed) return
-    const overdueMs = this.holdTimes.overdue(this.unacked, this.nextDeliveryTag, nowMs, this.consumerTimeoutMs)
+    const overdueMs = this.outstanding.overdueMs(nowMs, this.consumerTimeoutMs)
     if (overdueMs === null) return
     const text =
       `delivery acknowledgement on channel ${this.events.number ?? 1} timed out. Timeout value used: ${overdueMs} ms. ` +
@@ -639,21 +510,11 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     return this.session.user === null ? Number.POSITIVE_INFINITY : limits.consumerTimeoutMs
   }
 
-  private requeueAll(): void {
-    const { unacked, transaction } = this
-    for (let slot = 0; slot < unacked.slots; slot++) {
-      const entry = unacked.entryAt(slot)
-      if (entry === null || transaction?.settledTags.has(unacked.tagAt(slot)) === true) continue
-      this.settleSlot(slot, entry, 'requeued')
-    }
-    unacked.trim()
-  }
-
   private release(): void {
     const left = this.consumers.removeAll()
     this.transaction?.clear()
     // What comes back waits for others, unless its queue goes with its last consumer.
-    this.requeueAll()
+    this.outstanding.requeueAll(this.transaction)
     this.consumers.leave(left)
   }
 
@@ -682,7 +543,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     this.fail(id, new BrokerError('INTERNAL_ERROR', 'the message cannot be read from the disk'))
   }
 
-  private lookForDeliveries(): void {
+  lookForDeliveries(): void {
     this.consumers.lookForDeliveries()
   }
 
@@ -692,7 +553,3 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
 }
 
 const ok: Reply = { type: 'ok' }
-
-function unknownTag(tag: number): BrokerError {
-  return new BrokerError('PRECONDITION_FAILED', `unknown delivery tag ${tag}`)
-}

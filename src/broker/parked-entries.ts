@@ -85,6 +85,21 @@ export class ParkedEntries {
     this.notes.drop(namespaces.parked, this.keyOf(entry))
   }
 
+  /** All that wait. */
+  entries(): readonly Entry[] {
+    return this.waiting.values().map(({ entry }) => entry)
+  }
+
+  /** Takes that one out; false if it does not wait. */
+  remove(entry: Entry): boolean {
+    const others = this.waiting.values().filter((parked) => parked.entry !== entry)
+    if (others.length === this.waiting.length) return false
+    this.waiting.clear()
+    for (const other of others) this.waiting.push(other)
+    this.forget(entry)
+    return true
+  }
+
   /** Takes all of them out. */
   clear(visit: (entry: Entry) => void): void {
     const all = [...this.waiting.values()]

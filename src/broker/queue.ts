@@ -17,10 +17,8 @@ import type { Store } from '../store/store.ts'
 import { type QueueTraits, queueTraits } from './arguments.ts'
 import { Cancellations, type CancellingQueue } from './cancellations.ts'
 import { ConsumerTurns, type Subscriber } from './consumer-turns.ts'
-import { DeadLetters } from './dead-letters.ts'
 import type { DeliveryCounts } from './delivery-counts.ts'
 import type { DepartureReason } from './departure-reason.ts'
-import { Departures } from './departures.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
 import type { Grants } from './grants.ts'
 import { KeyClock } from './key-clock.ts'
@@ -29,6 +27,8 @@ import { LengthLimit } from './length-limit.ts'
 import { delayMs, expirationMs, keyHashOf } from './message-check.ts'
 import { ParkedEntries, type ParkedHeaders } from './parked-entries.ts'
 import type { Pauses } from './pauses.ts'
+import { QueueDelays } from './queue-delays.ts'
+import { QueueExits, type QueueReceipts } from './queue-exits.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 import type { Death } from './x-death.ts'
 
@@ -53,15 +53,7 @@ export interface QueueParts {
   readonly pauses: Pauses
   readonly notes: Store['notes']
   /** Tells senders that asked. */
-  readonly receipts: QueueReceipts
-}
-
-/** What a queue tells, in its virtual host; see SenderReceipts. */
-export interface QueueReceipts {
-  wereAsked(queue: Queue): boolean
-  areAsked(queue: Queue): void
-  delivered(queue: Queue, message: Message): void
-  departed(queue: Queue, message: Message, reason: DepartureReason, isKept: boolean): void
+  readonly receipts: QueueReceipts<Queue>
 }
 
 /** Whoever alone may use an exclusive queue. */
@@ -92,8 +84,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   deleted = false
   /** It keeps what that exchange delays; null: it is a queue like any other. */
   readonly delaysFor: string | null
-  /** Where to messages go that expire or are rejected; null: nowhere. */
-  private deadLetters: DeadLetters | null = null
+  private readonly exits: QueueExits<Queue>
+  private readonly delays: QueueDelays
   /** Whether receivers are told how often a message came back. */
   readonly countsDeliveries: boolean
   /** How often a message may come back; infinity: any number of times. */
@@ -109,17 +101,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   marked = false
   private readonly tick: Tick
   private readonly expiry: Expiry
-  private readonly publishDue: (queue: Queue, entry: Entry) => void
-  /** What is due and must be read; null: nothing was ever hidden. */
-  private appearing: Departures<null> | null = null
   /** Null: nothing was ever removed by its id. */
   private cancels: Cancellations | null = null
   private readonly bodies: BodyStore | null
   private readonly parts: QueueParts
   private messageTtlMs = Number.POSITIVE_INFINITY
   private readonly isKeyed: boolean
-  /** Whether senders of its messages want to be told; null: that was not looked at in this life. */
-  private tells: boolean | null = null
   private readonly parked: ParkedEntries
   /** Null: no key waits for a time. */
   private readonly keyClock: KeyClock | null
@@ -146,7 +133,6 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     this.arguments = table
     this.index = index
     index.owner = this
-    this.publishDue = parts.publishDue
     this.bodies = parts.bodies
     const traits = queueTraits(table, null)
     const { maxPriority, keyConcurrency, keyRate } = traits
@@ -161,6 +147,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     // Not the time of the turn: that begins with who asks for it first, and messages count theirs from it.
     this.isPaused = parts.pauses.has(this, parts.clock.realtimeMs())
     this.parked = new ParkedEntries(parts.notes, id)
+    this.delays = new QueueDelays(this.tick, this.expiry, this, this.parked, (entry) => this.appear(entry))
+    this.exits = new QueueExits<Queue>(this, this.tick, parts.publishDead, parts.receipts)
     this.configure(traits)
     // What recovery brought may have expired meanwhile, or be due.
     const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
@@ -184,14 +172,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** Sets what may change while the queue exists. */
   private configure(traits: QueueTraits): void {
     const { deadLetterExchange, deadLetterRoutingKey, maxLength, maxBytes, overflow, expiresMs } = traits
-    const { tick, parts } = this
+    const { tick } = this
     this.messageTtlMs = traits.messageTtlMs
     this.deliveryLimit = traits.deliveryLimit
     this.consumerTimeoutMs = traits.consumerTimeoutMs
-    this.deadLetters =
-      deadLetterExchange === null
-        ? null
-        : new DeadLetters(tick, parts.publishDead, this, deadLetterExchange, deadLetterRoutingKey)
+    this.exits.leadTo(deadLetterExchange, deadLetterRoutingKey)
     const isLimited = maxLength < Number.POSITIVE_INFINITY || maxBytes < Number.POSITIVE_INFINITY
     this.limit = isLimited ? new LengthLimit(maxLength, maxBytes, overflow) : null
     this.setLease(expiresMs)
@@ -215,13 +200,13 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** Somebody wants to know what is in it. */
   trim(): void {
     // Consumers are given what they can take before anything is dropped: see `dispatch`.
-    if (this.limit !== null && (this.consumers.count === 0 || this.isPaused)) this.dropExcess(this.limit)
+    if (this.limit !== null && (this.consumers.count === 0 || this.isPaused)) this.exits.dropExcess(this.limit)
   }
 
   /** It was deleted: nothing more comes in or out. */
   ended(): void {
     this.deleted = true
-    this.parked.clear((entry) => this.index.settle(entry))
+    this.delays.clearParked()
     this.lease?.end()
     if (this.isPaused) this.parts.pauses.remove(this)
   }
@@ -251,7 +236,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** A message was refused: its dead-letter exchange may get it. */
   refused(message: Message): void {
     this.counters.refused++
-    if (this.limit?.overflow === 'reject-publish-dlx') this.deadLetters?.sendRefused(message)
+    if (this.limit?.overflow === 'reject-publish-dlx') this.exits.sendRefused(message)
   }
 
   /** Takes a message in and returns its entry. */
@@ -268,23 +253,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   /** Before it takes a message whose sender may want to be told; not between the parts of a record. */
   beginTelling(): void {
-    if (this.tells === true) return
-    if (!this.tellsSenders) this.parts.receipts.areAsked(this)
-    this.tells = true
-  }
-
-  /** Whether senders of messages that are, or were, in it want to be told. */
-  private get tellsSenders(): boolean {
-    this.tells ??= this.parts.receipts.wereAsked(this)
-    return this.tells
-  }
-
-  /** Where messages go that leave without a consumer; null: nowhere, and nobody is told. */
-  private get departing(): DeadLetters | null {
-    if (this.deadLetters === null && this.tellsSenders) {
-      this.deadLetters = new DeadLetters(this.tick, this.parts.publishDead, this, null, null)
-    }
-    return this.deadLetters
+    this.exits.beginTelling()
   }
 
   tellSender(message: Message, reason: DepartureReason, isKept: boolean): void {
@@ -302,15 +271,14 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** Hands out at most `budget` messages; true if consumers could take more. */
   dispatch(budget: number): boolean {
     const { index } = this
-    let more = this.takeDue()
-    if (this.parked.count > 0) this.unpark()
+    let more = this.delays.count > 0 && this.delays.takeDue()
     let left = budget
     let isWanted = false
     let isHandingOut = false
     this.keyClock?.advance()
     while (index.readyCount > 0 && !this.isPaused) {
       // What has expired is handed to nobody, even if it cannot be removed yet; behind the first there may be more.
-      if (index.mayExpire && !this.dropExpired(this.tick.nowMs - 1)) break
+      if (index.mayExpire && !this.exits.dropExpired(this.tick.nowMs - 1)) break
       if (index.readyCount === 0) break
       const consumer = this.consumers.take()
       if (consumer === null) break
@@ -337,17 +305,14 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
       } else if (this.countsDeliveries && this.isSpent(entry)) {
         this.consumers.giveBack()
         this.giveUp(entry)
-      } else if (this.parked.isUsed && this.parked.catches(entry, this.tick.nowMs)) {
-        this.consumers.giveBack()
-        index.held(entry)
-      } else this.handOver(entry, consumer)
+      } else if (this.delays.catches(entry)) this.consumers.giveBack()
+      else this.handOver(entry, consumer)
     }
     // What may wait no time at all had its chance, and so had what is too much.
     if (index.mayExpire) this.watchExpiry()
-    if (this.limit !== null && !isHandingOut) this.dropExcess(this.limit)
+    if (this.limit !== null && !isHandingOut) this.exits.dropExcess(this.limit)
     index.settleNewcomers()
-    if (index.delayedCount > 0 && this.watchDue()) more = true
-    if (this.parked.count > 0) this.expiry.watch(this, this.parked.nextMs)
+    if (this.delays.count > 0 && this.delays.watch()) more = true
     if (isWanted) index.readAhead()
     this.keyClock?.watch()
     return more
@@ -361,7 +326,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
     this.used()
-    if (this.index.mayExpire && !this.dropExpired(this.tick.nowMs)) return undefined
+    if (this.index.mayExpire && !this.exits.dropExpired(this.tick.nowMs)) return undefined
     if (this.isPaused) return undefined
     if (this.keyClock !== null) {
       this.keyClock.advance()
@@ -373,15 +338,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
         this.giveUp(entry)
         continue
       }
-      if (this.parked.isUsed && this.parked.catches(entry, this.tick.nowMs)) {
-        this.index.held(entry)
-        this.tick.markQueue(this)
-        continue
-      }
+      if (this.delays.catches(entry)) continue
       if (!this.isDamaged(entry)) {
         this.countDelivery(entry)
         // What stands at the head now may have expired behind it, and is not to be counted.
-        if (this.index.mayExpire) this.dropExpired(this.tick.nowMs)
+        if (this.index.mayExpire) this.exits.dropExpired(this.tick.nowMs)
         return entry
       }
       this.index.setAside(entry)
@@ -428,23 +389,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
       this.index.settle(entry)
       return
     }
-    const { nowMs } = this.tick
-    this.parked.add(entry, Math.ceil(nowMs + delayMs), headers, nowMs)
-    this.index.held(entry)
-    this.tick.markQueue(this)
-  }
-
-  /** Those whose time has come are ready. */
-  private unpark(): void {
-    const { nowMs } = this.tick
-    for (let entry = this.parked.takeDue(nowMs); entry !== undefined; entry = this.parked.takeDue(nowMs)) {
-      this.index.requeue(entry)
-    }
+    this.delays.park(entry, delayMs, headers)
   }
 
   /** Hidden until they are due, or until they may be handed out again. */
   get delayedCount(): number {
-    return this.index.delayedCount + this.parked.count
+    return this.delays.count
   }
 
   /** How often the entry was handed out, as its receiver is told; 0: it is not told. */
@@ -474,15 +424,13 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   private giveUp(entry: Entry): void {
     this.counters.dropped++
-    const { departing } = this
-    if (departing === null) this.index.settle(entry)
-    else departing.add(entry, 'delivery_limit')
+    this.exits.leave(entry, 'delivery_limit')
   }
 
   /** An entry that a consumer held is done with. `answersItself`: that consumer tells the sender by itself. */
   settleUnacked(entry: Entry, answersItself: boolean): void {
     this.unackedCount--
-    if (answersItself || !this.tellsSenders) this.settle(entry)
+    if (answersItself || !this.exits.tellsSenders) this.settle(entry)
     else this.settleAndTell(entry)
   }
 
@@ -492,7 +440,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     if (message !== null && !message.mayTell) return this.settle(entry)
     this.counters.settled++
     this.counters.settledBytes += entry.bodyBytes
-    this.departing?.add(entry, 'acknowledged')
+    this.exits.leave(entry, 'acknowledged')
   }
 
   /** A consumer does not want what it held, and nobody else shall have it. */
@@ -500,15 +448,23 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     this.unackedCount--
     this.counters.settled++
     this.counters.settledBytes += entry.bodyBytes
-    const { departing } = this
-    if (departing === null) this.index.settle(entry)
-    else departing.add(entry, 'rejected')
+    this.exits.leave(entry, 'rejected')
   }
 
   /** Messages that are removed by their id. */
   get cancellations(): Cancellations {
     this.cancels ??= new Cancellations(this.parts.clock, this.tick, this)
     return this.cancels
+  }
+
+  /** Deliveries that were given back for later: they wait, too. */
+  get parkedEntries(): readonly Entry[] {
+    return this.delays.parkedEntries()
+  }
+
+  /** Takes out what waits; false if it is not there any more. */
+  withdraw(entry: Entry): boolean {
+    return this.delays.withdraw(entry) || this.index.withdraw(entry)
   }
 
   /** A message that waited is being removed by its id: in the frame that is open. */
@@ -535,8 +491,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   /** Removes every ready and hidden entry and returns how many there were. */
   purge(): number {
-    const count = this.index.purge() + this.parked.count
-    this.parked.clear((entry) => this.index.settle(entry))
+    const count = this.index.purge() + this.delays.clearParked()
     // The record must be written although nothing else happens.
     if (count > 0) this.tick.schedule()
     return count
@@ -572,35 +527,6 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     return ttlMs === Number.POSITIVE_INFINITY ? 0 : Math.max(1, this.tick.nowMs + ttlMs)
   }
 
-  /** Removes first entries that had expired by then: at the head alone, as RabbitMQ does. False: there may be more. */
-  private dropExpired(byMs: number): boolean {
-    const { index, departing, counters } = this
-    for (;;) {
-      // Those that wait mark the queue when they are read.
-      if (departing?.isFull === true) return false
-      const entry = index.takeExpired(byMs)
-      if (entry === undefined) return true
-      counters.expired++
-      if (departing === null) index.settle(entry)
-      else departing.add(entry, 'expired')
-    }
-  }
-
-  /** Removes the first entries until the rest is not too much. Those whose message must be read first mark the queue later. */
-  private dropExcess(limit: LengthLimit): void {
-    const { index, departing, counters } = this
-    // What refuses new messages keeps those it has.
-    if (limit.refuses) return
-    while (limit.isExceeded(index.readyCount, index.readyBytes) && index.readyCount > 0) {
-      if (departing?.isFull === true) return
-      const entry = index.takeFirst()
-      if (entry === undefined) return
-      counters.dropped++
-      if (departing === null) index.settle(entry)
-      else departing.add(entry, 'maxlen')
-    }
-  }
-
   /** Takes in what an exchange delays, hidden for so long. */
   hide(message: Message, logged: boolean, hiddenMs: number): Entry {
     const { nowMs } = this.tick
@@ -620,35 +546,15 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     return this.index.pushDelayed(message, logged, dueAt, expiresAt === 0 ? 0 : expiresAt + hiddenMs, keyHash, nowMs)
   }
 
-  /** Publishes anew what is due. True if there may be more. */
-  private takeDue(): boolean {
-    const { index, tick } = this
-    const { nextDueMs } = index
-    if (nextDueMs === Number.POSITIVE_INFINITY || nextDueMs > tick.nowMs) return false
-    this.appearing ??= new Departures<null>(tick, this, (entry) => this.appear(entry))
-    const { appearing } = this
-    // Those that wait mark the queue when they are read.
-    if (appearing.room === 0) return false
-    const { nowMs } = tick
-    return index.takeDue(nowMs, appearing.room, (entry) => appearing.add(entry, null))
-  }
-
+  /** What was hidden and is due is published anew. */
   private appear(entry: Entry): void {
-    if (!this.deleted && this.cancels?.takes(entry) !== true) this.publishDue(this, entry)
+    if (!this.deleted && this.cancels?.takes(entry) !== true) this.parts.publishDue(this, entry)
     this.index.settle(entry)
     this.tick.schedule()
   }
 
-  /** True if something is to be done now: what came in this turn may be in a slot that has begun. */
-  private watchDue(): boolean {
-    const { nextDueMs } = this.index
-    if (nextDueMs <= this.tick.nowMs) return this.appearing === null || this.appearing.room > 0
-    this.expiry.watch(this, nextDueMs)
-    return false
-  }
-
   private watchExpiry(): void {
-    if (!this.dropExpired(this.tick.nowMs)) return
+    if (!this.exits.dropExpired(this.tick.nowMs)) return
     const nextMs = this.index.nextExpiryMs
     if (nextMs < Number.POSITIVE_INFINITY) this.expiry.watch(this, nextMs)
   }

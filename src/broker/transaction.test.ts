@@ -254,6 +254,29 @@ describe('a transaction', () => {
   })
 })
 
+describe('a transaction of a consumer that answers senders by itself', () => {
+  test('is refused if what it sends has no queue, and takes effect without it', async () => {
+    const [channel, other] = await open(2)
+    channel.consume('q', { tag: 'c', arguments: { 'x-leveret-answers': true } })
+    channel.ask({ type: 'tx.select' })
+    channel.ack(1)
+    channel.publish('', 'gone', 'x')
+    expect(channel.refusal({ type: 'tx.commit' })).toBe("NOT_FOUND - no queue 'gone' in vhost '/'")
+    expect(other.drain('q')).toEqual(['1!', '2!'])
+  })
+
+  test('loses it like any other if it answers somebody', async () => {
+    const [channel, other] = await open(2)
+    channel.consume('q', { tag: 'c', arguments: { 'x-leveret-answers': true } })
+    channel.ask({ type: 'tx.select' })
+    channel.ack(1)
+    channel.publish('', 'gone', 'x', { headers: { 'x-leveret-outcome': 'processed' } })
+    channel.ask({ type: 'tx.commit' })
+    channel.close()
+    expect(other.drain('q')).toEqual(['2!'])
+  })
+})
+
 describe('commit(id, acks, publishes)', () => {
   test('publishes and acknowledges in one frame, and answers when that is on disk', async () => {
     const [channel, store] = await durable()

@@ -69,7 +69,7 @@ export interface Channel {
   reject(deliveryTag: number, multiple: boolean, requeue: boolean): void
   /**
    * Publishes and acknowledges as one unit, all or nothing, stored when `replied(id)` comes. Refused with NOT_FOUND where a message for
-   * a queue has none and is no answer; over AMQP, in tx mode alone, it is returned, and the rest takes effect.
+   * a queue has none and is no answer; where the broker is no Leveret it is returned, and the rest takes effect.
    */
   commit(id: number, acks: readonly number[], publishes: readonly Message[]): void
   /** The receiver is full: hand it no message more, for basic.get neither, until `resumeDeliveries`. */

@@ -135,6 +135,20 @@ conformance((test) => {
     { needs: 'idempotency' },
   )
 
+  test('an attempt fails that sends to a queue which is gone by then', async ({ bus, name }) => {
+    const deadName = name()
+    const queue = await bus.createQueue(name(), { retry: { attempts: 1 }, deadLetter: deadName })
+    const gone = await bus.createQueue(name())
+    queue.process((_message, context) => {
+      context.send(gone, 1)
+      return 'done'
+    })
+    await gone.delete()
+    const receipt = await queue.send(1, { receipt: true })
+    await expect(receipt.processed()).rejects.toThrow(/no queue/)
+    expect(await (await bus.openQueue(deadName)).count()).toMatchObject({ ready: 1 })
+  })
+
   test('a handler emits with its commit', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())
     const event = defineEvent<{ file: string }>(name('event'))
