@@ -1080,7 +1080,7 @@ const apiBugs: readonly Bug[] = [
     name: 'a batch is acknowledged before what it sends is stored',
     patches: [
       {
-        file: 'client/worker.js',
+        file: 'client/acknowledger.js',
         from: 'if (batch.publishes !== null || this.committer.isTransactional) return this.committer.add(batch);',
         to: `for (const task of batch.members) this.channel.ack(task.tag, false);
           if (batch.publishes !== null) this.parts.platform.clock.defer(() => this.parts.platform.clock.defer(() => {
@@ -1130,7 +1130,7 @@ const apiBugs: readonly Bug[] = [
     name: 'a handler whose lease is over has a result all the same',
     patches: [
       {
-        file: 'client/worker.js',
+        file: 'client/handler-runner.js',
         from: 'this.tellError(reason, incoming, task.attempt); this.outcomes.attemptFailed(task, reason.message, null);',
         to: 'this.tellError(reason, incoming, task.attempt); task.publishes = null; this.outcomes.succeed(task, undefined);',
       },

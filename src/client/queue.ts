@@ -7,6 +7,7 @@ import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
+import type { Outlets } from './handler-runner.ts'
 import type { ReceivedMessage } from './incoming.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
 import type { Outlet, SendTarget } from './outlet.ts'
@@ -18,7 +19,7 @@ import { Redrive, type RedriveOptions, redriveSettings } from './redrive.ts'
 import type { ReceiptOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
 import type { QueueStats, Statistics } from './statistics.ts'
-import { type Outlets, QueueWorker } from './worker.ts'
+import { QueueWorker } from './worker.ts'
 import {
   type BatchOptions,
   batchSettings,

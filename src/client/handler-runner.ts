@@ -1,0 +1,410 @@
+/**
+ * The handlers of a worker: which message gets one and when, those that run, one by one or in batches, and how they end.
+ *
+ *     arrived ──room, rate──→ read → handler → result, another attempt, or given up   (outcomes.ts)
+ *                               │       └──→ lease over: another attempt, and the handler runs on in vain
+ *                               └─ unreadable → given up
+ */
+import { Deque } from '../lib/deque.ts'
+import { RateMeter } from '../lib/rate-meter.ts'
+import type { LeveretError } from '../model/errors.ts'
+import type { Message } from '../model/message.ts'
+import type { Properties } from '../model/properties.ts'
+import type { Acknowledger } from './acknowledger.ts'
+import { type AnyBatchHandler, type Batch, BatchCollector, type BatchOwner } from './batch.ts'
+import { copyOfBody, decodeBody, parseJson } from './body.ts'
+import type { BusParts } from './bus-parts.ts'
+import type { EventContract, QueueContract } from './contract.ts'
+import { deliveredAnswer, wantsAnswer } from './copies.ts'
+import type { EventOutlet } from './event-outlet.ts'
+import { HandlerTimes } from './handler-times.ts'
+import { asError, errorText } from './headers.ts'
+import { Incoming, type IncomingMessage } from './incoming.ts'
+import type { Outcomes } from './outcomes.ts'
+import type { Outlet } from './outlet.ts'
+import { ProgressTeller } from './progress.ts'
+import { GiveUp, RetryLater } from './settlement.ts'
+import { type StandardSchema, validate } from './standard-schema.ts'
+import { Task, type TaskOwner } from './task.ts'
+import type { Handler, WorkSettings } from './worker-options.ts'
+
+/** What handlers find at their bus. */
+export interface Outlets {
+  readonly queues: ReadonlyMap<string, Outlet>
+  event(contract: EventContract): EventOutlet
+}
+
+/** The worker whose handlers they are. */
+export interface HandlerRunnerOwner {
+  /** False once it closes: no handler begins then. */
+  readonly isOpen: boolean
+  /** Something that was waited for may have come. */
+  changed(): void
+}
+
+export class HandlerRunner implements TaskOwner, BatchOwner {
+  readonly queueName: string
+  /** Handlers that run, and messages that gather for a batch. */
+  running = 0
+  private readonly owner: HandlerRunnerOwner
+  private readonly parts: BusParts
+  private readonly contract: QueueContract
+  private readonly outlets: Outlets
+  private readonly handler: Handler<unknown, unknown>
+  private readonly work: WorkSettings
+  private readonly acknowledger: Acknowledger
+  private readonly outcomes: Outcomes
+  private readonly what: string
+  private readonly whatMessage: string
+  private readonly times: HandlerTimes
+  /** Null: nobody said how fast. */
+  private readonly meter: RateMeter | null
+  /** Null: the handler gets one message. */
+  private readonly collector: BatchCollector | null
+  private cancelRateTimer: (() => void) | null = null
+
+  private readonly arrived = new Deque<Task>()
+  /** Those to be told when they are lost. */
+  private readonly watched: Set<Task> = new Set()
+  /** Why those of the channels before the present one were lost. */
+  private lossReason: LeveretError | null = null
+  private starting = false
+  private operationMs = 0
+  private roundStartedMs = 0
+  private endedInRound = 0
+
+  constructor(
+    owner: HandlerRunnerOwner,
+    parts: BusParts,
+    contract: QueueContract,
+    outlets: Outlets,
+    handler: Handler<unknown, unknown> | AnyBatchHandler,
+    work: WorkSettings,
+    acknowledger: Acknowledger,
+  ) {
+    const { clock } = parts.platform
+    const { batch } = work
+    this.queueName = contract.name
+    this.owner = owner
+    this.parts = parts
+    this.contract = contract
+    this.outlets = outlets
+    this.handler = handler as Handler<unknown, unknown>
+    this.work = work
+    this.acknowledger = acknowledger
+    this.outcomes = acknowledger.outcomes
+    this.what = `queue '${contract.name}'`
+    this.whatMessage = `a message of ${this.what}`
+    this.times = new HandlerTimes(clock, this.what, work.leaseMs, (task, reason) => this.leaseLost(task, reason))
+    this.meter = work.rate === null ? null : new RateMeter(work.rate)
+    this.collector =
+      batch === null
+        ? null
+        : new BatchCollector(this, clock, handler as AnyBatchHandler, batch.size, batch.waitMs, batch.atOnce)
+  }
+
+  /** Messages that wait for a handler. */
+  get waiting(): number {
+    return this.arrived.length
+  }
+
+  /** Time spent in handlers that ended well, in seconds. */
+  get operationSeconds(): number {
+    return this.operationMs / 1000
+  }
+
+  /** A message has come; its handler begins with `startNext`, or later. */
+  delivered(deliveryTag: number, redelivered: boolean, message: Message): void {
+    this.arrived.push(new Task(this, this.acknowledger.epoch, deliveryTag, redelivered, message))
+  }
+
+  // What tasks and batches ask for.
+
+  findOutlet(name: string): Outlet | undefined {
+    return this.outlets.queues.get(name)
+  }
+
+  findEvent(contract: EventContract): EventOutlet {
+    return this.outlets.event(contract)
+  }
+
+  tellProgress(task: Task, share: number): void {
+    const { properties } = task
+    if (properties === null || !wantsAnswer(properties, 'progress')) return
+    const { more } = task
+    more.progressTeller ??= new ProgressTeller(this.parts.sender, properties, this.queueName)
+    more.progressTeller.tell(share)
+  }
+
+  extendLease(task: Task, byMs: number | null): void {
+    this.times.extend(task, byMs)
+  }
+
+  watch(task: Task): void {
+    if (this.acknowledger.isMine(task)) this.watched.add(task)
+    else if (this.lossReason !== null) task.lose(this.lossReason)
+  }
+
+  // Beginning.
+
+  /** Starts handlers as long as there are messages and room. Those that end at once make room at once. */
+  startNext(): void {
+    if (this.starting || this.arrived.length === 0) return
+    this.starting = true
+    const { clock } = this.parts.platform
+    // The clock is read once for the whole round: handlers that end within it share its time.
+    this.roundStartedMs = clock.monotonicMs()
+    this.endedInRound = 0
+    let started = 0
+    const { concurrency } = this.work
+    while (this.running < concurrency && this.owner.isOpen) {
+      if (this.meter !== null && this.arrived.length > 0 && !this.mayStart(this.meter)) break
+      const task = this.arrived.shift()
+      if (task === undefined) break
+      this.running++
+      started++
+      this.run(task)
+    }
+    const share = started === 0 ? 0 : this.endedInRound / started
+    this.operationMs += (clock.monotonicMs() - this.roundStartedMs) * share
+    this.starting = false
+  }
+
+  /** Whether the rate lets another one begin; if not, it is looked again when it does. */
+  private mayStart(meter: RateMeter): boolean {
+    const { clock } = this.parts.platform
+    const nowMs = clock.monotonicMs()
+    const waitMs = meter.nextMs - nowMs
+    if (waitMs <= 0) {
+      meter.count(nowMs)
+      return true
+    }
+    this.cancelRateTimer ??= clock.setTimer(waitMs, () => {
+      this.cancelRateTimer = null
+      this.goOn()
+    })
+    return false
+  }
+
+  private run(task: Task): void {
+    let data: unknown
+    try {
+      task.readProperties()
+      data = this.read(task)
+    } catch (error) {
+      return this.unreadable(task, error)
+    }
+    if (!(data instanceof Promise)) return this.handle(task, data)
+    data.then(
+      (value) => this.handle(task, value),
+      (error: unknown) => this.unreadable(task, error),
+    )
+  }
+
+  /** The data as the handler gets them. Throws or rejects with E_BAD_DATA. */
+  private read(task: Task): unknown {
+    const { message, properties } = task
+    const { whatMessage } = this
+    const value = properties === null ? parseJson(message, whatMessage) : decodeBody(message, properties, whatMessage)
+    const schema = this.contract.input as StandardSchema | undefined
+    return schema === undefined ? value : validate(schema, value, `the data of ${whatMessage}`)
+  }
+
+  private handle(task: Task, data: unknown): void {
+    if (this.acknowledger.hasRefusals && this.wasRefused(task)) return
+    const incoming = new Incoming(task.message, task.redelivered, data, task.properties)
+    const { properties } = task
+    if (task.deadlineMs > 0 && this.times.isOver(task)) return this.tooLate(task)
+    if (properties !== null && !this.parts.isLeveret && wantsAnswer(properties, 'delivered'))
+      this.sayDelivered(properties)
+    if (this.collector !== null) return this.collector.add(task, incoming)
+    if (this.work.leaseMs !== null || task.deadlineMs > 0) this.times.begin(task)
+    let returned: unknown
+    try {
+      returned = this.handler(incoming, task)
+    } catch (error) {
+      return this.threw(task, incoming, error)
+    }
+    if (!isThenable(returned)) return this.ended(task, returned)
+    task.startedMs = this.starting ? this.roundStartedMs : this.parts.platform.clock.monotonicMs()
+    returned.then(
+      (value) => this.ended(task, value),
+      (error: unknown) => this.threw(task, incoming, error),
+    )
+  }
+
+  private wasRefused(task: Task): boolean {
+    const reason = this.acknowledger.takeRefusal(task)
+    if (reason === undefined) return false
+    this.leave(task)
+    this.outcomes.attemptFailed(task, reason, null)
+    this.goOn()
+    return true
+  }
+
+  private sayDelivered(properties: Properties): void {
+    this.parts.sender.publish(deliveredAnswer(properties, this.queueName), false, ignored(this.what))
+  }
+
+  // Ending.
+
+  private ended(task: Task, value: unknown): void {
+    if (task.isLost) return
+    this.leave(task)
+    if (this.acknowledger.isMine(task)) this.settleWith(task, value)
+    this.goOn()
+  }
+
+  private threw(task: Task, incoming: IncomingMessage, error: unknown): void {
+    if (task.isLost) return
+    this.leave(task)
+    if (this.acknowledger.isMine(task)) this.failWith(task, incoming, error)
+    this.goOn()
+  }
+
+  private settleWith(task: Task, value: unknown): void {
+    if (value instanceof RetryLater) this.outcomes.asksForRetry(task, value)
+    else if (value instanceof GiveUp) this.outcomes.giveUp(task, value.reason)
+    else {
+      this.countTime(task)
+      this.outcomes.succeed(task, value)
+    }
+  }
+
+  private failWith(task: Task, incoming: IncomingMessage, error: unknown): void {
+    this.tellError(error, incoming, task.attempt)
+    if (task.deadlineMs > 0 && this.times.isOver(task)) this.outcomes.expire(task, errorText(error))
+    else this.outcomes.attemptFailed(task, errorText(error), null)
+  }
+
+  /** Nobody waits for what it would say. */
+  private tooLate(task: Task): void {
+    this.leave(task)
+    if (this.acknowledger.isMine(task))
+      this.outcomes.expire(task, 'its deadline was over before a worker had time for it')
+    this.goOn()
+  }
+
+  /** Neither another attempt nor another worker can read it. */
+  private unreadable(task: Task, error: unknown): void {
+    this.leave(task)
+    if (this.acknowledger.isMine(task)) {
+      const incoming = new Incoming(task.message, task.redelivered, copyOfBody(task.message), null)
+      this.tellError(error, incoming, task.attempt)
+      this.outcomes.giveUp(task, errorText(error))
+    }
+    this.goOn()
+  }
+
+  /** Its handler runs on, and somebody else gets the message; so it is with all of a batch. */
+  private leaseLost(task: Task, reason: LeveretError): void {
+    const batch = task.extra?.batch ?? null
+    for (const one of batch === null ? [task] : [...batch.members]) this.loseLease(one, reason)
+    this.goOn()
+  }
+
+  private loseLease(task: Task, reason: LeveretError): void {
+    if (task.isLost) return
+    this.leave(task)
+    task.lose(reason)
+    if (this.acknowledger.isMine(task)) {
+      const incoming = new Incoming(task.message, task.redelivered, undefined, task.properties)
+      this.tellError(reason, incoming, task.attempt)
+      this.outcomes.attemptFailed(task, reason.message, null)
+    }
+  }
+
+  private leave(task: Task): void {
+    this.running--
+    task.over()
+    if (this.watched.size > 0) this.watched.delete(task)
+  }
+
+  /** A handler has ended. */
+  private goOn(): void {
+    if (this.starting) return
+    this.startNext()
+    this.acknowledger.commitLater()
+    this.owner.changed()
+  }
+
+  private tellError(error: unknown, incoming: IncomingMessage, attempt: number): void {
+    try {
+      const { onError } = this.work
+      if (onError !== undefined) onError(error, incoming, attempt)
+      else this.parts.report(asError(error))
+    } catch (thrown) {
+      this.parts.report(asError(thrown))
+    }
+  }
+
+  private countTime(task: Task): void {
+    if (task.startedMs === null) this.endedInRound++
+    else this.operationMs += this.parts.platform.clock.monotonicMs() - task.startedMs
+  }
+
+  // Batches.
+
+  batchBegins(batch: Batch): void {
+    const nowMs = this.parts.platform.clock.monotonicMs()
+    for (const task of batch.members) {
+      task.startedMs = nowMs
+      if (this.work.leaseMs !== null || task.deadlineMs > 0) this.times.begin(task)
+      this.watched.add(task)
+    }
+  }
+
+  memberEnded(task: Task, value: unknown): void {
+    if (task.isLost) return
+    this.leave(task)
+    if (this.acknowledger.isMine(task)) this.settleWith(task, value)
+  }
+
+  memberThrew(task: Task, incoming: IncomingMessage, error: unknown): void {
+    if (task.isLost) return
+    this.leave(task)
+    if (this.acknowledger.isMine(task)) this.failWith(task, incoming, error)
+  }
+
+  batchEnds(): void {
+    this.goOn()
+  }
+
+  settleBatch(batch: Batch): void {
+    this.acknowledger.settleBatch(batch)
+  }
+
+  // The worker's end.
+
+  giveBackWaiting(): void {
+    for (let task = this.arrived.shift(); task !== undefined; task = this.arrived.shift()) {
+      this.acknowledger.giveBack(task)
+    }
+  }
+
+  /** What has gathered for a batch gets its handler now. */
+  flushBatch(): void {
+    this.collector?.flush()
+  }
+
+  /** The channel is gone, and every message that came through it. */
+  lose(reason: LeveretError): void {
+    this.lossReason = reason
+    // Who is told so by his signal has no place any more; the others leave theirs when they end.
+    for (const task of this.watched) if (task.isRunning) this.running--
+    for (const task of this.watched) task.lose(reason)
+    this.watched.clear()
+    this.arrived.clear()
+    this.running -= this.collector?.clear() ?? 0
+    this.cancelRateTimer?.()
+    this.cancelRateTimer = null
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}
+
+function ignored(what: string): Parameters<BusParts['sender']['publish']>[2] {
+  return { what, bytes: 0, id: '', unroutable: false, stored() {}, refused() {} }
+}
