@@ -34,6 +34,8 @@ export const clientLimits = {
   /** One commit of a worker: more handlers wait for the next, so that a transaction stays far below its bound. */
   burstTasksMax: 1_000,
   burstBytesMax: 8_388_608,
+  /** Refused commits whose message has not come again: another worker may have it for good, so the oldest go. */
+  refusalsMax: 1_000,
   /** A worker whose channel fails so often in a row, without one commit in between, gives up. */
   restartsMax: 10,
   /** Error text in a header; all headers together must fit into one frame. */

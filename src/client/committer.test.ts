@@ -1,12 +1,17 @@
 // Commits on a scripted channel: bursts, tx mode, and the search for the one the broker refuses.
 import { describe, expect, it } from 'vitest'
 import { openWorld, type World } from '../../test/support/client-world.ts'
-import { type ScriptedChannel, ScriptedDriver } from '../../test/support/scripted-driver.ts'
+import { ScriptedChannel, ScriptedDriver } from '../../test/support/scripted-driver.ts'
+import type { ChannelEvents } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import { toField } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
-import { encodeProperties } from '../model/properties.ts'
+import { encodeProperties, type Properties } from '../model/properties.ts'
+import { SimClock } from '../testing/sim-clock.ts'
 import { clientLimits } from './client-limits.ts'
+import { Committer } from './committer.ts'
+import { Replies } from './replies.ts'
+import type { CommitUnit, HandlerContext } from './task.ts'
 import type { Handler, ProcessOptions, Worker } from './worker-options.ts'
 
 interface Stage {
@@ -46,6 +51,13 @@ function begin(channel: ScriptedChannel): void {
 function deliver(channel: ScriptedChannel, tag: number, id: string): void {
   const properties = encodeProperties({ replyTo: 'answers', messageId: id, correlationId: id })
   channel.events.delivered('tag', tag, false, Message.of('', 'jobs', properties, Buffer.from('1')))
+}
+
+/** A task that is settled and publishes nothing. */
+function unit(messageId: string): CommitUnit {
+  const nothing = (): void => {}
+  const allProperties = (): Properties => ({ messageId })
+  return { publishes: null, pushTags: (tags) => void tags.push(1), committed: nothing, lose: nothing, allProperties }
 }
 
 function commitOf(channel: ScriptedChannel, at: number): { acks: readonly number[]; answers: number } | undefined {
@@ -160,6 +172,23 @@ describe('a worker’s commits', () => {
     expect(calls).toEqual(['m1', 'm1'])
   })
 
+  it('remember refusals of messages that never come back up to a bound, and forget the oldest', () => {
+    const committer = new Committer(new SimClock(), new Replies(), false)
+    const { refusalsMax } = clientLimits
+    for (let count = 0; count <= refusalsMax; count++) {
+      committer.attach(new ScriptedChannel({} as ChannelEvents))
+      committer.add(unit(`m${count}`))
+      committer.commit()
+      committer.blame(new BrokerError('PRECONDITION_FAILED', 'no such'))
+      committer.detach()
+    }
+    expect(committer.takeRefusal('m0', 1)).toBeUndefined()
+    for (let count = 1; count <= refusalsMax; count++) {
+      expect(committer.takeRefusal(`m${count}`, 1)).toBe('its commit was refused: PRECONDITION_FAILED - no such')
+    }
+    expect(committer.hasRefusals).toBe(false)
+  })
+
   it('leave room for others when the channel is gone while handlers listen for their signal', async () => {
     const calls: (string | undefined)[] = []
     const handler: Handler<unknown, unknown> = (message, context) => {
@@ -199,6 +228,23 @@ describe('a worker’s commits', () => {
     await world.settle()
     expect(channel().commits).toEqual([])
     expect(channel().acked).toEqual([])
+  })
+
+  it('do not count for a handler that looks only later, and it learns what became of its channel', async () => {
+    const contexts: HandlerContext[] = []
+    const handler: Handler<unknown, unknown> = (_message, context) => {
+      contexts.push(context)
+      return new Promise(() => {})
+    }
+    const { world, channel, deliver: give } = await stage('native', handler)
+    give(1, 'm1')
+    channel().events.flush()
+    channel().events.failed(0, new BrokerError('PRECONDITION_FAILED', 'ack timeout'))
+    await world.settle()
+    expect(contexts[0]?.signal.reason).toMatchObject({
+      code: 'E_CONNECTION_LOST',
+      message: expect.stringContaining('the channel was closed: PRECONDITION_FAILED - ack timeout'),
+    })
   })
 
   it('give up when every new channel fails as well', async () => {

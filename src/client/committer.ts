@@ -29,7 +29,7 @@ export class Committer {
   private isScheduled = false
   /** Commits that go alone, because a joint one failed and the culprit is to be found. */
   private careful = 0
-  /** Messages whose commit the broker refused, by id and attempt. */
+  /** Why the broker refused a commit, by the message's id and attempt; the oldest first. */
   private readonly refusals: Map<string, string> = new Map()
 
   constructor(clock: Clock, replies: Replies, needsTx: boolean) {
@@ -126,9 +126,7 @@ export class Committer {
     this.careful = 0
     const { messageId, headers } = (flying[0] as CommitUnit).allProperties()
     const attempt = integerHeader(headers, headerNames.attempt) ?? 1
-    if (messageId !== undefined) {
-      this.refusals.set(refusalKey(messageId, attempt), `its commit was refused: ${error.message}`)
-    }
+    if (messageId !== undefined) this.refused(refusalKey(messageId, attempt), error)
   }
 
   /** Why the commit of that attempt was refused, once; undefined if it was not. */
@@ -137,6 +135,16 @@ export class Committer {
     const reason = this.refusals.get(key)
     this.refusals.delete(key)
     return reason
+  }
+
+  private refused(key: string, error: BrokerError): void {
+    this.refusals.set(key, `its commit was refused: ${error.message}`)
+    if (this.refusals.size <= clientLimits.refusalsMax) return
+    // Somebody else has processed it, or its queue is gone. If it comes after all, its commit is refused once more.
+    for (const oldest of this.refusals.keys()) {
+      this.refusals.delete(oldest)
+      return
+    }
   }
 
   private selectTx(channel: Channel): void {
