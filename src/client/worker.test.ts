@@ -395,7 +395,8 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
     expect(signal).toMatchObject({ aborted: false })
     await test.advance(1)
     await closed
-    expect(signal).toMatchObject({ aborted: true })
+    const text = "E_CLOSED: queue 'jobs': the message went back to the queue, for its worker was closed"
+    expect(signal).toMatchObject({ aborted: true, reason: { code: 'E_CLOSED', message: text } })
     finish()
     await test.settle()
     expect(await queue.stats()).toMatchObject({ ready: 1, unacked: 0 })

@@ -193,9 +193,11 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     this.start()
   }
 
+  /** Why a handler that runs works in vain; `cause` null: the worker was closed. */
   private lossOf(cause: Error | null): LeveretError {
-    const why = cause === null ? 'its worker was closed' : `the channel was closed: ${cause.message}`
-    return new LeveretError('E_CONNECTION_LOST', `${this.what}: the message went back to the queue, for ${why}`, cause)
+    const text = `${this.what}: the message went back to the queue, for`
+    if (cause === null) return new LeveretError('E_CLOSED', `${text} its worker was closed`)
+    return new LeveretError('E_CONNECTION_LOST', `${text} the channel was closed: ${cause.message}`, cause)
   }
 
   private loseAll(reason: LeveretError): void {
