@@ -61,7 +61,13 @@ describe('a queue', () => {
       await typed.send({ n: 1 })
       // @ts-expect-error the data are of another type
       await typed.send({ n: '1' })
+      const both = defineQueue('both', { input: schema<string, Date>(), result: schema<number, string>() })
+      expectTypeOf(await bus.createQueue(both)).toEqualTypeOf<Queue<string, string, Date, number>>()
+      const plain = await bus.createQueue(defineQueue<string, number>('plain'))
+      expectTypeOf(plain).toEqualTypeOf<Queue<string, number>>()
+      expectTypeOf(await bus.createQueue(defineQueue('x', {}))).toEqualTypeOf<Queue>()
       const open = await bus.createQueue('open')
+      expectTypeOf(open).toEqualTypeOf<Queue>()
       await open.send('anything')
       // @ts-expect-error there is no such option
       await bus.createQueue('x', { keys: { concurency: 1 } })
@@ -103,6 +109,9 @@ describe('a queue', () => {
         expectTypeOf(message).toEqualTypeOf<IncomingMessage<Date>>()
         expectTypeOf(context.send(contract, '2026', { receipt: true }).processed()).resolves.toEqualTypeOf<string>()
         expectTypeOf(context.send(queue, '2026')).toEqualTypeOf<Sent>()
+        expectTypeOf(context.send(queue, '2026', { receipt: true }).processed()).resolves.toEqualTypeOf<string>()
+        // @ts-expect-error the queue takes other data
+        context.send(queue, 2026)
         context.emit(done, { day: 1 })
         // @ts-expect-error the event has other data
         context.emit(done, { day: '1' })

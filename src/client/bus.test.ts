@@ -1,16 +1,11 @@
 // Queues of a bus: creating, opening, counting, emptying, deleting; figures over time; what is refused and why.
-import { describe, expect, expectTypeOf, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createWhiteBoxBroker, type WhiteBoxBroker } from '../../test/support/white-box-broker.ts'
 import type { Driver } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import { createTestBroker } from '../testing/kit/test-broker.ts'
 import { clientLimits } from './client-limits.ts'
 import { defineQueue } from './contract.ts'
-import type { IncomingMessage } from './incoming.ts'
-import type { Queue } from './queue.ts'
-import type { Receipt } from './receipt.ts'
-import type { Sent } from './sent.ts'
-import type { StandardSchema } from './standard-schema.ts'
 
 const inMemory = { storage: 'memory' } as const
 
@@ -217,61 +212,6 @@ describe('a bus', () => {
       message: expect.stringContaining("inequivalent arg 'x-max-length' for queue 'jobs'"),
     })
     expect(await (await bus.createQueue('jobs', { maxLength: 10 })).count()).toMatchObject({ ready: 0 })
-  })
-})
-
-describe('types', () => {
-  const validate = (value: unknown): { readonly value: never } => ({ value: value as never })
-  const standard = { version: 1, vendor: 'test', validate } as const
-  const input: StandardSchema<{ day: string }, { day: Date }> = { '~standard': standard }
-  const result: StandardSchema<{ bytes: number }, number> = { '~standard': standard }
-
-  it('follow the contract from the sender to the handler and back', () => {
-    const check = async (queue: Queue<{ day: string }, number, { day: Date }, { bytes: number }>): Promise<void> => {
-      expectTypeOf(queue.send({ day: '1' })).resolves.toEqualTypeOf<Sent>()
-      expectTypeOf(queue.send({ day: '1' }, { receipt: true })).resolves.toEqualTypeOf<Receipt<number>>()
-      void queue.send(
-        { day: '1' },
-        { onProcessed: (_error, value) => expectTypeOf(value).toEqualTypeOf<number | undefined>() },
-      )
-      queue.process((message, context) => {
-        expectTypeOf(message).toEqualTypeOf<IncomingMessage<{ day: Date }>>()
-        if (message.redelivered) return context.retry()
-        expectTypeOf(context.send(queue, { day: '2' }, { receipt: true }).processed()).resolves.toEqualTypeOf<number>()
-        // @ts-expect-error the queue takes another type
-        context.send(queue, { day: 2 })
-        return { bytes: 1 }
-      })
-      // @ts-expect-error the handler's result is of another type
-      queue.process(() => 'no')
-      // @ts-expect-error the data are of another type
-      void queue.send({ day: 1 })
-      // @ts-expect-error without asking for a receipt there is none
-      void (await queue.send({ day: '1' })).processed
-    }
-    expect(check).toBeTypeOf('function')
-    const contract = defineQueue('days', { input, result })
-    expectTypeOf<Parameters<typeof check>[0]>().toExtend<
-      Queue<{ day: string }, number, { day: Date }, { bytes: number }>
-    >()
-    expectTypeOf(contract.name).toBeString()
-  })
-
-  it('may be given without a schema, or left open', () => {
-    const { bus } = {} as { bus: import('./bus.ts').Bus }
-    const check = async (): Promise<void> => {
-      expectTypeOf(await bus.createQueue(defineQueue('days', { input, result }))).toEqualTypeOf<
-        Queue<{ day: string }, number, { day: Date }, { bytes: number }>
-      >()
-      expectTypeOf(await bus.createQueue<string, number>('x')).toEqualTypeOf<Queue<string, number>>()
-      expectTypeOf(await bus.createQueue(defineQueue<string, number>('x'))).toEqualTypeOf<Queue<string, number>>()
-      expectTypeOf(await bus.createQueue(defineQueue('x', {}))).toEqualTypeOf<Queue>()
-      expectTypeOf(await bus.createQueue(defineQueue('x', { input }))).toEqualTypeOf<
-        Queue<{ day: string }, unknown, { day: Date }, unknown>
-      >()
-      expectTypeOf(await bus.createQueue('x')).toEqualTypeOf<Queue>()
-    }
-    expect(check).toBeTypeOf('function')
   })
 })
 
