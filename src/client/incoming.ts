@@ -70,7 +70,6 @@ export interface Settler {
   signalOf(tag: number): AbortSignal
 }
 
-/** A handler's message; `Received` adds what a receiver does with it. */
 /** What console.log shows of a message. */
 interface Shown {
   readonly id: string | undefined
@@ -79,6 +78,7 @@ interface Shown {
   readonly redelivered: boolean
 }
 
+/** A handler's message; `Received` adds what a receiver does with it. */
 export class Incoming implements IncomingMessage {
   readonly data: unknown
   readonly redelivered: boolean
