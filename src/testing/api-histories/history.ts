@@ -5,10 +5,11 @@
 import { Prng } from '../../lib/prng.ts'
 import { createTestBroker, type TestBroker } from '../kit/test-broker.ts'
 import { Trace, Violation } from '../simulation/trace.ts'
-import { AppProcess, expiredQueue, heardQueue, marksQueue, type World } from './app-process.ts'
+import { AppProcess } from './app-process.ts'
 import { Judge, type Left } from './judge.ts'
 import { Ledger, type Letter } from './ledger.ts'
 import { type ClientCrash, LetterMaker, type LifePlan, makePlan, type Plan } from './plan.ts'
+import { expiredQueue, heardQueue, marksQueue, type World } from './world.ts'
 
 export interface HistoryOptions {
   /** Gets every line of the history; null for speed. */
@@ -183,7 +184,7 @@ class History implements World {
     for (const one of this.slots) if (one !== null) await test.run(one.readInbox())
     this.trace.add('all is quiet')
     const remains = {
-      marks: await this.drain(marksQueue),
+      marks: await this.drain(marksQueue.name),
       heard: await this.drain(heardQueue),
       expired: await this.drain(expiredQueue),
       deadLetters: new Map<string, readonly Left[]>(),
