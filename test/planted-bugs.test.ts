@@ -428,7 +428,7 @@ const bugs: readonly Bug[] = [
     name: 'a message that is let go of does not count in its segment',
     patches: [
       {
-        file: 'store/queue-index.js',
+        file: 'store/entry-memory.js',
         from: 'segment.live++; segment.references++;',
         to: '',
       },
@@ -659,8 +659,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/checkpointer.js',
-        from: 'index.forEachLane((lane) => lanes.push(captureLane(lane)));',
-        to: 'index.forEachLane((lane) => { if (lane.number < 256) lanes.push(captureLane(lane)); });',
+        from: 'index.lanes.forEach((lane) => lanes.push(captureLane(lane)));',
+        to: 'index.lanes.forEach((lane) => { if (lane.number < 256) lanes.push(captureLane(lane)); });',
       },
     ],
     seed: 5005,
@@ -719,7 +719,7 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/queue-index.js',
-        from: 'this.delays?.clear((entry) => this.free(entry));',
+        from: 'this.lanes.hidden?.clear((entry) => this.memory.free(entry));',
         to: '',
       },
     ],
@@ -737,8 +737,8 @@ const bugs: readonly Bug[] = [
     patches: [
       {
         file: 'store/queue-index.js',
-        from: 'if (entry.dueAt === 0 && !entry.isLost) this.keys?.settled(entry);',
-        to: 'if (!entry.isLost) this.keys?.settled(entry);',
+        from: 'if (entry.dueAt === 0 && !entry.isLost) this.ready.settled(entry);',
+        to: 'if (!entry.isLost) this.ready.settled(entry);',
       },
     ],
     seed: 5001,

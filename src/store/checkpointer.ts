@@ -469,9 +469,9 @@ export class Checkpointer {
   private capture(index: QueueIndex): CapturedQueue {
     index.settleNewcomers()
     this.store.writeSettlementsOf(index)
-    if (index.hasUnplacedDelays) throw new Abandoned()
+    if (index.lanes.hasUnplaced) throw new Abandoned()
     const lanes: CapturedLane[] = []
-    index.forEachLane((lane) => lanes.push(captureLane(lane)))
+    index.lanes.forEach((lane) => lanes.push(captureLane(lane)))
     // What consumers hold, and what waits for its key, goes in front of its lane.
     const [first] = lanes
     const note = (entry: Entry): void => {
@@ -481,8 +481,7 @@ export class Checkpointer {
       if (lane === undefined && entry.dueAt > 0) lanes.push({ number, entries: [entry], pages: [], frozen: [] })
       else (lane ?? first)?.entries.push(entry)
     }
-    index.forEachHeld(note)
-    index.forEachStaged(note)
+    index.forEachOutside(note)
     const { queueId, nextSequence, suspectBelow, mayExpire } = index
     return { queueId, position: this.position(), nextSequence, suspectBelow, mayExpire, lanes }
   }

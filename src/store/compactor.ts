@@ -202,7 +202,7 @@ export class Compactor {
   /** Notes what lives of a queue in the victims: pages first, for entries go from there to the window and not back. */
   private async look(index: QueueIndex, victims: ReadonlySet<Segment>, found: LiveRecords, pace: Pace): Promise<void> {
     const pages: IndexPage[] = []
-    index.forEachLane((lane) =>
+    index.lanes.forEach((lane) =>
       lane.backlog?.forEachPage((page) => {
         if (refersTo(page, (id) => found.victims.has(id))) pages.push(page)
       }),
@@ -229,7 +229,7 @@ export class Compactor {
   /** Lets the entries of a queue say where their records are now. */
   private async move(index: QueueIndex, victims: ReadonlySet<Segment>, copy: ColdCopy, pace: Pace): Promise<void> {
     const lanes: Lane[] = []
-    index.forEachLane((lane) => lanes.push(lane))
+    index.lanes.forEach((lane) => lanes.push(lane))
     for (const { backlog } of lanes) {
       if (backlog === null) continue
       const pages: IndexPage[] = []
@@ -256,9 +256,8 @@ export class Compactor {
   }
 
   private forEachObject(index: QueueIndex, visit: (entry: Entry) => void): void {
-    index.forEachHeld(visit)
-    index.forEachStaged(visit)
-    index.forEachLane((lane) => lane.forEachEntry(visit))
+    index.forEachOutside(visit)
+    index.lanes.forEach((lane) => lane.forEachEntry(visit))
   }
 
   private check(): void {

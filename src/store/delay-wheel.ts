@@ -79,7 +79,7 @@ export class HiddenWalk {
 }
 
 /** An entry that was taken out from among the others. */
-interface Withdrawn {
+export interface Withdrawn {
   readonly entry: Entry
   /** Its memory was counted. */
   readonly isObject: boolean

@@ -11,9 +11,8 @@ export function deliveredRanges(index: QueueIndex, pages: PageFiles): RangeList 
   const note = (entry: Entry): void => {
     if (entry.logged && entry.deliveryCount > 0) delivered.add(entry.sequence)
   }
-  index.forEachHeld(note)
-  index.forEachStaged(note)
-  index.forEachLane((lane) => {
+  index.forEachOutside(note)
+  index.lanes.forEach((lane) => {
     // Nobody was handed what is hidden, and its pages say something else there.
     if (isDelayedLane(lane.number)) return
     lane.forEachEntry(note)

@@ -92,7 +92,7 @@ export class FolderState implements IndexBacking, LogEvents {
   /** The pages of a queue with the numbers of their lanes, and what they hold; those that cannot be read are left out. */
   *pagesOf(index: QueueIndex): Generator<{ page: IndexPage; bytes: Buffer; lane: number }> {
     const all: { page: IndexPage; lane: number }[] = []
-    index.forEachLane(({ backlog, number }) => backlog?.forEachPage((page) => all.push({ page, lane: number })))
+    index.lanes.forEach(({ backlog, number }) => backlog?.forEachPage((page) => all.push({ page, lane: number })))
     for (const { page, lane } of all) {
       const bytes = this.pages.need(page)
       if (bytes !== null) yield { page, bytes, lane }

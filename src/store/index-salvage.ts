@@ -71,7 +71,7 @@ export class IndexSalvage {
   goneOf(index: QueueIndex): number[] {
     const gone: number[] = []
     const counts = new Map<number, number>()
-    index.forEachLane(({ backlog }) =>
+    index.lanes.forEach(({ backlog }) =>
       backlog?.forEachEntryIn(this.isMissing, ({ sequence, segmentId }) => {
         gone.push(sequence, sequence)
         counts.set(segmentId, (counts.get(segmentId) ?? 0) + 1)

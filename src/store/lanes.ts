@@ -9,6 +9,8 @@ export class Lanes {
   readonly lowest: Lane
   /** The highest priority there is a lane for. */
   highest = 0
+  /** Entries with a delivery count of 0 below this were perhaps handed out by a life that did not tell. */
+  suspectBelow = 0
   private readonly byPriority: (Lane | null)[]
   private readonly make: (priority: number) => Lane
 
@@ -44,29 +46,29 @@ export class Lanes {
   }
 
   /** The first entry of the highest priority there is. */
-  first(suspectBelow: number): Entry | undefined {
-    if (this.highest === 0) return this.lowest.peek(suspectBelow)
+  first(): Entry | undefined {
+    if (this.highest === 0) return this.lowest.peek(this.suspectBelow)
     for (let lane = this.filledBelow(all); lane !== null; lane = this.filledBelow(lane.priority)) {
-      const entry = lane.peek(suspectBelow)
+      const entry = lane.peek(this.suspectBelow)
       if (entry !== undefined) return entry
     }
     return undefined
   }
 
   /** The first entry of some priority that has expired by then. */
-  firstExpired(nowMs: number, suspectBelow: number): Entry | undefined {
+  firstExpired(nowMs: number): Entry | undefined {
     for (let lane = this.filledBelow(all); lane !== null; lane = this.filledBelow(lane.priority)) {
-      const entry = lane.peek(suspectBelow)
+      const entry = lane.peek(this.suspectBelow)
       if (entry !== undefined && entry.expiresAt > 0 && entry.expiresAt <= nowMs) return entry
     }
     return undefined
   }
 
   /** When the next first entry of some priority expires, in ms since 1970; infinity if none does. */
-  nextExpiryMs(suspectBelow: number): number {
+  nextExpiryMs(): number {
     let next = Number.POSITIVE_INFINITY
     for (let lane = this.filledBelow(all); lane !== null; lane = this.filledBelow(lane.priority)) {
-      const entry = lane.peek(suspectBelow)
+      const entry = lane.peek(this.suspectBelow)
       if (entry !== undefined && entry.expiresAt > 0) next = Math.min(next, entry.expiresAt)
     }
     return next

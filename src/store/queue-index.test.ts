@@ -8,6 +8,7 @@ import { entryOf } from '../testing/page-entry.ts'
 import { SimClock } from '../testing/sim-clock.ts'
 import { SimDisk } from '../testing/sim-disk.ts'
 import type { AwaitingMessage, Entry } from './entry.ts'
+import type { MessageReceiver } from './message-read.ts'
 import { PageFiles } from './page-files.ts'
 import { QueueIndex } from './queue-index.ts'
 import type { IndexBacking } from './queue-index-backing.ts'
@@ -25,6 +26,7 @@ class FakeLog implements IndexBacking {
   readonly unreadable: string[] = []
   /** What was asked for and not answered. */
   readonly fetched: Entry[] = []
+  private receiver: MessageReceiver | null = null
   readonly segments = new Map<number, Residence>()
   takesMessages = true
   private readonly bodies = new Map<number, string>()
@@ -68,13 +70,15 @@ class FakeLog implements IndexBacking {
     return this.takesMessages
   }
 
-  fetch(_index: QueueIndex, entries: readonly Entry[]): void {
+  fetch(to: MessageReceiver, entries: readonly Entry[]): void {
     assert(this.fetched.length === 0, 'one load at a time')
+    this.receiver = to
     this.fetched.push(...entries)
   }
 
   /** Answers what was asked for; what `isLost` cannot be read. Returns how many entries were still wanted. */
-  answer(index: QueueIndex, isLost: (entry: Entry) => boolean = () => false): number {
+  answer(isLost: (entry: Entry) => boolean = () => false): number {
+    const receiver = this.receiver as MessageReceiver
     const entries = this.fetched.splice(0)
     let wanted = 0
     for (const entry of entries) {
@@ -82,17 +86,17 @@ class FakeLog implements IndexBacking {
       wanted++
       assert(entry.residence !== null && entry.residence.live > 0, 'what is read is in a segment that is there')
       if (isLost(entry)) {
-        index.lost(entry)
+        receiver.lost(entry)
         continue
       }
       const body = this.bodies.get(entry.offset)
       assert(body !== undefined, 'a record begins there')
       const message = makeMessage('', 'q', body)
-      message.keepIn(index.readSlab)
+      message.keepIn(receiver.readSlab)
       assert(entry.recordBytes === message.contentBytes + recordExtraBytes, 'the entry knows the length of its record')
-      index.arrived(entry, message)
+      receiver.arrived(entry, message)
     }
-    if (entries.length > 0) index.loadEnded()
+    if (entries.length > 0) receiver.loadEnded()
     return wanted
   }
 
@@ -177,7 +181,7 @@ class Fixture {
   answerAll(isLost?: (entry: Entry) => boolean): void {
     for (let loads = 0; this.log.fetched.length > 0; loads++) {
       expect(loads).toBeLessThan(100)
-      this.log.answer(this.index, isLost)
+      this.log.answer(isLost)
     }
   }
 
@@ -192,7 +196,7 @@ class Fixture {
     for (;;) {
       const entry = this.index.takeReady()
       if (entry === null) {
-        if (this.log.answer(this.index) === 0) return bodies
+        if (this.log.answer() === 0) return bodies
         continue
       }
       bodies.push(bodyOf(entry))
@@ -365,7 +369,7 @@ describe('a queue index', () => {
       expect(entry.message === null).toBe(size === 600 && logged)
       index.requeue(entry)
       if (entry.message === null) expect(index.takeReady()).toBeNull()
-      log.answer(index)
+      log.answer()
       expect(fixture.takeReady()).toBe(entry)
       expect(entry.message?.bodyBytes).toBe(size)
       index.settle(entry)
@@ -380,7 +384,7 @@ describe('a queue index', () => {
     const seen = (): number[][] => {
       const ready: number[] = []
       const held: number[] = []
-      index.forEachLane((lane) => lane.forEachEntry((entry) => ready.push(entry.sequence)))
+      index.lanes.forEach((lane) => lane.forEachEntry((entry) => ready.push(entry.sequence)))
       index.forEachHeld((entry) => held.push(entry.sequence))
       return [ready, held]
     }
@@ -428,7 +432,7 @@ describe('a queue index beyond its share of memory', () => {
     const bodies: string[] = []
     while (bodies.length < 150) {
       const entry = index.takeReady()
-      if (entry === null) log.answer(index)
+      if (entry === null) log.answer()
       else {
         bodies.push(bodyOf(entry))
         index.settle(entry)
@@ -465,7 +469,7 @@ describe('a queue index beyond its share of memory', () => {
     expect(log.live).toBe(0)
     index.settleNewcomers()
     expect(memory.bytes).toBeLessThanOrEqual(20_000)
-    expect(log.live).toBe(index.laneOf(0).backlog?.count)
+    expect(log.live).toBe(index.lanes.ready.of(0).backlog?.count)
     expect(fixture.drain()).toEqual(numbers(400))
     expect([log.live, memory.bytes, log.told.length, index.settled.isEmpty]).toEqual([0, 0, 0, true])
   })
@@ -512,7 +516,7 @@ describe('a queue index beyond its share of memory', () => {
     const asked = [...log.fetched]
     expect(index.takeReady()).toBeNull()
     expect([log.fetched, fixture.loads]).toEqual([asked, 0])
-    log.answer(index)
+    log.answer()
     expect(fixture.loads).toBe(1)
     expect(index.takeReady()).toBe(asked[0])
   })
@@ -526,7 +530,7 @@ describe('a queue index beyond its share of memory', () => {
     for (let left = 70; left > 0; left--) index.settle(fixture.takeReady())
     index.readAhead()
     expect(log.fetched.length).toBeGreaterThan(0)
-    log.answer(index)
+    log.answer()
     expect(fixture.drain()).toEqual(numbers(230, 71))
   })
 
@@ -570,13 +574,13 @@ describe('a queue index beyond its share of memory', () => {
       log.write(message, 0)
       const { residence, recordOffset, recordBytes } = message
       const place = { segmentId: residence?.id ?? 0, offset: recordOffset, recordBytes }
-      index.laneOf(0).backlog?.add(entryOf({ ...place, sequence, bodyBytes: 1 }))
+      index.lanes.ready.of(0).backlog?.add(entryOf({ ...place, sequence, bodyBytes: 1 }))
       if (residence !== null) residence.live = 1
     }
     index.recovered(4, 3, 0)
     expect([index.readyCount, index.readyBytes, index.nextSequence, log.live]).toEqual([3, 3, 4, 4])
     expect(index.takeReady()).toBeNull()
-    log.answer(index)
+    log.answer()
     expect([1, 2, 3].map(() => fixture.takeReady().deliveryCount)).toEqual([1, 1, 0])
   })
 })
@@ -612,7 +616,7 @@ describe('an entry taken before its message was there', () => {
     expect([entry.message, entry.isReady]).toEqual([null, false])
     const waiters = [fixture.wait(entry), fixture.wait(entry)]
     expect(log.fetched[0]).toBe(entry)
-    log.answer(index)
+    log.answer()
     expect(waiters.map(({ heard }) => heard)).toEqual(['101', '101'])
     expect(bodyOf(entry)).toBe('101')
     index.settle(entry)
@@ -629,7 +633,7 @@ describe('an entry taken before its message was there', () => {
     expect(index.settled.sorted()).toEqual([1, 101])
     index.drop()
     expect(log.live).toBe(1)
-    log.answer(index)
+    log.answer()
     expect(waiter.heard).toBe('101')
     expect(fixture.left).toEqual([0, 0])
   })
@@ -660,7 +664,7 @@ describe('an entry taken before its message was there', () => {
     const waiter = fixture.wait(entry)
     index.requeue(entry)
     expect(index.takeReady()).toBeNull()
-    log.answer(index)
+    log.answer()
     expect(waiter.heard).toBe('101')
     expect(fixture.drain()).toEqual(numbers(100, 101))
     expect(fixture.left).toEqual([0, 0])
@@ -671,9 +675,9 @@ describe('an entry taken before its message was there', () => {
     const { index, log } = fixture
     const { entry, waiter } = takeBehindLoad(fixture)
     index.requeue(entry)
-    log.answer(index)
+    log.answer()
     expect(log.fetched).toContain(entry)
-    log.answer(index)
+    log.answer()
     expect(waiter.heard).toBe(String(entry.sequence))
     expect(fixture.drain()).toEqual(numbers(201 - entry.sequence, entry.sequence))
     expect(fixture.left).toEqual([0, 0])
@@ -686,7 +690,7 @@ describe('an entry taken before its message was there', () => {
     const waiter = fixture.wait(entry)
     index.requeue(entry)
     expect(index.purge()).toBe(100)
-    log.answer(index)
+    log.answer()
     expect(waiter.heard).toBe('101')
     expect([fixture.memory.bytes, log.live, index.readyCount]).toEqual([0, 0, 0])
   })
@@ -716,7 +720,7 @@ describe('a message that cannot be read', () => {
         bodies.push(bodyOf(entry))
         index.settle(entry)
       } else if (
-        log.answer(index, (which) => {
+        log.answer((which) => {
           const isLost = which.sequence % 3 === 0
           if (isLost) lost++
           return isLost
@@ -823,8 +827,8 @@ class Comparison extends Fixture {
     for (let left = what === 'time' ? count : 0; left > 0; left--) await log.clock.step()
     if (what === 'turn') index.settleNewcomers()
     if (what === 'read') index.readAhead()
-    if (what === 'answer') log.answer(index)
-    if (what === 'lose') log.answer(index, this.isLost)
+    if (what === 'answer') log.answer()
+    if (what === 'lose') log.answer(this.isLost)
     if (what === 'answer' || what === 'lose') this.hear()
     if (what === 'purge') {
       expect(index.purge()).toBe(this.ready.length)
@@ -838,11 +842,11 @@ class Comparison extends Fixture {
     const { index, log } = this
     index.settleNewcomers()
     do this.hear()
-    while (log.answer(index) > 0 || log.fetched.length > 0)
+    while (log.answer() > 0 || log.fetched.length > 0)
     while (this.held.length > 0) index.settle(this.held.pop() as Entry)
     for (;;) {
       if (this.takeOne()) index.settle(this.held.pop() as Entry)
-      else if (log.answer(index) === 0) break
+      else if (log.answer() === 0) break
       await log.clock.step()
     }
     await log.clock.runUntilIdle()

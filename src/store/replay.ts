@@ -101,7 +101,7 @@ export class Replay implements RecoverySink {
       queue.nextSequence = nextSequence
       queue.suspectBelow = suspectBelow
       queue.index.mayExpire = mayExpire
-      for (const { number, pages } of lanes) for (const page of pages) queue.index.addPage(number, page)
+      for (const { number, pages } of lanes) for (const page of pages) queue.index.lanes.addPage(number, page)
     }
   }
 
@@ -193,7 +193,7 @@ export class Replay implements RecoverySink {
 
   /** Salvage: a page that a checkpoint told of cannot be read. */
   replacePage(queueId: number, lane: number, page: IndexPage, rescued: IndexPage): void {
-    this.queues.get(queueId)?.index.laneNumbered(lane).backlog?.replace(page, rescued)
+    this.queues.get(queueId)?.index.lanes.numbered(lane).backlog?.replace(page, rescued)
   }
 
   frameEnd(): void {
@@ -222,7 +222,7 @@ export class Replay implements RecoverySink {
         this.bodies.settled(queueId, lost)
         queue.gone.push(...lost)
       }
-      index.sift(mergeRanges(queue.gone), mergeRanges(queue.seen))
+      index.lanes.sift(mergeRanges(queue.gone), mergeRanges(queue.seen))
       // After an end that was not announced nobody knows what consumers had seen.
       if (this.clean) index.recovered(nextSequence, queue.suspectBelow, 0)
       else index.recovered(nextSequence, nextSequence, nowMs)
@@ -273,7 +273,7 @@ export class Replay implements RecoverySink {
       entry.deliveryCount = isDelayed ? ttlOf(dueAt, expiresAt) : 0
       entry.expiresAt = isDelayed ? dueAt : expiresAt
       entry.keyHash = keyHash
-      const { backlog } = isDelayed ? queue.index.delayedLane(priority) : queue.index.laneOf(priority)
+      const { backlog } = queue.index.lanes.recovering(priority, isDelayed)
       backlog?.add(entry)
       if (sequence >= queue.nextSequence) queue.nextSequence = sequence + 1
     }
@@ -285,7 +285,7 @@ export class Replay implements RecoverySink {
 
   private forget(queueId: number): void {
     this.bodies.dropped(queueId)
-    this.queues.get(queueId)?.index.discard()
+    this.queues.get(queueId)?.index.lanes.discard()
     this.queues.delete(queueId)
     this.lastQueue = null
   }

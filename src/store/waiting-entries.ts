@@ -11,13 +11,11 @@ export class WaitingEntries {
   private readonly lanes: Lanes
   private readonly keys: KeyTurns | null
   private readonly delays: DelayWheel | null
-  private readonly suspectBelow: number
 
-  constructor(lanes: Lanes, keys: KeyTurns | null, delays: DelayWheel | null, suspectBelow: number) {
+  constructor(lanes: Lanes, keys: KeyTurns | null, delays: DelayWheel | null) {
     this.lanes = lanes
     this.keys = keys
     this.delays = delays
-    this.suspectBelow = suspectBelow
   }
 
   get highestPriority(): number {
@@ -65,6 +63,7 @@ export class WaitingEntries {
     const shown = staged.slice(skip, skip + max)
     into.push(...shown)
     const left = Math.max(0, skip - staged.length)
-    return this.lanes.of(priority).list(after, left, max - shown.length, this.suspectBelow, into)
+    const { lanes } = this
+    return lanes.of(priority).list(after, left, max - shown.length, lanes.suspectBelow, into)
   }
 }
