@@ -40,7 +40,7 @@ async function run() {
   await bus.close()
 }
 
-/** `window` sends in flight; messages counted in the handler. @param {any} queue */
+/** `window` sends in flight, none while `backlog` messages wait; messages counted in the handler. @param {any} queue */
 async function throughput(queue) {
   let sent = 0
   let processed = 0
@@ -50,6 +50,8 @@ async function throughput(queue) {
   let sentThisTurn = 0
   /** @type {Promise<void> | null} */
   let turn = null
+  /** Senders that wait for the handler, each for one place. @type {(() => void)[]} */
+  const waiting = []
 
   function nextTurn() {
     turn ??= new Promise((resolve) =>
@@ -64,7 +66,8 @@ async function throughput(queue) {
 
   async function sender() {
     while (running) {
-      if (sentThisTurn >= window || sent - processed >= backlog) await nextTurn()
+      if (sent - processed >= backlog) await new Promise((resolve) => waiting.push(() => resolve(undefined)))
+      else if (sentThisTurn >= window) await nextTurn()
       else {
         sentThisTurn += 1
         sent += 1
@@ -76,6 +79,8 @@ async function throughput(queue) {
   const worker = queue.process(
     () => {
       processed += 1
+      // Not all that wait: all but one of them would find the place taken.
+      if (waiting.length > 0 && sent - processed < backlog) waiting.pop()?.()
     },
     { concurrency: Number(values.concurrency) },
   )
@@ -90,6 +95,7 @@ async function throughput(queue) {
   await Promise.race([wait(lastsMs), failed])
   const end = mark()
   running = false
+  for (const wake of waiting) wake()
   await failed
   for (let waitedMs = 0; processed < sent && waitedMs < 60_000; waitedMs += 10) await wait(10)
 
