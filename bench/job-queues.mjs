@@ -3,7 +3,6 @@
 
 import fs from 'node:fs'
 import os from 'node:os'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -11,9 +10,9 @@ import { installPeers, peerVersions } from './job-queues/peers.mjs'
 import { postgresVersion, startPostgres } from './job-queues/postgres.mjs'
 import { redisVersion, startRedis } from './job-queues/redis.mjs'
 import { LoadProcess } from './lines.mjs'
-import { cpuSecondsOfTree, describeMachine, systemTicks, watchOthers } from './machine.mjs'
+import { cpuSecondsOfTree, systemTicks, watchOthers } from './machine.mjs'
 import { jobQueueLatencyTable, jobQueueTable } from './report.mjs'
-import { median } from './statistics.mjs'
+import { othersShareMax, Session } from './session.mjs'
 
 const usage = `Usage: node bench/job-queues.mjs [options]
 
@@ -60,8 +59,6 @@ const { values } = parseArgs({
 
 const libraryModule = fileURLToPath(new URL('../dist/index.js', import.meta.url))
 const resultMs = 600_000
-// As in run.mjs: above this share of all CPU time in other people's processes a figure says more about them.
-const othersShareMax = 0.05
 let patienceMs = Number(values.patience) * 1000
 const runs = Number(values.runs)
 const concurrencies = values.concurrency.split(',').map(Number)
@@ -72,82 +69,60 @@ const loadOptions = {
   backlog: Number(values.backlog),
 }
 
-/** Per window: the share of all CPU time that others took. @type {number[]} */
-const othersShares = []
-
-/** What must be undone at the end, latest first. @type {(() => unknown)[]} */
-const cleanups = []
-
-async function cleanUp() {
-  for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) await cleanup()
-}
+const session = new Session({ json: values.json, dataRoot: values['data-root'] })
 
 if (values.help) process.stdout.write(`${usage}\n`)
-else {
-  let interrupted = false
-  for (const signal of ['SIGINT', 'SIGTERM']) {
-    process.on(signal, () => {
-      if (interrupted) return
-      interrupted = true
-      void cleanUp().finally(() => process.exit(130))
-    })
-  }
-  try {
-    await main()
-  } catch (error) {
-    process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = 1
-  } finally {
-    await cleanUp()
-  }
-}
+else await session.run(main)
 
 async function main() {
   if (!fs.existsSync(libraryModule)) throw new Error(`${libraryModule} is missing: run npm run build`)
   const numbers = [...concurrencies, ...Object.values(loadOptions), runs, patienceMs]
   if (numbers.some((number) => !(number >= 0))) throw new Error('a number was expected; see --help')
   const systems = selectedSystems()
-  const machine = describeMachine(values['data-root'])
+  const loadBefore = os.loadavg()[0] ?? Number.NaN
+  const machine = session.describeMachine()
   const versions = {
     ...peerVersions,
     redis: redisVersion(),
     postgres: postgresVersion(),
-    loadBefore: os.loadavg()[0] ?? Number.NaN,
+    loadBefore,
   }
-  const { cpu, cores, memoryGiB, system, node, fileSystem, fdatasync } = machine
-  say(`${cpu}, ${cores} cores, ${memoryGiB} GiB · ${system} · Node ${node} · ${machine.date.slice(0, 10)}`)
-  const sync = `append + fdatasync p50 ${fdatasync.p50.toFixed(2)} ms, p99 ${fdatasync.p99.toFixed(2)} ms`
-  say(`${values['data-root']} on ${fileSystem}, ${sync}; load average before ${versions.loadBefore.toFixed(2)}`)
+  session.say(`load average before ${loadBefore.toFixed(2)}`)
   const { bullmq, ioredis, redis, postgres } = versions
-  say(
+  session.say(
     `BullMQ ${bullmq} (ioredis ${ioredis}) on Redis ${redis} · pg-boss ${versions['pg-boss']} on PostgreSQL ${postgres}`,
   )
-  if (fileSystem === 'tmpfs') note('data is in memory there: durable figures mean nothing; give --data-root')
-
   const stealBefore = systemTicks()
   const throughput = []
   for (const concurrency of concurrencies) {
-    const rounds = await interleaved(systems, { measure: 'throughput', concurrency })
+    const rounds = await session.interleaved(runs, systems, (system) =>
+      measureUndisturbed(system, { measure: 'throughput', concurrency }),
+    )
     throughput.push({ concurrency, rounds })
-    say(jobQueueTable(concurrency, systems, rounds))
+    session.say(jobQueueTable(concurrency, systems, rounds))
   }
   /** @type {Record<string, any>[]} */
-  const latency = values.latency ? await interleaved(systems, { measure: 'latency', concurrency: 1 }) : []
-  if (values.latency) say(jobQueueLatencyTable(systems, latency))
+  const latency = values.latency
+    ? await session.interleaved(runs, systems, (system) =>
+        measureUndisturbed(system, { measure: 'latency', concurrency: 1 }),
+      )
+    : []
+  if (values.latency) session.say(jobQueueLatencyTable(systems, latency))
 
-  const stealAfter = systemTicks()
-  const stolenShare = (stealAfter.stolen - stealBefore.stolen) / (stealAfter.all - stealBefore.all)
-  const most = Math.max(...othersShares)
-  say(
-    `\nThe hypervisor took ${percentText(stolenShare)} of the CPU time meanwhile, other processes ${percentText(median(othersShares))}` +
-      ` in the measured windows, at most ${percentText(most)}.`,
-  )
-  const busy = othersShares.filter((share) => share > othersShareMax).length
-  if (busy > 0) note(`the machine was not ours alone in ${busy} of ${othersShares.length} windows: repeat when it is`)
+  const stolenShare = session.tellOthers(stealBefore)
   if (values.json) {
     const settings = { ...loadOptions, runs, concurrencies }
     const units = 'messages/s, µs per message, ms'
-    const results = { machine, versions, settings, units, throughput, latency, stolenShare, othersShares }
+    const results = {
+      machine,
+      versions,
+      settings,
+      units,
+      throughput,
+      latency,
+      stolenShare,
+      othersShares: session.othersShares,
+    }
     process.stdout.write(`${JSON.stringify(results, null, 2)}\n`)
   }
 }
@@ -176,26 +151,6 @@ function selectedSystems() {
     if (!system) throw new Error(`--systems does not know ${name}`)
     return system
   })
-}
-
-/**
- * Each system in turn, and again: what the machine does meanwhile falls on all alike.
- * @param {System[]} systems @param {{ measure: string, concurrency: number }} options
- * @returns {Promise<Record<string, any>[]>} per round, by the system's name
- */
-async function interleaved(systems, options) {
-  const rounds = []
-  for (let round = 0; round < runs; round += 1) {
-    /** @type {Record<string, any>} */
-    const measured = {}
-    for (const system of systems) {
-      const result = await measureUndisturbed(system, options)
-      if (!Number.isNaN(result.othersShare)) othersShares.push(result.othersShare)
-      measured[system.name] = result
-    }
-    rounds.push(measured)
-  }
-  return rounds
 }
 
 /**
@@ -229,34 +184,18 @@ async function untilQuiet() {
  * @param {System} system @param {{ measure: string, concurrency: number }} options
  */
 async function measureOnce({ file, node, module, options = {}, start }, { measure, concurrency }) {
-  const folder = fs.mkdtempSync(path.join(values['data-root'], 'leveret-bench-'))
-  cleanups.push(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const folder = session.dataFolder()
   const server = await start?.(folder)
-  if (server) cleanups.push(server.stop)
+  if (server) session.atEnd(server.stop)
   const url = server?.url ?? `file:${folder}`
   const load = new LoadProcess(file, { module, url, measure, concurrency, ...loadOptions, ...options }, node)
-  cleanups.push(() => load.end())
+  session.atEnd(() => load.end())
   await load.next('started', resultMs)
   const serverBefore = cpuSecondsOfTree(server?.pid)
   const others = watchOthers([process.pid], cpuSecondsOfTree)
   const { type: _, ...result } = await load.next('result', resultMs)
   const serverSeconds = cpuSecondsOfTree(server?.pid) - serverBefore
   const othersShare = others()
-  await cleanUp()
+  await session.cleanUp()
   return { ...result, serverMicroseconds: (serverSeconds * 1e6) / result.messages, othersShare }
-}
-
-/** For people only. @param {string} text */
-function say(text) {
-  if (!values.json) process.stdout.write(`${text}\n`)
-}
-
-/** What must be seen with --json too. @param {string} text */
-function note(text) {
-  process.stderr.write(`! ${text}\n`)
-}
-
-/** @param {number} share */
-function percentText(share) {
-  return `${(share * 100).toFixed(1)} %`
 }

@@ -2,15 +2,14 @@
 
 import fs from 'node:fs'
 import os from 'node:os'
-import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startLeveret } from './leveret.mjs'
-import { describeMachine, residentMiB, systemTicks } from './machine.mjs'
+import { residentMiB, systemTicks } from './machine.mjs'
 import { measureInProcess, measureLatency, measureThroughput } from './measure.mjs'
 import { startRabbitmq } from './rabbitmq.mjs'
 import { inProcessTable, latencyTable, throughputTable } from './report.mjs'
-import { median } from './statistics.mjs'
+import { Session } from './session.mjs'
 
 const usage = `Usage: node bench/run.mjs [options]
 
@@ -80,39 +79,12 @@ const sizes = values.sizes.split(',').map(Number)
 const kinds = values.only.split(',')
 /** @type {('durable' | 'transient')[]} */
 const modes = ['durable', 'transient']
-// Above this share of all CPU time in other people's processes a figure says more about them than about the broker.
-const othersShareMax = 0.05
 const libraryModule = fileURLToPath(new URL('../dist/index.js', import.meta.url))
 
-/** Per window: the share of all CPU time that others took. @type {number[]} */
-const othersShares = []
-
-/** What must be undone at the end, latest first. @type {(() => unknown)[]} */
-const cleanups = []
-
-async function cleanUp() {
-  for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) await cleanup()
-}
+const session = new Session({ json: values.json, dataRoot: values['data-root'] })
 
 if (values.help) process.stdout.write(`${usage}\n`)
-else {
-  let interrupted = false
-  for (const signal of ['SIGINT', 'SIGTERM']) {
-    process.on(signal, () => {
-      if (interrupted) return
-      interrupted = true
-      void cleanUp().finally(() => process.exit(130))
-    })
-  }
-  try {
-    await main()
-  } catch (error) {
-    process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = 1
-  } finally {
-    await cleanUp()
-  }
-}
+else await session.run(main)
 
 async function main() {
   const unknown = kinds.filter((kind) => !['durable', 'transient', 'latency', 'in-process'].includes(kind))
@@ -120,8 +92,7 @@ async function main() {
   const numbers = [...sizes, ...Object.values(settings), runs]
   if (numbers.some((number) => !(number >= 0))) throw new Error('a number was expected; see --help')
 
-  const machine = describeMachine(values['data-root'])
-  printMachine(machine)
+  const machine = session.describeMachine()
   const stealBefore = systemTicks()
   /** @type {Record<string, unknown>} */
   const results = { machine, settings: { ...settings, runs, sizes }, units: 'messages/s, µs, ms, MiB' }
@@ -129,21 +100,11 @@ async function main() {
   if (kinds.some((kind) => kind !== 'in-process')) results.brokers = await measureBrokers(results)
   if (kinds.includes('in-process') && !values['peer-only'] && values.url === undefined) {
     if (fs.existsSync(libraryModule)) await measureLibrary(results)
-    else note(`in-process figures left out: ${libraryModule} is missing`)
+    else session.note(`in-process figures left out: ${libraryModule} is missing`)
   }
 
-  const stealAfter = systemTicks()
-  const stolen = (stealAfter.stolen - stealBefore.stolen) / (stealAfter.all - stealBefore.all)
-  results.stolenShare = stolen
-  results.othersShares = othersShares
-  say(`\nThe hypervisor took ${percentText(stolen)} of the CPU time meanwhile.`)
-  if (othersShares.length > 0) {
-    const most = Math.max(...othersShares)
-    const usual = percentText(median(othersShares))
-    say(`Other processes took ${usual} of it in the measured windows, at most ${percentText(most)}.`)
-    const busy = othersShares.filter((share) => share > othersShareMax).length
-    if (busy > 0) note(`the machine was not ours alone in ${busy} of ${othersShares.length} windows: repeat when it is`)
-  }
+  results.stolenShare = session.tellOthers(stealBefore)
+  results.othersShares = session.othersShares
   if (values.json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`)
 }
 
@@ -156,22 +117,24 @@ async function measureBrokers(results) {
     if (!kinds.includes(mode)) continue
     const table = []
     for (const size of sizes) {
-      const rounds = await interleaved(targets, (target) => measureThroughput(target, mode, size, settings))
+      const rounds = await session.interleaved(runs, targets, (target) =>
+        measureThroughput(target, mode, size, settings),
+      )
       for (const round of rounds) for (const [name, run] of Object.entries(round)) complain(name, mode, size, run)
       table.push({ size, rounds })
     }
     results[mode] = table
-    say(throughputTable(mode, targets, table, settings))
+    session.say(throughputTable(mode, targets, table, settings))
   }
   if (kinds.includes('latency')) {
     const size = sizes[0] ?? 16
-    const rounds = await interleaved(targets, (target) => measureLatency(target, size, settings))
+    const rounds = await session.interleaved(runs, targets, (target) => measureLatency(target, size, settings))
     results.latency = { size, rounds }
     for (const round of rounds) for (const [name, run] of Object.entries(round)) complain(name, 'latency', size, run)
-    say(latencyTable(targets, size, rounds))
+    session.say(latencyTable(targets, size, rounds))
   }
 
-  say('')
+  session.say('')
   const used = brokers.map((broker) => ({ ...broker, residentAfter: residentMiB(broker.pid) }))
   for (const { name, readyMs, residentIdle, residentAfter } of used) {
     const ready = readyMs === undefined ? '' : `ready ${Math.round(readyMs)} ms after spawn; `
@@ -179,7 +142,7 @@ async function measureBrokers(results) {
     const memory = Number.isNaN(now)
       ? 'memory unknown without its pid'
       : `resident ${residentIdle.toFixed(0)} MiB idle, ${now.toFixed(0)} after load, ${peak.toFixed(0)} at most`
-    say(`${name}: ${ready}${memory}`)
+    session.say(`${name}: ${ready}${memory}`)
   }
   return used
 }
@@ -194,16 +157,16 @@ async function startTargets() {
       targets.push({ ...own, name: 'url', url: values.url, pid: numberOr(values.pid) })
     } else {
       const args = values['broker-args'].split(' ').filter((arg) => arg !== '')
-      const broker = await startLeveret({ folder: dataFolder(), args })
-      cleanups.push(broker.stop)
+      const broker = await startLeveret({ folder: session.dataFolder(), args })
+      session.atEnd(broker.stop)
       targets.push({ ...own, ...broker })
     }
   }
   const peer = { name: 'peer', arguments: values['peer-arguments'] }
   if (values['with-rabbitmq']) {
-    note('starting RabbitMQ, which takes some seconds …')
-    const broker = await startRabbitmq({ folder: dataFolder() })
-    cleanups.push(broker.stop)
+    session.note('starting RabbitMQ, which takes some seconds …')
+    const broker = await startRabbitmq({ folder: session.dataFolder() })
+    session.atEnd(broker.stop)
     targets.push({ ...peer, ...broker, name: 'rabbitmq' })
   } else if (values.peer !== undefined) {
     targets.push({ ...peer, url: values.peer, pid: numberOr(values['peer-pid']) })
@@ -214,27 +177,6 @@ async function startTargets() {
   return targets
 }
 
-/**
- * Ours, peer, ours, peer: what the machine does meanwhile falls on both alike.
- * @template {{ othersShare: number }} Result
- * @param {Target[]} targets @param {(target: Target) => Promise<Result>} measure
- * @returns {Promise<Record<string, Result>[]>} per round, by the target's name
- */
-async function interleaved(targets, measure) {
-  const rounds = []
-  for (let round = 0; round < runs; round += 1) {
-    /** @type {Record<string, Result>} */
-    const measured = {}
-    for (const target of targets) {
-      const result = await measure(target)
-      if (!Number.isNaN(result.othersShare)) othersShares.push(result.othersShare)
-      measured[target.name] = result
-    }
-    rounds.push(measured)
-  }
-  return rounds
-}
-
 /** @param {Record<string, unknown>} results */
 async function measureLibrary(results) {
   const rows = []
@@ -243,9 +185,10 @@ async function measureLibrary(results) {
       const rounds = []
       for (let round = 0; round < runs; round += 1) {
         const common = { module: libraryModule, size, concurrency: Number(values.concurrency) }
-        const url = () => (engine === 'file:' ? `file:${dataFolder()}` : engine)
+        const url = () => (engine === 'file:' ? `file:${session.dataFolder()}` : engine)
         const throughput = await measureInProcess({ ...common, url: url(), measure: 'throughput' }, settings)
-        if (throughput.missing !== 0) note(`in process, ${engine} ${size} B: ${throughput.missing} messages missing`)
+        if (throughput.missing !== 0)
+          session.note(`in process, ${engine} ${size} B: ${throughput.missing} messages missing`)
         const latency = await measureInProcess({ ...common, url: url(), measure: 'latency' }, settings)
         rounds.push({ throughput, latency })
       }
@@ -253,7 +196,7 @@ async function measureLibrary(results) {
     }
   }
   results.inProcess = rows
-  say(inProcessTable(rows, { ...settings, concurrency: Number(values.concurrency) }))
+  session.say(inProcessTable(rows, { ...settings, concurrency: Number(values.concurrency) }))
 }
 
 /**
@@ -262,40 +205,10 @@ async function measureLibrary(results) {
  */
 function complain(name, mode, size, run) {
   const what = `${name}, ${mode}, ${size} B:`
-  if (run.missing !== 0) note(`${what} ${run.missing} messages missing (negative: too many)`)
-  if (run.wrongBytes) note(`${what} bodies differ from what was sent by ${run.wrongBytes} bytes`)
-  if (run.nacked > 0) note(`${what} ${run.nacked} publishes were refused (nack)`)
-  if (run.blocked > 0) note(`${what} the broker blocked the publisher ${run.blocked} times (alarm)`)
-}
-
-function dataFolder() {
-  const folder = fs.mkdtempSync(path.join(values['data-root'], 'leveret-bench-'))
-  cleanups.push(() => fs.rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-/** @param {ReturnType<typeof describeMachine>} machine */
-function printMachine(machine) {
-  const { cpu, cores, memoryGiB, system, node, fileSystem, fdatasync } = machine
-  say(`${cpu}, ${cores} cores, ${memoryGiB} GiB · ${system} · Node ${node} · ${machine.date.slice(0, 10)}`)
-  const sync = `append + fdatasync p50 ${fdatasync.p50.toFixed(2)} ms, p99 ${fdatasync.p99.toFixed(2)} ms`
-  say(`${values['data-root']} on ${fileSystem}, ${sync}`)
-  if (fileSystem === 'tmpfs') note('data is in memory there: durable figures mean nothing; give --data-root')
-}
-
-/** For people only. @param {string} text */
-function say(text) {
-  if (!values.json) process.stdout.write(`${text}\n`)
-}
-
-/** What must be seen with --json too. @param {string} text */
-function note(text) {
-  process.stderr.write(`! ${text}\n`)
-}
-
-/** @param {number} share */
-function percentText(share) {
-  return `${(share * 100).toFixed(1)} %`
+  if (run.missing !== 0) session.note(`${what} ${run.missing} messages missing (negative: too many)`)
+  if (run.wrongBytes) session.note(`${what} bodies differ from what was sent by ${run.wrongBytes} bytes`)
+  if (run.nacked > 0) session.note(`${what} ${run.nacked} publishes were refused (nack)`)
+  if (run.blocked > 0) session.note(`${what} the broker blocked the publisher ${run.blocked} times (alarm)`)
 }
 
 /** @param {string | undefined} text */
