@@ -4,7 +4,12 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config'
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['**/node_modules/**', 'test/interop-debian/**', 'test/browser/**', 'test/planted-bugs.test.ts'],
+    exclude: [
+      '**/node_modules/**',
+      'test/interop-debian/**',
+      'test/browser/**',
+      'test/planted-bugs/planted-bugs.test.ts',
+    ],
     pool: 'forks',
     maxWorkers: '100%',
     testTimeout: 30_000,

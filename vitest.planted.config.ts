@@ -3,7 +3,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    include: ['test/planted-bugs.test.ts'],
+    include: ['test/planted-bugs/planted-bugs.test.ts'],
     pool: 'forks',
     maxWorkers: '100%',
     testTimeout: 60_000,

@@ -19,7 +19,7 @@ interface Summary {
 const root = fileURLToPath(new URL('../', import.meta.url))
 
 it.each([
-  ['histories at the usual level of durability', 1, 150, []],
+  ['histories at the usual level of durability', 1, 100, []],
   ['histories at every level', usualSeedsMax + 1, 40, []],
   ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 60, ['--letters']],
   ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 60, ['--letters']],

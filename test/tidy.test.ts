@@ -75,6 +75,7 @@ describe('the tidy rules', () => {
     "process['env']",
     'console.log(1)',
     'const later = setTimeout',
+    // A line of a source that the rule must find.
     // oxlint-disable-next-line no-template-curly-in-string
     '`${Date.now()}`',
     "import { readFileSync } from 'node:fs'",

@@ -12,7 +12,7 @@ import type { Channel } from '../model/channel.ts'
 import type { BrokerError, LeveretError } from '../model/errors.ts'
 import type { Batch } from './batch.ts'
 import type { BusParts } from './bus-parts.ts'
-import { Committer } from './committer.ts'
+import { Committer, type Refusal } from './committer.ts'
 import type { QueueContract } from './contract.ts'
 import { errorText } from './headers.ts'
 import { HeldTasks } from './held-tasks.ts'
@@ -171,7 +171,7 @@ export class Acknowledger implements OutcomeOwner {
   }
 
   /** Why the broker refused the commit of this attempt when it came before, once; undefined if it did not. */
-  takeRefusal(task: Task): string | undefined {
+  takeRefusal(task: Task): Refusal | undefined {
     const { messageId } = task.allProperties()
     return messageId === undefined ? undefined : this.committer.takeRefusal(messageId, task.attempt)
   }

@@ -167,6 +167,21 @@ describe.each(['native', 'tx'] as const)('a batch, with %s commits,', (commits) 
     expect(await queue.stats()).toMatchObject({ length: 0 })
   })
 
+  it('fails as a whole if its commit is refused', async () => {
+    const { test, bus, queue } = await stage()
+    const gone = await bus.createQueue('gone')
+    await gone.delete()
+    const worker = queue.processBatch((messages, context) => void context.send(gone, messages.length), {
+      size: 50,
+      wait: '10ms',
+    })
+    await queue.sendMany(numbers(50))
+    await test.advance('60s')
+    expect(worker.stats()).toMatchObject({ deadLettered: 50, retried: 50 })
+    // A channel for each attempt, not for each message.
+    expect(test.errors.filter(({ message }) => message.includes('E_CONNECTION_LOST')).length).toBeLessThan(10)
+  })
+
   it('checks its options', async () => {
     const { queue } = await stage()
     expect(() => queue.processBatch(() => {}, { size: 0 })).toThrow('size is 0')

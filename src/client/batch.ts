@@ -7,7 +7,6 @@
  */
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
-import type { Properties } from '../model/properties.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { EventContract, QueueContract } from './contract.ts'
 import type { Duration } from './duration.ts'
@@ -281,8 +280,8 @@ export class Batch implements BatchContext, TaskBatch, CommitUnit {
     for (const task of this.members) task.lose(reason)
   }
 
-  allProperties(): Properties {
-    return (this.settled[0] as Task).allProperties()
+  get tasks(): readonly Task[] {
+    return this.settled
   }
 
   get first(): Task {

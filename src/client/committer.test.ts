@@ -11,7 +11,7 @@ import { SimClock } from '../testing/sim-clock.ts'
 import { clientLimits } from './client-limits.ts'
 import { Committer } from './committer.ts'
 import { Replies } from './replies.ts'
-import type { CommitUnit, HandlerContext } from './task.ts'
+import type { CommitUnit, HandlerContext, Task } from './task.ts'
 import type { Handler, ProcessOptions, Worker } from './worker-options.ts'
 
 interface Stage {
@@ -56,8 +56,8 @@ function deliver(channel: ScriptedChannel, tag: number, id: string): void {
 /** A task that is settled and publishes nothing. */
 function unit(messageId: string): CommitUnit {
   const nothing = (): void => {}
-  const allProperties = (): Properties => ({ messageId })
-  return { publishes: null, pushTags: (tags) => void tags.push(1), committed: nothing, lose: nothing, allProperties }
+  const task = { attempt: 1, extra: null, allProperties: (): Properties => ({ messageId }) } as unknown as Task
+  return { tasks: [task], publishes: null, pushTags: (tags) => void tags.push(1), committed: nothing, lose: nothing }
 }
 
 function commitOf(channel: ScriptedChannel, at: number): { acks: readonly number[]; answers: number } | undefined {
@@ -184,7 +184,9 @@ describe('a worker’s commits', () => {
     }
     expect(committer.takeRefusal('m0', 1)).toBeUndefined()
     for (let count = 1; count <= refusalsMax; count++) {
-      expect(committer.takeRefusal(`m${count}`, 1)).toBe('its commit was refused: PRECONDITION_FAILED - no such')
+      expect(committer.takeRefusal(`m${count}`, 1)?.reason).toBe(
+        'its commit was refused: PRECONDITION_FAILED - no such',
+      )
     }
     expect(committer.hasRefusals).toBe(false)
   })

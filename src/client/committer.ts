@@ -11,9 +11,14 @@ import type { BrokerError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
 import { clientLimits } from './client-limits.ts'
-import { headerNames, integerHeader } from './headers.ts'
 import type { Replies } from './replies.ts'
-import type { CommitUnit } from './task.ts'
+import type { CommitUnit, Ending, Task } from './task.ts'
+
+/** Why a commit was refused, and what it was about. */
+export interface Refusal {
+  readonly reason: string
+  readonly ending: Ending
+}
 
 export class Committer {
   /** Plain acks wait for a commit, too. */
@@ -30,7 +35,7 @@ export class Committer {
   /** Commits that go alone, because a joint one failed and the culprit is to be found. */
   private careful = 0
   /** Why the broker refused a commit, by the message's id and attempt; the oldest first. */
-  private readonly refusals: Map<string, string> = new Map()
+  private readonly refusals: Map<string, Refusal> = new Map()
 
   constructor(clock: Clock, replies: Replies, needsTx: boolean) {
     this.clock = clock
@@ -124,21 +129,23 @@ export class Committer {
       return
     }
     this.careful = 0
-    const { messageId, headers } = (flying[0] as CommitUnit).allProperties()
-    const attempt = integerHeader(headers, headerNames.attempt) ?? 1
-    if (messageId !== undefined) this.refused(refusalKey(messageId, attempt), error)
+    // Of a batch each counts as failed: when they come again they are no longer together.
+    for (const task of (flying[0] as CommitUnit).tasks) this.refused(task, error)
   }
 
   /** Why the commit of that attempt was refused, once; undefined if it was not. */
-  takeRefusal(id: string, attempt: number): string | undefined {
+  takeRefusal(id: string, attempt: number): Refusal | undefined {
     const key = refusalKey(id, attempt)
-    const reason = this.refusals.get(key)
+    const refusal = this.refusals.get(key)
     this.refusals.delete(key)
-    return reason
+    return refusal
   }
 
-  private refused(key: string, error: BrokerError): void {
-    this.refusals.set(key, `its commit was refused: ${error.message}`)
+  private refused(task: Task, error: BrokerError): void {
+    const { messageId } = task.allProperties()
+    if (messageId === undefined) return
+    const reason = `its commit was refused: ${error.message}`
+    this.refusals.set(refusalKey(messageId, task.attempt), { reason, ending: task.extra?.ending ?? 'done' })
     if (this.refusals.size <= clientLimits.refusalsMax) return
     // Somebody else has processed it, or its queue is gone. If it comes after all, its commit is refused once more.
     for (const oldest of this.refusals.keys()) {

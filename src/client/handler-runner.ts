@@ -234,10 +234,10 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   }
 
   private wasRefused(task: Task): boolean {
-    const reason = this.acknowledger.takeRefusal(task)
-    if (reason === undefined) return false
+    const refusal = this.acknowledger.takeRefusal(task)
+    if (refusal === undefined) return false
     this.leave(task)
-    this.outcomes.attemptFailed(task, reason, null)
+    this.outcomes.commitRefused(task, refusal)
     this.goOn()
     return true
   }

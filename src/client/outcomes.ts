@@ -3,18 +3,21 @@
  *
  *     result   → (checked) → answered                        → settled
  *     failure  → a copy for the next attempt, hidden for the pause → settled
- *              → given back to the broker for the pause, at its place   where order per key is kept
+ *              → given back to the broker for the pause, at its place   where order per key is kept, or a copy has no room
  *              → pause → a copy                              → settled   where the broker hides nothing
  *     last one → (queue is made) → a copy in the dead-letter queue, and an answer → settled
  */
 import { LeveretError } from '../model/errors.ts'
+import type { Message } from '../model/message.ts'
 import { encodeBody } from './body.ts'
 import type { BusParts } from './bus-parts.ts'
+import type { Refusal } from './committer.ts'
 import type { QueueContract } from './contract.ts'
 import {
   deadLetter,
   type Failure,
   failureAnswer,
+  postponeRequest,
   resultAnswer,
   retryCopy,
   retryRequest,
@@ -90,8 +93,8 @@ export class Outcomes {
     task.dropSends()
     const { retry } = this.settings
     if (task.attempt >= retry.attempts) return this.giveUp(task, text)
-    const { clock, random } = this.parts.platform
-    const waitMs = Math.ceil(afterMs ?? pauseMs(retry, task.attempt, random.next()))
+    const { clock } = this.parts.platform
+    const waitMs = afterMs === null ? this.pauseOf(task) : Math.ceil(afterMs)
     if (task.deadlineMs > 0 && clock.realtimeMs() + waitMs >= task.deadlineMs) return this.expire(task, text)
     this.retryAfter(task, text, waitMs)
   }
@@ -106,28 +109,51 @@ export class Outcomes {
     this.putAside(task, text, this.settings.deadLetter === null ? 'failed' : 'dead-lettered')
   }
 
+  /** The broker refused its last commit, and the message came again: its handler has nothing to do with that. */
+  commitRefused(task: Task, { reason, ending }: Refusal): void {
+    if (ending === 'done' || !this.parts.isLeveret) return this.attemptFailed(task, reason, null)
+    // What was to be published with it found no room: it waits at its place, where it needs none.
+    const what = `${this.what}: ${ending === 'retry' ? 'a copy for the next attempt' : 'a dead letter'} cannot be stored: ${reason}`
+    this.parts.report(new LeveretError('E_REFUSED', `${what}; the message waits in its place`))
+    if (ending === 'retry') this.retryInPlace(task, reason, this.pauseOf(task))
+    else this.park(task, postponeRequest(task.tag, task.allProperties(), deadLetterPauseMs))
+  }
+
+  private pauseOf(task: Task): number {
+    return Math.ceil(pauseMs(this.settings.retry, task.attempt, this.parts.platform.random.next()))
+  }
+
   private retryAfter(task: Task, text: string, waitMs: number): void {
     const { isLeveret } = this.parts
-    const failure = this.failureOf(task, text)
-    const properties = task.allProperties()
-    const copy = (delayMs: number): void => {
-      this.retried++
-      task.publish(retryCopy(task.message, properties, this.queueName, failure, delayMs))
-      this.owner.settle(task)
-    }
-    if (isLeveret && this.settings.keepsOrder) {
-      this.retried++
-      task.more.isParked = true
-      task.publish(retryRequest(task.tag, properties, failure, waitMs))
-      this.owner.settle(task)
-    } else if (isLeveret) copy(waitMs)
-    else if (this.owner.isOpen) this.held.holdFor(task, waitMs, 'go on', () => copy(0))
-    else copy(0)
+    if (isLeveret && this.settings.retriesInPlace) this.retryInPlace(task, text, waitMs)
+    else if (isLeveret) this.retryByCopy(task, text, waitMs)
+    else if (this.owner.isOpen) this.held.holdFor(task, waitMs, 'go on', () => this.retryByCopy(task, text, 0))
+    else this.retryByCopy(task, text, 0)
+  }
+
+  private retryByCopy(task: Task, text: string, delayMs: number): void {
+    this.retried++
+    task.more.ending = 'retry'
+    task.publish(retryCopy(task.message, task.allProperties(), this.queueName, this.failureOf(task, text), delayMs))
+    this.owner.settle(task)
+  }
+
+  private retryInPlace(task: Task, text: string, waitMs: number): void {
+    this.retried++
+    this.park(task, retryRequest(task.tag, task.allProperties(), this.failureOf(task, text), waitMs))
+  }
+
+  /** `request` gives the delivery back to the broker. */
+  private park(task: Task, request: Message): void {
+    task.more.isParked = true
+    task.publish(request)
+    this.owner.settle(task)
   }
 
   private putAside(task: Task, text: string, word: OutcomeWord): void {
     task.extra?.batch?.memberLeft(task)
     task.dropSends()
+    task.more.ending = 'aside'
     const { deadLetter: target } = this.settings
     if (target === null) return this.finishLost(task, text, word)
     this.held.hold(task)

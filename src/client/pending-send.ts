@@ -59,11 +59,12 @@ export class SingleSend implements Pending, StoredListener {
   }
 
   unknown(error: Error): void {
-    this.reject(error)
+    this.refused(error)
   }
 
   refused(error: Error): void {
     this.reject(error)
+    // Who was told by the promise is not told once more by the callbacks.
     this.receipt?.forget()
   }
 }

@@ -55,8 +55,8 @@ export interface QueueSettings {
   /** Null: nobody said. */
   readonly isKeyed: boolean | null
   readonly maxPriority: number | null
-  /** A retry may not let others of its key go first. */
-  readonly keepsOrder: boolean
+  /** A retry keeps its place: a copy would let others of its key go first, or find no room. */
+  readonly retriesInPlace: boolean
 }
 
 const known = [
@@ -87,7 +87,7 @@ export function queueSettings(name: string, options: QueueOptions, inMemory: boo
     arguments: arguments_,
     isKeyed,
     maxPriority: options.maxPriority ?? (arguments_.has('x-max-priority') ? null : 0),
-    keepsOrder: isKeyed && options.keys?.order !== 'relaxed',
+    retriesInPlace: (isKeyed && options.keys?.order !== 'relaxed') || options.overflow === 'reject',
   }
 }
 

@@ -295,7 +295,7 @@ export class OpenReceipt implements Receipt {
     }
     const { callbacks } = this
     if (callbacks.onDelivered !== undefined && !this.forgotten) {
-      this.keeper.callUser(() => callbacks.onDelivered?.())
+      this.keeper.callUser(() => (this.forgotten ? undefined : callbacks.onDelivered?.()))
     }
   }
 
@@ -322,7 +322,7 @@ export class OpenReceipt implements Receipt {
     const { callbacks } = this
     if (callbacks.onProcessed !== undefined && !this.forgotten) {
       const result = outcome.error === null ? outcome.result : undefined
-      this.keeper.callUser(() => callbacks.onProcessed?.(outcome.error, result))
+      this.keeper.callUser(() => (this.forgotten ? undefined : callbacks.onProcessed?.(outcome.error, result)))
     }
     if (this.overListener !== null) this.keeper.callUser(() => this.over(true))
   }

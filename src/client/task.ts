@@ -66,15 +66,18 @@ export interface TaskOwner extends SendsOwner {
   extendLease(task: Task, byMs: number | null): void
 }
 
+/** The handler was done with it; or it is tried again; or it is put aside. */
+export type Ending = 'done' | 'retry' | 'aside'
+
 /** What one commit settles together: a task, or those of a batch. */
 export interface CommitUnit {
+  /** The tasks that it is about. */
+  readonly tasks: readonly Task[]
   readonly publishes: Message[] | null
   pushTags(tags: number[]): void
   /** The commit is stored. */
   committed(): void
   lose(reason: LeveretError): void
-  /** Of the message, or one of them. */
-  allProperties(): Properties
 }
 
 /** The batch that a task is in. */
@@ -243,6 +246,10 @@ export class Task implements HandlerContext, CommitUnit {
     this.extra?.sends?.committed()
   }
 
+  get tasks(): readonly Task[] {
+    return [this]
+  }
+
   pushTags(tags: number[]): void {
     if (this.extra?.isParked !== true) tags.push(this.tag)
   }
@@ -272,6 +279,8 @@ class TaskExtra {
   progressTeller: ProgressTeller | null = null
   /** What it publishes settles it: see retryRequest. */
   isParked = false
+  /** What its commit is about. */
+  ending: Ending = 'done'
   cancelLease: (() => void) | null = null
   cancelDeadline: (() => void) | null = null
   /** Null for one on its own. */

@@ -351,6 +351,66 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
     expect(await ready(bus, 'jobs.dead')).toBe(1)
   })
 
+  it.each(['created', 'opened'] as const)('tries again in a full queue that was %s', async (how) => {
+    const { test, bus } = await withQueue()
+    const retry = { attempts: 3, min: '1s', jitter: false } as const
+    const made = await bus.createQueue('full', { maxLength: 1, overflow: 'reject', retry })
+    const full = how === 'created' ? made : await bus.openQueue('full', { retry })
+    const attempts: number[] = []
+    const worker = full.process(
+      (message, context) => {
+        if (message.data !== 'fails') return
+        attempts.push(context.attempt)
+        if (context.attempt < 3) throw new Error('not yet')
+      },
+      { prefetch: 1, onError() {} },
+    )
+    await full.send('fails')
+    await test.settle()
+    // One is ready behind it whenever it is tried again.
+    for (let at = 0; at < 20; at++) {
+      await full.send('in the way').catch(() => {})
+      await test.advance('500ms')
+    }
+    await test.advance('20s')
+    expect(attempts).toEqual([1, 2, 3])
+    expect(worker.stats().running).toBe(0)
+    expect(await length(full)).toBe(0)
+  })
+
+  it('keeps what its dead-letter queue has no room for, and lives', async () => {
+    const { test, bus, queue } = await withQueue({ retry: { attempts: 1 }, deadLetter: 'morgue' })
+    const morgue = await bus.createQueue('morgue', { maxLength: 1, overflow: 'reject' })
+    await morgue.send('full')
+    queue.process(() => Promise.reject(new Error('no')), { onError() {} })
+    await queue.sendMany([1, 2])
+    await test.advance('100s')
+    expect(await queue.stats()).toMatchObject({ consumers: 1, delayed: 2 })
+    expect(test.errors.some(({ message }) => message.includes('a dead letter cannot be stored'))).toBe(true)
+    await morgue.purge()
+    await test.advance('31s')
+    expect(await ready(bus, 'morgue')).toBe(1)
+    await morgue.purge()
+    await test.advance('31s')
+    expect(await ready(bus, 'morgue')).toBe(1)
+    expect(await length(queue)).toBe(0)
+  })
+
+  it('tells a handler whose queue is deleted that it was', async () => {
+    const { test, queue } = await withQueue()
+    let signal: AbortSignal | null = null
+    queue.process((_message, context) => {
+      ;({ signal } = context)
+      return new Promise(() => {})
+    })
+    await queue.send(1)
+    await test.settle()
+    await queue.delete()
+    await test.settle()
+    expect(signal).toMatchObject({ aborted: true, reason: { code: 'E_CLOSED' } })
+    expect(String((signal as unknown as AbortSignal).reason)).toContain("queue 'jobs' was deleted")
+  })
+
   it('says what is wrong with a send inside a handler', async () => {
     const { test, queue } = await withQueue({ retry: { attempts: 1 } })
     let kept: { send: (to: Queue, data: unknown) => unknown } | null = null

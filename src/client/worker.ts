@@ -195,6 +195,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
 
   /** Why a handler that runs works in vain; `cause` null: the worker was closed. */
   private lossOf(cause: Error | null): LeveretError {
+    // It says by itself that the queue was deleted, or the connection lost.
+    if (cause instanceof LeveretError) return cause
     const text = `${this.what}: the message went back to the queue, for`
     if (cause === null) return new LeveretError('E_CLOSED', `${text} its worker was closed`)
     return new LeveretError('E_CONNECTION_LOST', `${text} the channel was closed: ${cause.message}`, cause)

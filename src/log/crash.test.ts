@@ -129,7 +129,7 @@ describe.each(syncs)('a crash where batches are synced $name', (synced) => {
   })
 
   test('during the recovery from a crash does no more harm', async () => {
-    for (let stopAt = 12; stopAt < 90; stopAt += 3) {
+    for (let stopAt = 12; stopAt < 90; stopAt += 7) {
       for (let recoveryStopAt = 0; recoveryStopAt < 36; recoveryStopAt += 1) {
         await crashAt(synced, stopAt * 37 + recoveryStopAt, stopAt, recoveryStopAt, recoveryStopAt % 3 === 0)
       }

@@ -195,6 +195,7 @@ export function unfinished(source: string): Finding[] {
 /** Bytes that an editor does not show: control characters, carriage returns, and what reorders text (Trojan Source). */
 export function invisible(source: string): Finding[] {
   const pattern =
+    // These are what it looks for.
     // oxlint-disable-next-line no-control-regex
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff]/g
   return [...source.matchAll(pattern)].map((match) => {

@@ -81,7 +81,7 @@ class History implements World {
       (invariant, text) => this.complain(invariant, text),
     )
     this.prng = new Prng(plan.seed + 2 ** 40)
-    this.maker = new LetterMaker(this.prng, plan.queues, plan.keyedRetries)
+    this.maker = new LetterMaker(this.prng, plan.queues)
   }
 
   get result(): HistoryResult {

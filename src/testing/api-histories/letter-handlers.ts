@@ -11,7 +11,7 @@ import type { LeveretError } from '../../model/errors.ts'
 import { isLoss, isRefusal, PlannedFailure } from './expected-errors.ts'
 import type { Call, LetterData, Mark, Verdict } from './ledger.ts'
 import type { LetterSender, SendingParty } from './letter-sender.ts'
-import { type Failure, mayRetry, type QueuePlan } from './plan.ts'
+import type { Failure, QueuePlan } from './plan.ts'
 import { finished, marksQueue, type WorkQueue, type World } from './world.ts'
 
 /** The process that works. */
@@ -187,7 +187,7 @@ export class LetterHandlers {
       return []
     }
     this.world.note(`the batch of call ${first.number} ends with ${calls.length}`)
-    if (mayRetry(plan, this.world.plan.keyedRetries) && prng.chance(0.1)) {
+    if (prng.chance(0.1)) {
       for (const call of calls) ledger.end(call, this.failedAttempt(call, 'the whole batch', null))
       throw new PlannedFailure('the whole batch')
     }

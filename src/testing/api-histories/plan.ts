@@ -107,36 +107,23 @@ export interface Plan {
   /** Some queues refuse what is too much: commits fail, and who is refused is tried again, so no order is kept. */
   readonly isNarrow: boolean
   readonly lives: readonly LifePlan[]
-  /** Letters of a queue that keeps order per key fail and are tried again, too. */
-  readonly keyedRetries: boolean
 }
 
-/**
- * Whether messages of queues that keep a strict order per key are tried again. Off as long as a retry is a copy that takes
- * its place at the end: switch it on where the broker keeps the place of what backs off.
- */
-const keyedRetriesWanted = false
-
-export function makePlan(seed: number, keyedRetries: boolean = keyedRetriesWanted): Plan {
+export function makePlan(seed: number): Plan {
   const prng = new Prng(seed)
   const slots = 1 + prng.below(3)
   const isNarrow = prng.chance(0.15)
   const count = isNarrow ? 2 + prng.below(2) : 1 + prng.below(3)
   const queues = Array.from({ length: count }, (_, number) => makeQueue(prng, number, isNarrow, number === count - 1))
-  const maker = new LetterMaker(prng, queues, keyedRetries)
+  const maker = new LetterMaker(prng, queues)
   const lives = Array.from({ length: 1 + prng.below(4) }, () => makeLife(prng, slots, queues, maker))
   const deliverAfter = prng.chance(0.5) ? 'sync' : 'accept'
-  return { seed, deliverAfter, slots, queues, isNarrow, lives, keyedRetries }
+  return { seed, deliverAfter, slots, queues, isNarrow, lives }
 }
 
 /** Whether the queue keeps the order of messages with one key. */
 export function keepsOrder({ keys }: QueuePlan): boolean {
   return keys !== null && keys.concurrency === 1 && keys.order === 'strict'
-}
-
-/** Whether messages of that queue may be tried again. */
-export function mayRetry({ keys, maxLength }: QueuePlan, keyedRetries: boolean): boolean {
-  return maxLength === null && (keyedRetries || keys === null || keys.order === 'relaxed')
 }
 
 function makeQueue(prng: Prng, number: number, isNarrow: boolean, isLast: boolean): QueuePlan {
@@ -218,12 +205,10 @@ function makeLife(prng: Prng, slots: number, queues: readonly QueuePlan[], maker
 export class LetterMaker {
   private readonly prng: Prng
   private readonly queues: readonly QueuePlan[]
-  private readonly keyedRetries: boolean
 
-  constructor(prng: Prng, queues: readonly QueuePlan[], keyedRetries: boolean) {
+  constructor(prng: Prng, queues: readonly QueuePlan[]) {
     this.prng = prng
     this.queues = queues
-    this.keyedRetries = keyedRetries
   }
 
   make(queue: QueuePlan, isChild: boolean): LetterPlan {
@@ -238,7 +223,7 @@ export class LetterMaker {
     return {
       queue,
       key: queue.keys !== null && prng.chance(0.9) ? `key-${prng.below(3)}` : null,
-      failures: this.failures(queue),
+      failures: this.failures(),
       workMs: prng.chance(0.4) ? 0 : prng.chance(0.8) ? 1 + prng.below(15) : 1 + prng.below(120),
       isSilent: !isChild && children === 0 && !emits && prng.chance(0.2),
       children,
@@ -259,11 +244,9 @@ export class LetterMaker {
     return later[this.prng.below(later.length)] as QueuePlan
   }
 
-  private failures(queue: QueuePlan): readonly Failure[] {
+  private failures(): readonly Failure[] {
     const { prng } = this
     if (prng.chance(0.65)) return []
-    // An order that is kept holds for what is tried again only where that keeps its place.
-    if (!mayRetry(queue, this.keyedRetries)) return prng.chance(0.3) ? ['give up'] : []
     const kinds: readonly Failure[] = ['throw', 'throw', 'retry', 'outlast the lease', 'give up']
     return Array.from({ length: 1 + prng.below(4) }, () => kinds[prng.below(kinds.length)] as Failure)
   }
