@@ -41,8 +41,10 @@ export {
   type QueueContract,
 } from './client/contract.ts'
 export type { Duration } from './client/duration.ts'
+export type { EventIteratorOptions, EventStream } from './client/event-iterator.ts'
 export type { InboxIterator, InboxOptions, InboxOutcome } from './client/inbox-reader.ts'
 export type { IncomingMessage, MessageFailure, ReceivedMessage } from './client/incoming.ts'
+export type { EventHandler } from './client/listeners.ts'
 export type { MessageIterator, Queue, QueueCount } from './client/queue.ts'
 export type { KeyOptions, QueueOptions } from './client/queue-options.ts'
 export type { PeekOptions, QueuedMessage } from './client/queued-message.ts'
@@ -57,6 +59,13 @@ export type { Settlement } from './client/settlement.ts'
 export type { StandardSchema } from './client/standard-schema.ts'
 export type { QueueStats } from './client/statistics.ts'
 export type { StorageOptions } from './client/storage-options.ts'
+export type {
+  DurableSubscription,
+  ListenOptions,
+  SubscriberHandler,
+  SubscriberOptions,
+  Subscription,
+} from './client/subscriptions.ts'
 export type { CommitContext, HandlerContext } from './client/task.ts'
 export type { TlsOptions } from './client/tls-options.ts'
 export { version } from './client/version.ts'

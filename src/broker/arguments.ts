@@ -9,6 +9,7 @@ import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import { keyRateArgument, parseRate } from '../model/rate.ts'
+import { subscriberPatternArgument } from '../model/subscribers.ts'
 import { type Overflow, overflows } from './length-limit.ts'
 
 /** What the arguments of a queue make of it. */
@@ -173,6 +174,7 @@ const queueArguments: readonly (readonly [string, Check])[] = [
   ['x-consumer-timeout', inRange(0, ttlMsMax)],
   ['x-leveret-keyed', isConcurrency],
   [keyRateArgument, isKeyRate],
+  [subscriberPatternArgument, isText],
 ]
 
 function inRange(min: number, max: number): Check {

@@ -4,9 +4,9 @@
  * Matching walks all nodes that are alive after each word, each once, so its cost is bounded by words × nodes whatever
  * the patterns are; a recursive walk would be exponential for `#.#.#`. Still, `#` begins anew at each word: behind it every
  * node of a long pattern can be alive at once, and a hundred such patterns cost a second for one key. So a pattern with many
- * words behind its first `#`, which nobody needs, is not in the trie but matched by itself (topic-pattern.ts).
+ * words behind its first `#`, which nobody needs, is not in the trie but matched by itself (model/topic-pattern.ts).
  */
-import { TopicPattern } from './topic-pattern.ts'
+import { TopicPattern } from '../model/topic-pattern.ts'
 
 /** With more words behind the first `#` a pattern is matched by itself. */
 const wordsBehindHashMax = 3

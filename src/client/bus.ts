@@ -19,10 +19,12 @@ import { defineEvent, type EventContract, type QueueContract } from './contract.
 import { Control } from './control.ts'
 import { declaration } from './declare-queue.ts'
 import { type Duration, durationMs } from './duration.ts'
+import type { EventIteratorOptions, EventStream } from './event-iterator.ts'
 import { EventOutlet } from './event-outlet.ts'
 import { IdSource } from './ids.ts'
 import { type InboxIterator, type InboxOptions, InboxReader } from './inbox-reader.ts'
 import { setLivingTimer } from './keep-alive.ts'
+import type { EventHandler } from './listeners.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
 import { Outlet } from './outlet.ts'
 import { Queue, type QueueOwner } from './queue.ts'
@@ -33,6 +35,14 @@ import { Sender } from './sender.ts'
 import type { Sent } from './sent.ts'
 import { type QueueStats, Statistics } from './statistics.ts'
 import type { StorageOptions } from './storage-options.ts'
+import {
+  type DurableSubscription,
+  type ListenOptions,
+  type SubscriberHandler,
+  type SubscriberOptions,
+  type Subscription,
+  Subscriptions,
+} from './subscriptions.ts'
 import { type TlsOptions, type TlsSettings, tlsSettings } from './tls-options.ts'
 
 export interface ConnectOptions extends StorageOptions {
@@ -119,7 +129,8 @@ export class Bus implements AsyncDisposable {
   private readonly administrator: Administrator
   private readonly owner: QueueOwner
   private readonly queues: Map<string, Outlet> = new Map()
-  private readonly events: Map<string, EventOutlet> = new Map()
+  private readonly eventOutlets: Map<string, EventOutlet> = new Map()
+  private readonly subscriptions: Subscriptions
   private readonly closables: Set<Closable> = new Set()
   private readonly served: Set<Served> = new Set()
   private closing: Promise<void> | null = null
@@ -151,6 +162,12 @@ export class Bus implements AsyncDisposable {
       forgetQueue: (name) => queues.delete(name),
       ended: () => this.ended,
     }
+    this.subscriptions = new Subscriptions({
+      parts,
+      createQueue: (contract, options) => this.createQueue(contract, options),
+      holdQueue: (contract, options) => new Queue(this.owner, contract, ...this.unlisted(contract, options)),
+    })
+    closables.add(this.subscriptions.listeners)
     events.attach(sender, (error) => this.end(error))
   }
 
@@ -197,6 +214,73 @@ export class Bus implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error as Error)
     }
+  }
+
+  /**
+   * Listens to an event, or to all whose names match a pattern ('image.*', 'image.#'). Resolves when it listens: what is emitted
+   * from then on is heard, as long as the bus is open. The handler is called for each event at once, and what it throws the bus's
+   * `onError` hears.
+   */
+  on<Input, Data>(
+    event: EventContract<Input, Data>,
+    handler: EventHandler<Data>,
+    options?: ListenOptions,
+  ): Promise<Subscription>
+  on(pattern: string, handler: EventHandler, options?: ListenOptions): Promise<Subscription>
+  /**
+   * A durable subscriber: its events are kept while nobody listens, over restarts too, and several processes of one name share the
+   * work. The handler works as one of `queue.process` does: what it throws is tried again.
+   */
+  on<Input, Data>(
+    event: EventContract<Input, Data>,
+    handler: SubscriberHandler<Data>,
+    options: SubscriberOptions,
+  ): Promise<DurableSubscription>
+  on(pattern: string, handler: SubscriberHandler, options: SubscriberOptions): Promise<DurableSubscription>
+  on(
+    event: string | EventContract,
+    handler: EventHandler<never> | SubscriberHandler<never>,
+    options: ListenOptions | SubscriberOptions = {},
+  ): Promise<Subscription> {
+    return this.subscriptions.on(event, handler as EventHandler, options, false)
+  }
+
+  /** As `on`, for the next event alone. */
+  once<Input, Data>(
+    event: EventContract<Input, Data>,
+    handler: EventHandler<Data>,
+    options?: ListenOptions,
+  ): Promise<Subscription>
+  once(pattern: string, handler: EventHandler, options?: ListenOptions): Promise<Subscription>
+  once(
+    event: string | EventContract,
+    handler: EventHandler<never>,
+    options: ListenOptions = {},
+  ): Promise<Subscription> {
+    return this.subscriptions.on(event, handler as EventHandler, options, true)
+  }
+
+  /** Ends what this handler listens to by that event or pattern; resolves with how many listenings that were. */
+  off<Input, Data>(
+    event: string | EventContract<Input, Data>,
+    handler: EventHandler<Data> | SubscriberHandler<Data>,
+  ): Promise<number> {
+    return this.subscriptions.off(event as EventContract, handler)
+  }
+
+  /**
+   * Events one after the other, for `for await`: live ones from the first that is asked for, or those of a durable subscriber. An
+   * event is done with when the next one is asked for.
+   */
+  events<Input, Data>(event: EventContract<Input, Data>, options?: EventIteratorOptions): EventStream<Data>
+  events(pattern: string, options?: EventIteratorOptions): EventStream
+  events(event: string | EventContract, options: EventIteratorOptions = {}): EventStream<never> {
+    return this.subscriptions.events(event, options) as EventStream<never>
+  }
+
+  /** Forgets a durable subscriber, and drops the events it keeps; resolves with how many those were. */
+  unsubscribe(name: string): Promise<number> {
+    return this.subscriptions.unsubscribe(name)
   }
 
   /**
@@ -286,10 +370,10 @@ export class Bus implements AsyncDisposable {
   private eventOutlet(nameOrContract: string | EventContract): EventOutlet {
     const isContract = typeof nameOrContract === 'object' && nameOrContract !== null
     const contract: EventContract = isContract ? nameOrContract : defineEvent(nameOrContract)
-    const known = this.events.get(contract.name)
+    const known = this.eventOutlets.get(contract.name)
     if (known !== undefined && (!isContract || known.contract === contract)) return known
     const outlet = new EventOutlet(this.parts, contract)
-    if (this.events.size < clientLimits.eventsRememberedMax) this.events.set(contract.name, outlet)
+    if (this.eventOutlets.size < clientLimits.eventsRememberedMax) this.eventOutlets.set(contract.name, outlet)
     return outlet
   }
 
@@ -308,10 +392,19 @@ export class Bus implements AsyncDisposable {
   }
 
   private hold(contract: QueueContract, settings: QueueSettings): Queue {
-    const { durable, isKeyed, maxPriority } = settings
-    const outlet = new Outlet(this.parts, contract, durable, { isKeyed, maxPriority, isLeveret: this.parts.isLeveret })
+    const outlet = this.outlet(contract, settings)
     this.queues.set(contract.name, outlet)
     return new Queue(this.owner, contract, settings, outlet)
+  }
+
+  private outlet(contract: QueueContract, { durable, isKeyed, maxPriority }: QueueSettings): Outlet {
+    const { parts } = this
+    return new Outlet(parts, contract, durable, { isKeyed, maxPriority, isLeveret: parts.isLeveret })
+  }
+
+  private unlisted(contract: QueueContract, options: QueueOptions): [QueueSettings, Outlet] {
+    const settings = queueSettings(contract.name, options, this.wiring.inMemory)
+    return [settings, this.outlet(contract, settings)]
   }
 
   private async closeWithin(timeoutMs: number): Promise<void> {

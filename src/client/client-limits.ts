@@ -16,8 +16,10 @@ export const clientLimits = {
   /** Messages that one question brings when somebody looks at a queue. */
   peekAtOnce: 100,
   peekDefault: 100,
-  /** Names of events whose composer is kept. */
+  /** Names of events whose composer, and whose listeners, are remembered. */
   eventsRememberedMax: 1_000,
+  /** Live events that wait for a loop which is slower than they come: the oldest go. */
+  eventBufferDefault: 10_000,
   concurrencyMax: 10_000,
   prefetchMax: 65_535,
   prefetchDefault: 100,

@@ -8,6 +8,7 @@ import { type FieldTable, type PlainValue, toTable } from '../model/field-table.
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
 import { type Encoded, jsonType } from './body.ts'
+import { eventExchange } from './event-exchange.ts'
 import { headerNames, integerHeader, type OutcomeWord, textHeader, withHeaders } from './headers.ts'
 
 /** Of the attempts that a copy tells of. */
@@ -174,6 +175,7 @@ function copyTo(
     // So it is with the delay, and with what was said about when and how often it is taken.
     [headerNames.delay]: undefined,
     [headerNames.debounceKey]: undefined,
+    ...(message.exchange === eventExchange ? { [headerNames.event]: message.routingKey } : {}),
     ...changes,
     // A broker refuses a user_id that is not the publisher's own.
     ...(userId === undefined ? {} : { [headerNames.user]: userId }),

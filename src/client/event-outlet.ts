@@ -4,12 +4,11 @@ import type { Message } from '../model/message.ts'
 import type { BusParts } from './bus-parts.ts'
 import { Composer } from './composer.ts'
 import type { EventContract } from './contract.ts'
+import { eventExchange } from './event-exchange.ts'
 import { capture, type Outgoing, SingleSend } from './pending-send.ts'
 import { type EmitOptions, emitProperties } from './send-options.ts'
 import { PlainSent, type Sent } from './sent.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
-
-export const eventExchange = 'amq.topic'
 
 export class EventOutlet {
   private readonly what: string

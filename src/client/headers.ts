@@ -45,6 +45,8 @@ export const headerNames = {
   firstId: 'x-leveret-first-id',
   /** In a dead letter and a copy: what went wrong before, the latest last, as JSON. */
   history: 'x-leveret-history',
+  /** In a copy or dead letter of an event: the event's name, which its routing key no longer is. */
+  event: 'x-leveret-event',
   /** In a copy: the user_id it had, which a broker lets nobody else set. */
   user: 'x-leveret-user',
 } as const

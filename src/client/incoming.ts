@@ -15,6 +15,8 @@ export interface IncomingMessage<Data = unknown> {
   readonly data: Data
   /** It was handed to somebody before, who may have begun with it. */
   readonly redelivered: boolean
+  /** The event's name; of a message that was sent to a queue, the queue's. */
+  readonly name: string
   /** AMQP's message-id; undefined if a plain client sent none. */
   readonly id: string | undefined
   readonly headers: { readonly [name: string]: PlainValue }
@@ -72,6 +74,7 @@ export interface Settler {
 
 /** What console.log shows of a message. */
 interface Shown {
+  readonly name: string
   readonly id: string | undefined
   readonly data: unknown
   readonly headers: { readonly [name: string]: PlainValue }
@@ -90,6 +93,12 @@ export class Incoming implements IncomingMessage {
     this.redelivered = redelivered
     this.data = data
     this.decoded = properties
+  }
+
+  get name(): string {
+    const { exchange, routingKey } = this.message
+    // A copy for another attempt, or a dead letter, is routed by the name of its queue.
+    return exchange === '' ? (textHeader(this.properties.headers, headerNames.event) ?? routingKey) : routingKey
   }
 
   get id(): string | undefined {
@@ -114,8 +123,8 @@ export class Incoming implements IncomingMessage {
   }
 
   toJSON(): Shown {
-    const { id, data, headers, redelivered } = this
-    return { id, data, headers: { ...headers }, redelivered }
+    const { name, id, data, headers, redelivered } = this
+    return { name, id, data, headers: { ...headers }, redelivered }
   }
 }
 
@@ -138,6 +147,10 @@ export class Received implements ReceivedMessage {
 
   get redelivered(): boolean {
     return this.incoming.redelivered
+  }
+
+  get name(): string {
+    return this.incoming.name
   }
 
   get id(): string | undefined {

@@ -36,6 +36,19 @@ export function checkEventName(name: unknown): asserts name is string {
   throw bad(`'${name}' is no name for an event: words with dots between them are, such as 'image.resized'`)
 }
 
+/** Throws E_BAD_OPTION unless it is such words, or `*` for any one word, `#` for any number of them. */
+export function checkEventPattern(pattern: unknown): asserts pattern is string {
+  if (typeof pattern !== 'string') throw bad(`what to listen to is an event or a pattern, not ${typeof pattern}`)
+  const bytes = Buffer.byteLength(pattern)
+  if (bytes > limits.nameBytesMax)
+    throw bad(`the pattern '${pattern.slice(0, 40)}…' has ${bytes} bytes: at most 255 fit`)
+  const isGood = pattern.split('.').every((word) => word !== '' && (word.length === 1 || !/[*#]/.test(word)))
+  if (isGood) return
+  throw bad(
+    `'${pattern}' is no pattern of events: words with dots between them are, '*' for one and '#' for any, as in 'image.*'`,
+  )
+}
+
 /** Throws E_BAD_OPTION for an option that is not in `known`; `soon` are names that the design has and the code not yet. */
 export function checkOptionNames(
   where: string,
