@@ -30,9 +30,13 @@ import type { Store } from './store/store.ts'
 export type { ExportOptions, ImportOptions } from './client/administrator.ts'
 export type { BatchContext, BatchHandler, BatchReturn } from './client/batch.ts'
 export type { Bus, ConnectOptions, OpenOptions, Served, ServeOptions } from './client/bus.ts'
+export { CallError, callError, isCallError, type RemoteError } from './client/call-errors.ts'
+export type { CallCallback, CallOptions } from './client/call-options.ts'
+export type { AnswerHandler, AnswerOptions } from './client/calls.ts'
 export type { Capabilities, Capability, Feature, Support } from './client/capabilities.ts'
 export {
   type CallContract,
+  type CallSchemas,
   type ContractSchemas,
   defineCall,
   defineEvent,

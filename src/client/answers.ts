@@ -3,7 +3,8 @@ import { LeveretError } from '../model/errors.ts'
 import { type FieldTable, toTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
-import { decodeBody } from './body.ts'
+import { decodeBody, parseJson } from './body.ts'
+import { type RemoteError, TransportedError } from './call-errors.ts'
 import { headerNames, type OutcomeWord, textHeader } from './headers.ts'
 import type { OpenReceipt } from './receipt.ts'
 
@@ -68,10 +69,27 @@ export function tellReceipt(receipt: OpenReceipt, answer: Answer): void {
 }
 
 /** The error that a final answer other than `processed` is about. */
-export function failureOf({ correlationId, word, properties }: Answer, queue: string): LeveretError {
-  const error = textHeader(properties.headers, headerNames.error) ?? 'nobody said why'
+export function failureOf({ correlationId, word, message, properties }: Answer, queue: string): LeveretError {
+  const { headers } = properties
+  const error = textHeader(headers, headerNames.error) ?? 'nobody said why'
   const code = word === 'expired' ? 'E_EXPIRED' : 'E_NOT_PROCESSED'
-  return new LeveretError(code, `queue '${queue}': message ${correlationId} ${fate(word)}: ${error}`)
+  const name = textHeader(headers, headerNames.errorName)
+  const cause = name === undefined ? undefined : new TransportedError(remoteError(name, error, headers, message))
+  return new LeveretError(code, `queue '${queue}': message ${correlationId} ${fate(word)}: ${error}`, cause)
+}
+
+function remoteError(name: string, text: string, headers: FieldTable | undefined, body: Message): RemoteError {
+  const message = text.startsWith(`${name}: `) ? text.slice(name.length + 2) : text
+  return { name, message, code: textHeader(headers, headerNames.errorCode), data: dataOf(body) }
+}
+
+/** Of a declared error. */
+function dataOf(message: Message): unknown {
+  try {
+    return (parseJson(message, 'an error') as { readonly data?: unknown } | undefined)?.data
+  } catch {
+    return undefined
+  }
 }
 
 function tellResult(receipt: OpenReceipt, { message, properties }: Answer): void {

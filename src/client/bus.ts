@@ -13,14 +13,17 @@ import { limits } from '../model/limits.ts'
 import type { Platform } from '../platform/platform.ts'
 import { Administrator, type ExportOptions, type ImportOptions } from './administrator.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
+import type { CallCallback, CallOptions } from './call-options.ts'
+import { type AnswerHandler, type AnswerOptions, Calls, type CallsOwner } from './calls.ts'
 import { type Capabilities, capabilitiesOf } from './capabilities.ts'
 import { clientLimits } from './client-limits.ts'
-import { defineEvent, type EventContract, type QueueContract } from './contract.ts'
+import { type CallContract, defineEvent, type EventContract, type QueueContract } from './contract.ts'
 import { Control } from './control.ts'
 import { declaration } from './declare-queue.ts'
 import { type Duration, durationMs } from './duration.ts'
 import type { EventIteratorOptions, EventStream } from './event-iterator.ts'
 import { EventOutlet } from './event-outlet.ts'
+import type { Outlets } from './handler-runner.ts'
 import { IdSource } from './ids.ts'
 import { type InboxIterator, type InboxOptions, InboxReader } from './inbox-reader.ts'
 import { setLivingTimer } from './keep-alive.ts'
@@ -42,8 +45,10 @@ import {
   type SubscriberOptions,
   type Subscription,
   Subscriptions,
+  type SubscriptionsOwner,
 } from './subscriptions.ts'
 import { type TlsOptions, type TlsSettings, tlsSettings } from './tls-options.ts'
+import type { Worker } from './worker-options.ts'
 
 export interface ConnectOptions extends StorageOptions {
   /** Sends that may wait for their confirm; one beyond waits until there is room. Default 10,000. */
@@ -131,6 +136,7 @@ export class Bus implements AsyncDisposable {
   private readonly queues: Map<string, Outlet> = new Map()
   private readonly eventOutlets: Map<string, EventOutlet> = new Map()
   private readonly subscriptions: Subscriptions
+  private readonly calls: Calls
   private readonly closables: Set<Closable> = new Set()
   private readonly served: Set<Served> = new Set()
   private closing: Promise<void> | null = null
@@ -153,7 +159,11 @@ export class Bus implements AsyncDisposable {
     this.administrator = new Administrator(control)
     this.statistics = new Statistics(platform.clock, control, isLeveret)
     const { parts, statistics, closables, queues } = this
-    const outlets = { queues, event: (event: EventContract): EventOutlet => this.eventOutlet(event) }
+    const outlets: Outlets = {
+      queues,
+      event: (event) => this.eventOutlet(event),
+      call: (contract, data, options) => this.calls.call(contract, data, options),
+    }
     this.owner = {
       parts,
       statistics,
@@ -162,12 +172,18 @@ export class Bus implements AsyncDisposable {
       forgetQueue: (name) => queues.delete(name),
       ended: () => this.ended,
     }
-    this.subscriptions = new Subscriptions({
+    const own: SubscriptionsOwner & CallsOwner = {
       parts,
       createQueue: (contract, options) => this.createQueue(contract, options),
-      holdQueue: (contract, options) => new Queue(this.owner, contract, ...this.unlisted(contract, options)),
-    })
+      holdQueue: (contract, options, isCall) => {
+        const settings = queueSettings(contract.name, options, wiring.inMemory, isCall)
+        return new Queue(this.owner, contract, settings, this.outlet(contract, settings))
+      },
+    }
+    this.subscriptions = new Subscriptions(own)
+    this.calls = new Calls(own)
     closables.add(this.subscriptions.listeners)
+    closables.add(this.calls.cancellations)
     events.attach(sender, (error) => this.end(error))
   }
 
@@ -276,6 +292,57 @@ export class Bus implements AsyncDisposable {
   events(pattern: string, options?: EventIteratorOptions): EventStream
   events(event: string | EventContract, options: EventIteratorOptions = {}): EventStream<never> {
     return this.subscriptions.events(event, options) as EventStream<never>
+  }
+
+  /**
+   * Asks, and resolves with the answer. At most one answerer works on it, and at most once, unless it is `durable`. Rejects with a
+   * CallError (E_CALL_FAILED) if the answerer threw, with E_TIMEOUT if nobody answered in time (30 s, if nothing is said).
+   */
+  call<Input, Result, Errors>(
+    contract: CallContract<Input, Result, unknown, unknown, Errors>,
+    data: Input,
+    options?: CallOptions,
+  ): Promise<Result>
+  call(name: string, data: unknown, options?: CallOptions): Promise<unknown>
+  /** As Node's callbacks: told once, the error first. */
+  call<Input, Result, Errors>(
+    contract: CallContract<Input, Result, unknown, unknown, Errors>,
+    data: Input,
+    options: CallOptions,
+    callback: CallCallback<Result>,
+  ): void
+  call<Input, Result, Errors>(
+    contract: CallContract<Input, Result, unknown, unknown, Errors>,
+    data: Input,
+    callback: CallCallback<Result>,
+  ): void
+  call(name: string, data: unknown, options: CallOptions, callback: CallCallback<unknown>): void
+  call(name: string, data: unknown, callback: CallCallback<unknown>): void
+  call(
+    contract: string | CallContract,
+    data: unknown,
+    optionsOrCallback: CallOptions | CallCallback<never> = {},
+    callback?: CallCallback<never>,
+  ): Promise<never> {
+    const isCallback = typeof optionsOrCallback === 'function'
+    const told = isCallback ? optionsOrCallback : callback
+    const answer = this.calls.call(contract, data, isCallback ? {} : optionsOrCallback)
+    if (told !== undefined) this.calls.tell(answer, told as CallCallback<unknown>)
+    return answer as Promise<never>
+  }
+
+  /**
+   * Answers calls. What the handler returns is the answer, what it throws rejects the caller's promise. Several answerers, here and
+   * in other processes, share the calls. Resolves when it answers.
+   */
+  answer<Input, Result, Data, Returned, Errors>(
+    contract: CallContract<Input, Result, Data, Returned, Errors>,
+    handler: AnswerHandler<Data, Returned>,
+    options?: AnswerOptions,
+  ): Promise<Worker>
+  answer(name: string, handler: AnswerHandler, options?: AnswerOptions): Promise<Worker>
+  answer(contract: string | CallContract, handler: AnswerHandler<never>, options: AnswerOptions = {}): Promise<Worker> {
+    return this.calls.answer(contract, handler as AnswerHandler, options)
   }
 
   /** Forgets a durable subscriber, and drops the events it keeps; resolves with how many those were. */
@@ -400,11 +467,6 @@ export class Bus implements AsyncDisposable {
   private outlet(contract: QueueContract, { durable, isKeyed, maxPriority }: QueueSettings): Outlet {
     const { parts } = this
     return new Outlet(parts, contract, durable, { isKeyed, maxPriority, isLeveret: parts.isLeveret })
-  }
-
-  private unlisted(contract: QueueContract, options: QueueOptions): [QueueSettings, Outlet] {
-    const settings = queueSettings(contract.name, options, this.wiring.inMemory)
-    return [settings, this.outlet(contract, settings)]
   }
 
   private async closeWithin(timeoutMs: number): Promise<void> {

@@ -20,6 +20,10 @@ export const clientLimits = {
   eventsRememberedMax: 1_000,
   /** Live events that wait for a loop which is slower than they come: the oldest go. */
   eventBufferDefault: 10_000,
+  /** How long a call waits for its answer unless it says so. */
+  callTimeoutMs: 30_000,
+  /** Calls that one answerer works on at the same time unless it says so. */
+  callConcurrencyDefault: 10,
   concurrencyMax: 10_000,
   prefetchMax: 65_535,
   prefetchDefault: 100,

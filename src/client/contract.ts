@@ -7,7 +7,7 @@
  */
 
 import { LeveretError } from '../model/errors.ts'
-import { checkEventName, checkOptionNames, checkQueueName } from './names.ts'
+import { checkEventName, checkName, checkOptionNames, checkQueueName } from './names.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts'
 
 /**
@@ -27,12 +27,23 @@ export interface EventContract<Input = unknown, Data = Input> {
   readonly input: StandardSchema<Input, Data> | undefined
 }
 
-/** `Input` is what `call` takes, `Data` what the answerer gets, `Returned` what it gives back, `Result` what the caller gets. */
-export interface CallContract<Input = unknown, Result = unknown, Data = Input, Returned = Result> {
+/**
+ * `Input` is what `call` takes, `Data` what the answerer gets, `Returned` what it gives back, `Result` what the caller gets,
+ * `Errors` the data of the errors it declares, by name.
+ */
+export interface CallContract<
+  Input = unknown,
+  Result = unknown,
+  Data = Input,
+  Returned = Result,
+  Errors = Record<never, never>,
+> {
   readonly kind: 'call'
   readonly name: string
   readonly input: StandardSchema<Input, Data> | undefined
   readonly result: StandardSchema<Returned, Result> | undefined
+  /** The schemas of the errors it declares; undefined without schemas. */
+  readonly errors: { readonly [Name in keyof Errors]: StandardSchema<unknown, Errors[Name]> } | undefined
 }
 
 export interface ContractSchemas<
@@ -83,32 +94,61 @@ export function defineEvent(name: string, schema?: StandardSchema): EventContrac
   return { kind: 'event', name, input: schema }
 }
 
+/** Schemas of a call's data, its result, and the data of the errors it may be answered with. */
+export interface CallSchemas<
+  In extends StandardSchema | undefined = undefined,
+  Out extends StandardSchema | undefined = undefined,
+  Errors extends ErrorSchemas = Record<never, never>,
+> extends ContractSchemas<In, Out> {
+  /** By name; see `callError` and `isCallError`. */
+  readonly errors?: Errors
+}
+
+interface ErrorSchemas {
+  readonly [name: string]: StandardSchema
+}
+
+type ErrorsOf<Schemas extends ErrorSchemas> = { readonly [Name in keyof Schemas]: SchemaInput<Schemas[Name]> }
+
 /** A call with plain type parameters, or none: nothing is checked at run time. */
-export function defineCall<Input = unknown, Result = unknown>(
+export function defineCall<Input = unknown, Result = unknown, Errors = Record<never, never>>(
   name: string,
   schemas?: Record<string, never>,
-): CallContract<Input, Result>
+): CallContract<Input, Result, Input, Result, Errors>
 /** A call with schemas of any Standard Schema library. */
 export function defineCall<
   const In extends StandardSchema | undefined = undefined,
   const Out extends StandardSchema | undefined = undefined,
->(name: string, schemas: ContractSchemas<In, Out>): CallContract<InputOf<In>, OutputOf<Out>, OutputOf<In>, InputOf<Out>>
-export function defineCall(name: string, schemas: ContractSchemas<StandardSchema, StandardSchema> = {}): CallContract {
+  const Errors extends ErrorSchemas = Record<never, never>,
+>(
+  name: string,
+  schemas: CallSchemas<In, Out, Errors>,
+): CallContract<InputOf<In>, OutputOf<Out>, OutputOf<In>, InputOf<Out>, ErrorsOf<Errors>>
+export function defineCall(
+  name: string,
+  schemas: CallSchemas<StandardSchema, StandardSchema, ErrorSchemas> = {},
+): CallContract {
   checkQueueName(name)
-  checkSchemas(`call '${name}'`, schemas)
-  return { kind: 'call', name, input: schemas.input, result: schemas.result }
+  const where = `call '${name}'`
+  checkName(where, "a call's name", name)
+  const { errors, ...others } = schemas
+  checkSchemas(where, others)
+  if (errors !== undefined)
+    for (const [error, schema] of Object.entries(errors)) checkSchema(where, `error ${error}`, schema)
+  return { kind: 'call', name, input: schemas.input, result: schemas.result, errors }
 }
 
 /** A misspelt name, or something that is no schema, would check nothing for ever. */
 function checkSchemas(where: string, schemas: ContractSchemas<StandardSchema, StandardSchema>): void {
   checkOptionNames(where, schemas, ['input', 'result'])
-  for (const [name, schema] of Object.entries(schemas)) {
-    if (schema === undefined) continue
-    const standard = (schema as { '~standard'?: { validate?: unknown } } | null)?.['~standard']
-    if (typeof standard?.validate === 'function') continue
-    throw new LeveretError(
-      'E_BAD_OPTION',
-      `${where}: ${name} is no schema: give one of zod, valibot, arktype or another Standard Schema library`,
-    )
-  }
+  for (const [name, schema] of Object.entries(schemas)) if (schema !== undefined) checkSchema(where, name, schema)
+}
+
+function checkSchema(where: string, name: string, schema: unknown): void {
+  const standard = (schema as { '~standard'?: { validate?: unknown } } | null)?.['~standard']
+  if (typeof standard?.validate === 'function') return
+  throw new LeveretError(
+    'E_BAD_OPTION',
+    `${where}: ${name} is no schema: give one of zod, valibot, arktype or another Standard Schema library`,
+  )
 }

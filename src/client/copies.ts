@@ -8,6 +8,7 @@ import { type FieldTable, type PlainValue, toTable } from '../model/field-table.
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
 import { type Encoded, jsonType } from './body.ts'
+import type { RemoteError } from './call-errors.ts'
 import { eventExchange } from './event-exchange.ts'
 import { headerNames, integerHeader, type OutcomeWord, textHeader, withHeaders } from './headers.ts'
 
@@ -15,6 +16,8 @@ import { headerNames, integerHeader, type OutcomeWord, textHeader, withHeaders }
 const historyMax = 10
 /** Characters of each error. */
 const historyErrorMax = 300
+/** Characters of an error's name and code. */
+const nameMax = 200
 /** How long a word that is of interest only now waits for its sender. */
 const passingAnswerMs = 60_000
 
@@ -119,10 +122,23 @@ export function resultAnswer(request: Properties, queue: string, result: Encoded
   return answer(request, queue, result, { [headerNames.outcome]: 'processed' }, { deliveryMode: 2 })
 }
 
-/** It was given up. The body says so too, for a client that looks at no header. */
-export function failureAnswer(request: Properties, queue: string, word: OutcomeWord, text: string): Message {
-  const content = { contentType: jsonType, body: JSON.stringify({ error: text }) }
-  const headers = { [headerNames.outcome]: word, [headerNames.error]: text }
+/** It was given up. The body says so too, for a client that looks at no header. `told`: what a caller hears of what was thrown. */
+export function failureAnswer(
+  request: Properties,
+  queue: string,
+  word: OutcomeWord,
+  text: string,
+  told: RemoteError | null = null,
+): Message {
+  const content = { contentType: jsonType, body: JSON.stringify({ error: text, ...(told && { data: told.data }) }) }
+  const headers = {
+    [headerNames.outcome]: word,
+    [headerNames.error]: text,
+    ...(told && {
+      [headerNames.errorName]: told.name.slice(0, nameMax),
+      [headerNames.errorCode]: told.code?.slice(0, nameMax),
+    }),
+  }
   return answer(request, queue, content, headers, { deliveryMode: 2 })
 }
 

@@ -1,4 +1,4 @@
-/** Declares a plain queue, as the client needs it for dead letters. */
+/** Declares a plain queue, as the client needs it for dead letters and for calls. */
 import type { QueueDeclare } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type FieldTable } from '../model/field-table.ts'
@@ -9,11 +9,8 @@ export function declaration(queue: string, durable: boolean, table: FieldTable):
   return { type: 'queue.declare', queue, durable, ...flags, arguments: table }
 }
 
-/**
- * Makes sure that the dead-letter queue is there. Asked anew for each dead letter, for somebody may have deleted it, and a
- * dead letter must not vanish.
- */
-export async function makeDeadLetterQueue(control: Control, queue: string, durable: boolean): Promise<void> {
+/** Makes sure that a queue is there, whatever it is like. Asked anew for each dead letter, which must not vanish with it. */
+export async function ensureQueue(control: Control, queue: string, durable: boolean): Promise<void> {
   try {
     await control.execute(declaration(queue, durable, emptyTable))
   } catch (error) {

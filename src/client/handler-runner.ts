@@ -7,15 +7,18 @@
  */
 import { Deque } from '../lib/deque.ts'
 import { RateMeter } from '../lib/rate-meter.ts'
-import type { LeveretError } from '../model/errors.ts'
+import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import type { Acknowledger } from './acknowledger.ts'
 import { type AnyBatchHandler, type Batch, BatchCollector, type BatchOwner } from './batch.ts'
 import { copyOfBody, decodeBody, parseJson } from './body.ts'
 import type { BusParts } from './bus-parts.ts'
-import type { EventContract, QueueContract } from './contract.ts'
+import { DeclaredError } from './call-errors.ts'
+import type { CallOptions } from './call-options.ts'
+import type { CallContract, EventContract, QueueContract } from './contract.ts'
 import { deliveredAnswer, wantsAnswer } from './copies.ts'
+import { durationMs } from './duration.ts'
 import type { EventOutlet } from './event-outlet.ts'
 import { HandlerTimes } from './handler-times.ts'
 import { asError, errorText } from './headers.ts'
@@ -32,6 +35,7 @@ import type { Handler, WorkSettings } from './worker-options.ts'
 export interface Outlets {
   readonly queues: ReadonlyMap<string, Outlet>
   event(contract: EventContract): EventOutlet
+  call(contract: string | CallContract, data: unknown, options: CallOptions): Promise<unknown>
 }
 
 /** The worker whose handlers they are. */
@@ -140,6 +144,17 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     this.times.extend(task, byMs)
   }
 
+  call(task: Task, contract: string | CallContract, data: unknown, options: CallOptions): Promise<unknown> {
+    const { signal } = options
+    const both = signal === undefined ? task.signal : AbortSignal.any([task.signal, signal])
+    if (task.deadlineMs === 0) return this.outlets.call(contract, data, { ...options, signal: both })
+    const { clock } = this.parts.platform
+    const leftMs = Math.max(0, task.deadlineMs - clock.realtimeMs())
+    const { timeout } = options
+    const timeoutMs = timeout === undefined ? leftMs : Math.min(leftMs, durationMs(timeout, 'context.call: timeout'))
+    return this.outlets.call(contract, data, { ...options, timeout: timeoutMs, signal: both })
+  }
+
   watch(task: Task): void {
     if (this.acknowledger.isMine(task)) this.watched.add(task)
     else if (this.lossReason !== null) task.lose(this.lossReason)
@@ -215,6 +230,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     const incoming = new Incoming(task.message, task.redelivered, data, task.properties)
     const { properties } = task
     if (task.deadlineMs > 0 && this.times.isOver(task)) return this.tooLate(task)
+    if (task.redelivered && this.outcomes.isAtMostOnce(task)) return this.mayHaveRun(task)
     if (properties !== null && !this.parts.isLeveret && wantsAnswer(properties, 'delivered'))
       this.sayDelivered(properties)
     if (this.collector !== null) return this.collector.add(task, incoming)
@@ -272,9 +288,22 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   }
 
   private failWith(task: Task, incoming: IncomingMessage, error: unknown): void {
-    this.tellError(error, incoming, task.attempt)
+    // A declared error is an answer like another.
+    if (!(error instanceof DeclaredError)) this.tellError(error, incoming, task.attempt)
+    if (this.outcomes.isCall) task.more.thrown = error
     if (task.deadlineMs > 0 && this.times.isOver(task)) this.outcomes.expire(task, errorText(error))
     else this.outcomes.attemptFailed(task, errorText(error), null)
+  }
+
+  /** Somebody had it, and is gone: it may have been done, and must not be done twice. */
+  private mayHaveRun(task: Task): void {
+    this.leave(task)
+    if (this.acknowledger.isMine(task)) {
+      const text = `call '${this.queueName}': the answerer that had it is gone, and whether it was done nobody knows`
+      task.more.thrown = new LeveretError('E_OUTCOME_UNKNOWN', text)
+      this.outcomes.giveUp(task, text)
+    }
+    this.goOn()
   }
 
   /** Nobody waits for what it would say. */

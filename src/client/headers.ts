@@ -13,6 +13,9 @@ export const headerNames = {
   outcome: 'x-leveret-outcome',
   /** Why the last attempt failed, as text. */
   error: 'x-leveret-error',
+  /** Of the answer to a call: the name and the code of what was thrown. */
+  errorName: 'x-leveret-error-name',
+  errorCode: 'x-leveret-error-code',
   /** The number of the attempt that this copy is for: absent for the first, 2 for the second. */
   attempt: 'x-leveret-attempt',
   /** In a dead letter: how many attempts there were. */

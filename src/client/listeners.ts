@@ -1,5 +1,5 @@
 /**
- * The live listeners of a bus. All share one exclusive queue, so that an event comes once however many listen:
+ * The live listeners of a bus, by topics of one exchange. All share one exclusive queue, so that an event comes once however many listen:
  *
  *     amq.topic ──patterns──→ the bus's queue → arrived ──flush──→ read once → each listener whose pattern it matches
  *
@@ -16,7 +16,6 @@ import { decodeBody, parseJson } from './body.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { isPlainJson } from './composer.ts'
-import { eventExchange } from './event-exchange.ts'
 import { asError } from './headers.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
 import { keepAliveBy } from './keep-alive.ts'
@@ -46,6 +45,7 @@ interface Binding {
 
 export class Listeners implements ChannelEvents, Closable {
   private readonly parts: BusParts
+  private readonly exchange: string
   private readonly replies = new Replies()
   private readonly bindings: Map<string, Binding> = new Map()
   /** Who hears an event, by its name; forgotten whenever somebody comes or goes. */
@@ -57,8 +57,10 @@ export class Listeners implements ChannelEvents, Closable {
   private release: (() => void) | null = null
   private ended: Error | null = null
 
-  constructor(parts: BusParts) {
+  /** What is heard is published to that exchange. */
+  constructor(parts: BusParts, exchange: string) {
     this.parts = parts
+    this.exchange = exchange
   }
 
   /** Resolves when events come. Rejects with what the broker says, such as ACCESS_REFUSED; it does not listen then. */
@@ -89,7 +91,7 @@ export class Listeners implements ChannelEvents, Closable {
     const queue = await this.opening?.catch(() => null)
     // Somebody may have come for the same meanwhile.
     if (queue === null || queue === undefined || this.bindings.has(pattern)) return
-    const where = { exchange: eventExchange, routingKey: pattern, arguments: emptyTable }
+    const where = { exchange: this.exchange, routingKey: pattern, arguments: emptyTable }
     await this.parts.control.execute({ type: 'queue.unbind', destination: queue, ...where })
   }
 
@@ -208,7 +210,7 @@ export class Listeners implements ChannelEvents, Closable {
   private async bind(pattern: string): Promise<void> {
     this.opening ??= this.open()
     const queue = await this.opening
-    const where = { exchange: eventExchange, routingKey: pattern, arguments: emptyTable }
+    const where = { exchange: this.exchange, routingKey: pattern, arguments: emptyTable }
     await this.parts.control.execute({ type: 'queue.bind', destination: queue, ...where })
   }
 

@@ -11,6 +11,7 @@ import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import { encodeBody } from './body.ts'
 import type { BusParts } from './bus-parts.ts'
+import { type RemoteError, toldError } from './call-errors.ts'
 import type { Refusal } from './committer.ts'
 import type { QueueContract } from './contract.ts'
 import {
@@ -23,7 +24,7 @@ import {
   retryRequest,
   wantsAnswer,
 } from './copies.ts'
-import { makeDeadLetterQueue } from './declare-queue.ts'
+import { ensureQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
 import { asError, errorText, type OutcomeWord } from './headers.ts'
 import type { HeldTasks } from './held-tasks.ts'
@@ -92,7 +93,7 @@ export class Outcomes {
     task.extra?.batch?.memberLeft(task)
     task.dropSends()
     const { retry } = this.settings
-    if (task.attempt >= retry.attempts) return this.giveUp(task, text)
+    if (task.attempt >= retry.attempts || this.isAtMostOnce(task)) return this.giveUp(task, text)
     const { clock } = this.parts.platform
     const waitMs = afterMs === null ? this.pauseOf(task) : Math.ceil(afterMs)
     if (task.deadlineMs > 0 && clock.realtimeMs() + waitMs >= task.deadlineMs) return this.expire(task, text)
@@ -106,7 +107,17 @@ export class Outcomes {
 
   /** To the dead-letter queue, or away if there is to be none. */
   giveUp(task: Task, text: string): void {
-    this.putAside(task, text, this.settings.deadLetter === null ? 'failed' : 'dead-lettered')
+    const isDropped = this.settings.deadLetter === null || this.isAtMostOnce(task)
+    this.putAside(task, text, isDropped ? 'failed' : 'dead-lettered')
+  }
+
+  get isCall(): boolean {
+    return this.settings.isCall
+  }
+
+  /** It is the request of a call that is not to be tried again. */
+  isAtMostOnce(task: Task): boolean {
+    return this.settings.isCall && !task.message.persistent
   }
 
   /** The broker refused its last commit, and the message came again: its handler has nothing to do with that. */
@@ -155,14 +166,14 @@ export class Outcomes {
     task.dropSends()
     task.more.ending = 'aside'
     const { deadLetter: target } = this.settings
-    if (target === null) return this.finishLost(task, text, word)
+    if (target === null || this.isAtMostOnce(task)) return this.finishLost(task, text, word)
     this.held.hold(task)
     const failure = this.failureOf(task, text)
     const bury = (): void => {
       task.publish(deadLetter(task.message, propertiesForCopy(task), this.queueName, target, failure))
       this.finishLost(task, text, word)
     }
-    makeDeadLetterQueue(this.parts.control, target, this.settings.durable).then(
+    ensureQueue(this.parts.control, target, this.settings.durable).then(
       () => this.held.resume(task, bury),
       (error: unknown) => this.held.resume(task, () => this.putAsideLater(task, text, word, target, error)),
     )
@@ -198,8 +209,16 @@ export class Outcomes {
   private finishLost(task: Task, text: string, word: OutcomeWord): void {
     this.deadLettered++
     const properties = propertiesForCopy(task)
-    if (wantsAnswer(properties, 'processed')) task.publish(failureAnswer(properties, this.queueName, word, text))
+    if (wantsAnswer(properties, 'processed'))
+      task.publish(failureAnswer(properties, this.queueName, word, text, this.toldOf(task)))
     this.owner.settle(task)
+  }
+
+  /** What the caller is told of what was thrown; null: it was no call, or nothing was thrown. */
+  private toldOf(task: Task): RemoteError | null {
+    const thrown = task.extra?.thrown
+    if (thrown === undefined || !this.settings.isCall) return null
+    return toldError(thrown)
   }
 
   private putAsideLater(task: Task, text: string, word: OutcomeWord, target: string, error: unknown): void {

@@ -57,6 +57,8 @@ export interface QueueSettings {
   readonly maxPriority: number | null
   /** A retry keeps its place: a copy would let others of its key go first, or find no room. */
   readonly retriesInPlace: boolean
+  /** It has the requests of a call: transient ones are answered at most once, and errors are told as they were thrown. */
+  readonly isCall: boolean
 }
 
 const known = [
@@ -74,7 +76,12 @@ const known = [
 ] as const
 
 /** Throws E_BAD_OPTION or E_UNSUPPORTED. */
-export function queueSettings(name: string, options: QueueOptions, inMemory: boolean): QueueSettings {
+export function queueSettings(
+  name: string,
+  options: QueueOptions,
+  inMemory: boolean,
+  isCall: boolean = false,
+): QueueSettings {
   const where = `queue '${name}'`
   checkOptionNames(where, options, known)
   const keys = keysOf(where, options)
@@ -87,6 +94,7 @@ export function queueSettings(name: string, options: QueueOptions, inMemory: boo
     arguments: arguments_,
     isKeyed,
     maxPriority: options.maxPriority ?? (arguments_.has('x-max-priority') ? null : 0),
+    isCall,
     retriesInPlace: (isKeyed && options.keys?.order !== 'relaxed') || options.overflow === 'reject',
   }
 }

@@ -59,6 +59,7 @@ function dataOf({ message, hasBody }: PeekedMessage, queue: string): unknown {
   }
 }
 
-function timeOf(ms: number): Date | null {
+/** A time of the protocol, where 0 is none. */
+export function timeOf(ms: number): Date | null {
   return ms === 0 ? null : new Date(ms)
 }

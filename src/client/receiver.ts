@@ -25,7 +25,7 @@ import {
   resultAnswer,
   wantsAnswer,
 } from './copies.ts'
-import { makeDeadLetterQueue } from './declare-queue.ts'
+import { ensureQueue } from './declare-queue.ts'
 import type { Duration } from './duration.ts'
 import { headerNames, integerHeader } from './headers.ts'
 import { Incoming, Received, type ReceivedMessage, type Settler } from './incoming.ts'
@@ -189,7 +189,7 @@ export class QueueReceiver
     const publishes: Publish[] = []
     if (target !== null) {
       const failure = { text: reason, attempt, realtimeMs: this.parts.platform.clock.realtimeMs() }
-      await makeDeadLetterQueue(this.parts.control, target, durable)
+      await ensureQueue(this.parts.control, target, durable)
       publishes.push({ message: deadLetter(message, properties, this.queueName, target, failure), mandatory: true })
     }
     // A Leveret itself tells what becomes of a message that is handed back to it.

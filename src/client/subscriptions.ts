@@ -73,7 +73,7 @@ export interface SubscriptionsOwner {
   readonly parts: BusParts
   createQueue(contract: QueueContract, options: QueueOptions): Promise<Queue>
   /** A queue that is there, and that nobody else is to know. */
-  holdQueue(contract: QueueContract, options: QueueOptions): Queue
+  holdQueue(contract: QueueContract, options: QueueOptions, isCall: boolean): Queue
 }
 
 const queueOptionNames = ['retry', 'deadLetter', 'maxLength', 'maxBytes', 'overflow', 'ttl', 'expires', 'keys'] as const
@@ -91,7 +91,7 @@ export class Subscriptions {
 
   constructor(owner: SubscriptionsOwner) {
     this.owner = owner
-    this.listeners = new Listeners(owner.parts)
+    this.listeners = new Listeners(owner.parts, eventExchange)
   }
 
   async on(
@@ -183,7 +183,7 @@ export class Subscriptions {
     const declared = await this.execute({ type: 'queue.declare', queue: '', ...flags })
     const name = declared.type === 'queue.declare-ok' ? declared.queue : ''
     await this.bind(name, pattern)
-    return this.owner.holdQueue(queueContract(name, input), { deadLetter: false, retry: { attempts: 1 } })
+    return this.owner.holdQueue(queueContract(name, input), { deadLetter: false, retry: { attempts: 1 } }, false)
   }
 
   // Durable.

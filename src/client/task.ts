@@ -6,13 +6,15 @@
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
+import type { CallOptions } from './call-options.ts'
 import { isPlainJson } from './composer.ts'
-import type { EventContract, QueueContract } from './contract.ts'
+import type { CallContract, EventContract, QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { HandlerSends, type SendsOwner } from './handler-sends.ts'
 import { headerNames, integerHeader } from './headers.ts'
 import type { SendTarget } from './outlet.ts'
 import { isShare, type ProgressTeller } from './progress.ts'
+import { timeOf } from './queued-message.ts'
 import type { Receipt } from './receipt.ts'
 import type { EmitOptions, ReceiptOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
@@ -22,6 +24,18 @@ import { GiveUp, RetryLater } from './settlement.ts'
 export interface HandlerContext extends CommitContext {
   /** The number of this attempt: 1 for the first. */
   readonly attempt: number
+  /** When the sender has no use for it any more; null: it did not say. */
+  readonly deadline: Date | null
+  /**
+   * Calls somebody else, now and not with the commit. The call ends with this message's own deadline at the latest, and is given up
+   * when `signal` is aborted.
+   */
+  call<Input, Result, Errors>(
+    contract: CallContract<Input, Result, unknown, unknown, Errors>,
+    data: Input,
+    options?: CallOptions,
+  ): Promise<Result>
+  call(name: string, data: unknown, options?: CallOptions): Promise<unknown>
   /** Tells the sender how much is done, from 0 to 1, if it asked for that; costs nothing otherwise. */
   progress(share: number): void
   /** The lease begins anew, or lasts so long from now; see ProcessOptions.lease. Throws E_LEASE_LOST if it is over. */
@@ -64,6 +78,7 @@ export interface TaskOwner extends SendsOwner {
   tellProgress(task: Task, share: number): void
   /** `byMs` null: as long as at first. */
   extendLease(task: Task, byMs: number | null): void
+  call(task: Task, contract: string | CallContract, data: unknown, options: CallOptions): Promise<unknown>
 }
 
 /** The handler was done with it; or it is tried again; or it is put aside. */
@@ -136,6 +151,14 @@ export class Task implements HandlerContext, CommitUnit {
 
   emit(event: EventContract, data: unknown, options?: EmitOptions): Sent {
     return this.openSends().emit(event, data, options)
+  }
+
+  get deadline(): Date | null {
+    return timeOf(this.deadlineMs)
+  }
+
+  call(contract: string | CallContract, data: unknown, options: CallOptions = {}): Promise<never> {
+    return this.owner.call(this, contract, data, options) as Promise<never>
   }
 
   progress(share: number): void {
@@ -281,6 +304,8 @@ class TaskExtra {
   isParked = false
   /** What its commit is about. */
   ending: Ending = 'done'
+  /** What the handler of a call threw; undefined: nothing. */
+  thrown: unknown = undefined
   cancelLease: (() => void) | null = null
   cancelDeadline: (() => void) | null = null
   /** Null for one on its own. */

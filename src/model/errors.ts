@@ -80,6 +80,8 @@ export type LeveretErrorCode =
   | 'E_BAD_OPTION'
   | 'E_BAD_DATA'
   | 'E_BAD_DEFINITIONS'
+  | 'E_CALL_FAILED'
+  | 'E_CANCELLED'
   | 'E_CLOSED'
   | 'E_CONNECTION_LOST'
   | 'E_CONNECT_FAILED'

@@ -1,0 +1,92 @@
+/**
+ * The errors of a call, on both sides of the wire. What an answerer throws travels in the answer's headers, the data of a
+ * declared error in its body:
+ *
+ *     throw callError(price, 'unknownSku', { sku })   →   x-leveret-error-name: unknownSku   →   CallError { remote: { name, data } }
+ */
+import { LeveretError } from '../model/errors.ts'
+import type { CallContract } from './contract.ts'
+import { type StandardSchema, validate } from './standard-schema.ts'
+
+/** What the answerer threw. */
+export interface RemoteError {
+  /** The error's name: that of the contract for a declared one, otherwise such as 'TypeError'. */
+  readonly name: string
+  readonly message: string
+  /** Its `code`, if it had one that is text. */
+  readonly code: string | undefined
+  /** Of a declared error; undefined otherwise. */
+  readonly data: unknown
+}
+
+/** The call was answered, with an error. */
+export class CallError extends LeveretError {
+  override readonly name: string = 'CallError'
+  readonly remote: RemoteError
+
+  constructor(call: string, remote: RemoteError, cause?: unknown) {
+    super('E_CALL_FAILED', `call '${call}' failed: ${remote.name}: ${remote.message}`, cause)
+    this.remote = remote
+  }
+}
+
+/** As the cause of a receipt's error: what the answer said of what was thrown. */
+export class TransportedError extends Error {
+  readonly remote: RemoteError
+
+  constructor(remote: RemoteError) {
+    super(`${remote.name}: ${remote.message}`)
+    this.remote = remote
+  }
+}
+
+/** What an answerer throws to tell a declared error. */
+export class DeclaredError extends Error {
+  override readonly name: string
+  readonly data: unknown
+
+  constructor(name: string, data: unknown) {
+    super(name)
+    this.name = name
+    this.data = data
+  }
+}
+
+/** An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema. */
+export function callError<Input, Result, Data, Returned, Errors, Name extends keyof Errors & string>(
+  contract: CallContract<Input, Result, Data, Returned, Errors>,
+  name: Name,
+  data: Errors[Name],
+): Error {
+  const schema = contract.errors?.[name]
+  if (schema !== undefined) {
+    const checked = validate(schema as StandardSchema, data, `the data of error '${name}' of call '${contract.name}'`)
+    if (checked instanceof Promise) {
+      checked.catch(() => {})
+      throw new LeveretError(
+        'E_UNSUPPORTED',
+        `error '${name}' of call '${contract.name}' has an asynchronous schema: use a synchronous one`,
+      )
+    }
+  }
+  return new DeclaredError(name, data)
+}
+
+/** Whether a call failed with that declared error; its `remote.data` then has the error's type. */
+export function isCallError<Input, Result, Data, Returned, Errors, Name extends keyof Errors & string>(
+  error: unknown,
+  contract: CallContract<Input, Result, Data, Returned, Errors>,
+  name: Name,
+): error is CallError & { readonly remote: RemoteError & { readonly name: Name; readonly data: Errors[Name] } } {
+  if (!(error instanceof CallError) || error.remote.name !== name) return false
+  return contract.errors === undefined || name in contract.errors
+}
+
+/** What of it is told to the caller. */
+export function toldError(thrown: unknown): RemoteError {
+  if (!(thrown instanceof Error)) return { name: 'Error', code: undefined, message: String(thrown), data: undefined }
+  const { name, message } = thrown
+  const { code } = thrown as { readonly code?: unknown }
+  const data = thrown instanceof DeclaredError ? thrown.data : undefined
+  return { name, code: typeof code === 'string' ? code : undefined, message, data }
+}

@@ -1,0 +1,207 @@
+// Request and reply: answers, errors, deadlines, cancellation, and what is promised when an answerer dies.
+import { expect } from 'vitest'
+import { type CallError, callError, defineCall, isCallError } from '../../src/index.ts'
+import { Arrivals, codeOf, conformance, Gate } from './scene.ts'
+import { day, positive } from './schemas.ts'
+
+conformance((test) => {
+  test('a call is answered, by somebody in another process too', async ({ bus, name, another }) => {
+    const price = defineCall<{ sku: string }, number>(name('price'))
+    await (await another()).answer(price, async ({ sku }) => sku.length)
+    expect(await bus.call(price, { sku: 'abc' })).toBe(3)
+    expect(await Promise.all(['a', 'bb', 'ccc'].map((sku) => bus.call(price, { sku })))).toEqual([1, 2, 3])
+  })
+
+  test('a call waits for somebody who begins to answer in time', async ({ bus, name }) => {
+    const price = defineCall<string, number>(name('price'))
+    const answer = bus.call(price, 'abc')
+    await bus.answer(price, (sku) => sku.length)
+    expect(await answer).toBe(3)
+  })
+
+  test('nobody answers in time', async ({ bus, name }) => {
+    const price = defineCall<string, number>(name('price'))
+    await expect(bus.call(price, 'abc', { timeout: 20 })).rejects.toMatchObject({ code: 'E_TIMEOUT' })
+    await expect(bus.call(price, 'abc', { timeout: 20 })).rejects.toThrow(`call '${price.name}' was not answered`)
+  })
+
+  test('callbacks are told once, the error first', async ({ bus, name }) => {
+    const price = defineCall<string, number>(name('price'))
+    await bus.answer(price, (sku) => {
+      if (sku === '') throw new TypeError('no sku')
+      return sku.length
+    })
+    const told = new Arrivals<unknown>()
+    bus.call(price, 'abc', (error, result) => told.add([error, result]))
+    await told.first(1)
+    bus.call(price, '', { timeout: '5s' }, (error, result) => told.add([(error as CallError).remote.name, result]))
+    expect(await told.first(2)).toEqual([
+      [null, 3],
+      ['TypeError', undefined],
+    ])
+  })
+
+  test('what the answerer throws reaches the caller, with its name and code', async ({ bus, name }) => {
+    const price = defineCall<string, number>(name('price'))
+    await bus.answer(
+      price,
+      () => {
+        throw Object.assign(new RangeError('too dear'), { code: 'E_DEAR' })
+      },
+      { onError() {} },
+    )
+    const failed = bus.call(price, 'abc')
+    await expect(failed).rejects.toMatchObject({
+      name: 'CallError',
+      code: 'E_CALL_FAILED',
+      remote: { name: 'RangeError', code: 'E_DEAR', data: undefined },
+    })
+    await expect(failed).rejects.toThrow(/too dear/)
+  })
+
+  test('declared errors carry data that their schema has seen', async ({ bus, name }) => {
+    const price = defineCall(name('price'), { input: positive, result: positive, errors: { soldOut: day } })
+    await bus.answer(price, (count) => {
+      if (count === 1) throw callError(price, 'soldOut', { day: '2026-01-02' })
+      return count
+    })
+    expect(await bus.call(price, 2)).toBe(2)
+    const error: unknown = await bus.call(price, 1).catch((thrown: unknown) => thrown)
+    expect(isCallError(error, price, 'soldOut')).toBe(true)
+    expect((error as CallError).remote.data).toEqual({ ms: Date.UTC(2026, 0, 2) })
+    expect(() => callError(price, 'soldOut', { day: 'none' })).toThrow('E_BAD_DATA')
+    expect(await codeOf(bus.call(price, -1))).toBe('E_BAD_DATA')
+  })
+
+  test('a result that does not match its schema is an error on the side that made it', async ({ bus, name }) => {
+    const price = defineCall(name('price'), { result: positive })
+    await bus.answer(price, () => -1, { onError() {} })
+    expect(await codeOf(bus.call(price, null))).not.toBe('nothing')
+  })
+
+  test('a caller who gives up aborts the answerer', async ({ bus, name, another }) => {
+    const price = defineCall<string, number>(name('price'))
+    const begun = new Arrivals<AbortSignal>()
+    await (await another()).answer(price, (_sku, { signal }) => {
+      begun.add(signal)
+      return new Promise<number>((resolve) => signal.addEventListener('abort', () => resolve(0)))
+    })
+    const stop = new AbortController()
+    const call = bus.call(price, 'abc', { signal: stop.signal })
+    const [signal] = await begun.first(1)
+    stop.abort(new Error('changed my mind'))
+    await expect(call).rejects.toThrow('changed my mind')
+    await new Promise<void>((resolve) => {
+      if (signal?.aborted === true) resolve()
+      else signal?.addEventListener('abort', () => resolve())
+    })
+    expect(signal?.reason).toMatchObject({ code: 'E_CANCELLED' })
+  })
+
+  test(
+    'a request that nobody has begun with is taken back',
+    async ({ bus, name }) => {
+      const price = defineCall<string, number>(name('price'))
+      const stop = new AbortController()
+      const call = bus.call(price, 'abc', { signal: stop.signal })
+      const queue = await bus.openQueue(price.name)
+      while ((await queue.count()).ready === 0) await new Promise((resolve) => setImmediate(resolve))
+      stop.abort()
+      expect(await codeOf(call)).not.toBe('nothing')
+      while ((await queue.count()).ready > 0) await new Promise((resolve) => setImmediate(resolve))
+    },
+    { needs: 'cancel' },
+  )
+
+  test('the deadline of a call holds for what its answerer calls', async ({ bus, name }) => {
+    const [outer, inner] = [defineCall<null, string>(name('outer')), defineCall<null, string>(name('inner'))]
+    const told = new Arrivals<{ deadline: number; ended: string }>()
+    await bus.answer(outer, async (_nothing, context) => {
+      // Nobody answers that one.
+      const ended = await codeOf(context.call(inner, null, { timeout: '1h' }))
+      told.add({ deadline: context.deadline?.getTime() ?? 0, ended })
+      return 'late'
+    })
+    const beginMs = Date.now()
+    expect(await codeOf(bus.call(outer, null, { timeout: 100 }))).toBe('E_TIMEOUT')
+    const [first] = await told.first(1)
+    // Given up by the signal of the outer call, or by the time that it had: whichever comes first.
+    expect(['E_EXPIRED', 'E_TIMEOUT', 'E_CANCELLED']).toContain(first?.ended)
+    expect(Math.abs((first?.deadline ?? 0) - beginMs - 100)).toBeLessThan(5_000)
+  })
+
+  test('answerers share the calls', async ({ bus, name, another }) => {
+    const who = defineCall<null, string>(name('who'))
+    const gate = new Gate()
+    const answering = (me: string) => async () => {
+      await gate.opened
+      return me
+    }
+    await bus.answer(who, answering('one'), { concurrency: 1 })
+    await (await another()).answer(who, answering('two'), { concurrency: 1 })
+    const calls = [bus.call(who, null), bus.call(who, null)]
+    gate.open()
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(['one', 'two']))
+  })
+
+  test('a call whose answerer is gone is not tried again, and its caller is told', async ({ bus, name, another }) => {
+    const pay = defineCall<number, string>(name('pay'))
+    const begun = new Arrivals<string>()
+    const first = await another()
+    await first.answer(pay, () => {
+      begun.add('first')
+      return new Promise<string>(() => {})
+    })
+    const code = codeOf(bus.call(pay, 100))
+    await begun.first(1)
+    await bus.answer(pay, () => {
+      begun.add('second')
+      return 'paid'
+    })
+    await first.close({ timeout: 0 })
+    expect(await code).toBe('E_OUTCOME_UNKNOWN')
+    expect(begun.all).toEqual(['first'])
+    // The next one finds an answerer as usual.
+    expect(await bus.call(pay, 100)).toBe('paid')
+  })
+
+  test('a durable call is tried again until it is answered', async ({ bus, name, another }) => {
+    const pay = defineCall<number, string>(name('pay'))
+    const attempts: number[] = []
+    const first = await another()
+    await first.answer(pay, () => new Promise<string>(() => {}))
+    const call = bus.call(pay, 100, { durable: true })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    await first.close({ timeout: 0 })
+    await bus.answer(
+      pay,
+      (_amount, { attempt }) => {
+        attempts.push(attempt)
+        if (attempt === 1) throw new Error('not yet')
+        return 'paid'
+      },
+      { retry: { attempts: 3, min: 1, max: 5 }, onError() {} },
+    )
+    expect(await call).toBe('paid')
+    expect(attempts).toEqual([1, 2])
+  })
+
+  test('a handler calls while it works', async ({ bus, name }) => {
+    const price = defineCall<string, number>(name('price'))
+    await bus.answer(price, (sku) => sku.length)
+    const orders = await bus.createQueue<string, number>(name('orders'))
+    orders.process(({ data }, context) => context.call(price, data))
+    expect(await (await orders.send('abc', { receipt: true })).processed()).toBe(3)
+  })
+
+  test('what is wrong with a call is said at once', async ({ bus, name }) => {
+    const price = defineCall(name('price'))
+    expect(await codeOf(bus.call(price, 1, { timeuot: 1 } as never))).toBe('E_BAD_OPTION')
+    expect(await codeOf(bus.call(price, 1, { sender: 'me' }))).toBe('E_BAD_OPTION')
+    expect(await codeOf(bus.call(price, 1n))).toBe('E_BAD_DATA')
+    expect(await codeOf(bus.call('', 1))).toBe('E_BAD_OPTION')
+    expect(await codeOf(bus.answer(price, 5 as never))).toBe('E_BAD_OPTION')
+    expect(await codeOf(bus.answer(price, () => 1, { concurrency: 0 }))).toBe('E_BAD_OPTION')
+    expect(await codeOf(bus.call(price, 1, { signal: AbortSignal.abort(new Error('before')) }))).toBe('before')
+  })
+})
