@@ -34,6 +34,8 @@ export { CallError, callError, isCallError, type RemoteError } from './client/ca
 export type { CallCallback, CallOptions } from './client/call-options.ts'
 export type { AnswerHandler, AnswerOptions } from './client/calls.ts'
 export type { Capabilities, Capability, Feature, Support } from './client/capabilities.ts'
+export type { ChildOutcome } from './client/child-outcome.ts'
+export { type Child, type ChildFailure, type ChildOptions, child, type ParentOptions } from './client/children.ts'
 export {
   type CallContract,
   type CallSchemas,

@@ -7,9 +7,11 @@ import type { Rate } from '../lib/rate-meter.ts'
 import { delaysForArgument } from '../model/delay-queues.ts'
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type Field, type FieldTable, sameField, typeName } from '../model/field-table.ts'
+import { gatherArgument, gatherToArgument } from '../model/gathering.ts'
 import { limits } from '../model/limits.ts'
 import { keyRateArgument, parseRate } from '../model/rate.ts'
 import { subscriberPatternArgument } from '../model/subscribers.ts'
+import type { Gathers } from './gathering.ts'
 import { type Overflow, overflows } from './length-limit.ts'
 
 /** What the arguments of a queue make of it. */
@@ -42,6 +44,8 @@ export interface QueueTraits {
   readonly deadLetterRoutingKey: string | null
   /** The exchange whose delayed messages it keeps; null: it is a queue like any other. */
   readonly delaysFor: string | null
+  /** It keeps the answers that a parent waits for; null: it gathers none. */
+  readonly gathers: Gathers | null
 }
 
 const keyConcurrencyMax = 65_535
@@ -79,6 +83,7 @@ export function queueTraits(table: FieldTable, policy: FieldTable | null): Queue
     deadLetterExchange: text('dead-letter-exchange'),
     deadLetterRoutingKey: text('dead-letter-routing-key'),
     delaysFor: textOf(table.get(delaysForArgument)),
+    gathers: gathersOf(table),
   }
 }
 
@@ -92,6 +97,11 @@ function deliveryLimitOf(table: FieldTable, policy: FieldTable | null): number {
   const given = limits.filter((limit) => limit !== null)
   if (given.length === 0) return deliveryLimitDefault
   return Math.min(...given.map((limit) => (limit < 0 ? unlimited : limit)))
+}
+
+function gathersOf(table: FieldTable): Gathers | null {
+  const count = integerOf(table.get(gatherArgument))
+  return count === null ? null : { count, to: textOf(table.get(gatherToArgument)) ?? '' }
 }
 
 /** True means one at a time. */
@@ -175,6 +185,8 @@ const queueArguments: readonly (readonly [string, Check])[] = [
   ['x-leveret-keyed', isConcurrency],
   [keyRateArgument, isKeyRate],
   [subscriberPatternArgument, isText],
+  [gatherArgument, isGather],
+  [gatherToArgument, isText],
 ]
 
 function inRange(min: number, max: number): Check {
@@ -224,6 +236,10 @@ function isOverflow(field: Field): string | null {
 
 function isConcurrency(field: Field, table: FieldTable): string | null {
   return field.tag === 't' ? null : inRange(0, keyConcurrencyMax)(field, table)
+}
+
+function isGather(field: Field, table: FieldTable): string | null {
+  return table.has(gatherToArgument) ? inRange(1, limits.gatherMax)(field, table) : 'gather_but_no_target_defined'
 }
 
 function isKeyRate(field: Field, table: FieldTable): string | null {

@@ -26,6 +26,7 @@ interface Case {
 }
 
 const deadLetter = { arguments: { 'x-dead-letter-exchange': 'd' } }
+const gathers = { arguments: { 'x-leveret-gather': 2, 'x-leveret-gather-to': 'q' } }
 const alternate = { arguments: { 'alternate-exchange': 'd' } }
 const publish = (exchange: string) => (channel: CoreChannel) => void channel.publish(exchange, 'key', 'body')
 const commit = (channel: CoreChannel): void => {
@@ -56,6 +57,11 @@ const cases: readonly Case[] = [
     operation: 'queue.declare with a dead-letter exchange',
     ask: declareQueue('n', deadLetter),
     needs: ['configure n', 'read n', 'write d'],
+  },
+  {
+    operation: 'queue.declare of one that gathers answers',
+    ask: declareQueue('n', gathers),
+    needs: ['configure n', 'read n', 'write amq.default'],
   },
   { operation: 'queue.declare, passive', ask: declareQueue('q', { passive: true }), needs: [], anyOf: 'q' },
   {

@@ -4,6 +4,7 @@
  *
  *     exchange.declare     configure exchange;  new with an alternate exchange: read exchange, write alternate exchange
  *     queue.declare        configure queue;     new with a dead-letter exchange: read queue, write dead-letter exchange
+ *                          new with x-leveret-gather-to: read queue, write the default exchange
  *     passive declare      any of the three
  *     queue.bind, unbind   write queue, read exchange             and read its topic, at a topic exchange
  *     exchange.bind, …     write destination, read source         and read its topic, at a topic exchange
@@ -17,6 +18,7 @@ import type { AdminCommand } from '../model/administration.ts'
 import type { Command } from '../model/command.ts'
 import { controlExchange } from '../model/control-exchange.ts'
 import type { FieldTable } from '../model/field-table.ts'
+import { gatherToArgument } from '../model/gathering.ts'
 import { directReplyTo } from '../model/properties.ts'
 import type { Grants, Right } from './grants.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -67,8 +69,9 @@ const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
   'queue.declare': [
     { right: 'any', kind: 'queue', of: ({ queue, passive }) => (passive ? queue : null) },
     { right: 'configure', kind: 'queue', of: ({ queue, passive }) => (passive ? null : queue) },
-    { right: 'read', kind: 'queue', of: (asked, host) => (deadLetterOf(asked, host) === null ? null : asked.queue) },
+    { right: 'read', kind: 'queue', of: (asked, host) => (leadsOn(asked, host) ? asked.queue : null) },
     { right: 'write', kind: 'exchange', of: deadLetterOf },
+    { right: 'write', kind: 'exchange', of: gatherExchangeOf },
   ],
   'queue.bind': bindsQueue,
   'queue.unbind': bindsQueue,
@@ -173,6 +176,19 @@ function alternateOf(
 /** The dead-letter exchange of a queue that is new. */
 function deadLetterOf({ queue, passive, arguments: table }: Asked<'queue.declare'>, host: VirtualHost): string | null {
   return passive || host.queues.has(queue) ? null : textOf(table, 'x-dead-letter-exchange')
+}
+
+/** The default exchange, if a queue that is new passes parents on. */
+function gatherExchangeOf(
+  { queue, passive, arguments: table }: Asked<'queue.declare'>,
+  host: VirtualHost,
+): string | null {
+  return passive || host.queues.has(queue) || !table.has(gatherToArgument) ? null : ''
+}
+
+/** What comes into a new queue may leave it without anybody reading it. */
+function leadsOn(asked: Asked<'queue.declare'>, host: VirtualHost): boolean {
+  return deadLetterOf(asked, host) !== null || gatherExchangeOf(asked, host) !== null
 }
 
 function textOf(table: FieldTable, name: string): string | null {

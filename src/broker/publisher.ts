@@ -21,7 +21,7 @@ import {
 } from './message-check.ts'
 import type { PlannedLoads } from './planned-loads.ts'
 import type { Queue } from './queue.ts'
-import { undelayed } from './rewrite.ts'
+import { gathered, undelayed } from './rewrite.ts'
 import { RouteSet } from './route-set.ts'
 import { SenderReceipts } from './sender-receipts.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -136,6 +136,13 @@ export class Publisher {
     publishes.begin(entry.message as Message, 1)
     publishes.addRoute(queue.id, queue.admit(entry))
     publishes.end()
+  }
+
+  /** A parent has all its answers: it goes on to its queue, whose limits are for those who can wait. */
+  gathered(host: VirtualHost, parent: Message, answers: string, to: string): void {
+    const message = gathered(parent, answers, to)
+    this.route(host, host.default, message)
+    this.enqueue(message)
   }
 
   private keepBack(queue: Queue, message: Message, hiddenMs: number): number {

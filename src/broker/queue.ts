@@ -20,6 +20,7 @@ import { ConsumerTurns, type Subscriber } from './consumer-turns.ts'
 import type { DeliveryCounts } from './delivery-counts.ts'
 import type { DepartureReason } from './departure-reason.ts'
 import type { ExpiringQueue, Expiry } from './expiry.ts'
+import { Gathering, type Gathers } from './gathering.ts'
 import type { Grants } from './grants.ts'
 import { KeyClock } from './key-clock.ts'
 import { Lease } from './lease.ts'
@@ -48,6 +49,11 @@ export interface QueueParts {
   readonly publishDead: (death: Death) => void
   /** Puts the message of an entry that was hidden where it is to go. */
   readonly publishDue: (queue: Queue, entry: Entry) => void
+  /** Where parents go that have their answers. */
+  readonly gatherings: {
+    isThere(name: string): boolean
+    release(queue: Queue, parent: Message, to: string): void
+  }
   readonly deleteQueue: (queue: Queue) => void
   readonly deliveryCounts: DeliveryCounts
   readonly pauses: Pauses
@@ -110,6 +116,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   private readonly parked: ParkedEntries
   /** Null: no key waits for a time. */
   private readonly keyClock: KeyClock | null
+  /** Null: it gathers no answers. */
+  private readonly gathering: Gathering | null
 
   constructor(
     parts: QueueParts,
@@ -149,10 +157,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     this.parked = new ParkedEntries(parts.notes, id)
     this.delays = new QueueDelays(this.tick, this.expiry, this, this.parked, (entry) => this.appear(entry))
     this.exits = new QueueExits<Queue>(this, this.tick, parts.publishDead, parts.receipts)
+    this.gathering = traits.gathers === null ? null : this.gatheringOf(traits.gathers)
     this.configure(traits)
     // What recovery brought may have expired meanwhile, or be due.
     const hasTimed = index.readyCount > 0 && index.nextExpiryMs < Number.POSITIVE_INFINITY
-    if (hasTimed || index.delayedCount > 0) this.tick.markQueue(this)
+    const mayBeComplete = this.gathering !== null && index.readyCount > 0
+    if (hasTimed || index.delayedCount > 0 || mayBeComplete) this.tick.markQueue(this)
   }
 
   get readyCount(): number {
@@ -181,6 +191,12 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     this.limit = isLimited ? new LengthLimit(maxLength, maxBytes, overflow) : null
     this.setLease(expiresMs)
     if (this.limit !== null && this.index.readyCount > 0) tick.markQueue(this)
+  }
+
+  private gatheringOf(gathers: Gathers): Gathering {
+    const { gatherings } = this.parts
+    const release = (parent: Message, to: string): void => gatherings.release(this, parent, to)
+    return new Gathering(this.tick, this, gathers, (name) => gatherings.isThere(name), release)
   }
 
   private setLease(termMs: number): void {
@@ -272,6 +288,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   dispatch(budget: number): boolean {
     const { index } = this
     let more = this.delays.count > 0 && this.delays.takeDue()
+    this.gathering?.look()
     let left = budget
     let isWanted = false
     let isHandingOut = false

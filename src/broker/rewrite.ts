@@ -3,6 +3,7 @@
  */
 import { BrokerError } from '../model/errors.ts'
 import { emptyTable, type Field, type FieldTable, type FieldTag } from '../model/field-table.ts'
+import { gatheredHeader } from '../model/gathering.ts'
 import type { Message } from '../model/message.ts'
 import { changeProperties, directReplyTo, type PropertyChange } from '../model/properties.ts'
 import { exchangeDelay } from './message-check.ts'
@@ -14,6 +15,12 @@ export function undelayed(message: Message): Message {
   // What has no sign gets one.
   const tag = signedTags.get(field.tag) ?? field.tag
   return changed(message, { headers: new Map([[exchangeDelay, { tag, value: -field.value }]]) })
+}
+
+/** The parent as it goes on to its queue, with the name of the queue where the answers are. */
+export function gathered(message: Message, answers: string, to: string): Message {
+  const headers = new Map<string, Field>([[gatheredHeader, { tag: 'S', value: answers }]])
+  return message.copy('', to, changeProperties(message.propertyBytes, { headers }))
 }
 
 const signedTags: ReadonlyMap<FieldTag, FieldTag> = new Map([

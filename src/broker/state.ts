@@ -219,6 +219,10 @@ export class State {
       notes: store.notes,
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(host, queue, entry),
+      gatherings: {
+        isThere: (name) => host.queues.has(name),
+        release: (queue, parent, to) => publisher.gathered(host, parent, queue.name, to),
+      },
       deleteQueue: (queue) => deleteQueue(host, queue),
     }
     this.queueParts.set(host, parts)

@@ -95,6 +95,7 @@ export class Acknowledger implements OutcomeOwner {
     else {
       this.hasAcknowledged = true
       this.channel.ack(task.tag, false)
+      if (task.extra !== null) task.committed()
     }
   }
 

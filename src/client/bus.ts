@@ -16,6 +16,7 @@ import type { BusParts, Closable } from './bus-parts.ts'
 import type { CallCallback, CallOptions } from './call-options.ts'
 import { type AnswerHandler, type AnswerOptions, Calls, type CallsOwner } from './calls.ts'
 import { type Capabilities, capabilitiesOf } from './capabilities.ts'
+import { Families } from './children.ts'
 import { clientLimits } from './client-limits.ts'
 import { type CallContract, defineEvent, type EventContract, type QueueContract } from './contract.ts'
 import { Control } from './control.ts'
@@ -137,6 +138,7 @@ export class Bus implements AsyncDisposable {
   private readonly eventOutlets: Map<string, EventOutlet> = new Map()
   private readonly subscriptions: Subscriptions
   private readonly calls: Calls
+  private readonly families: Families
   private readonly closables: Set<Closable> = new Set()
   private readonly served: Set<Served> = new Set()
   private closing: Promise<void> | null = null
@@ -158,16 +160,19 @@ export class Bus implements AsyncDisposable {
     this.parts = { platform, session, control, sender, receipts, ids, commits, isLeveret, messageBytesMax, report }
     this.administrator = new Administrator(control)
     this.statistics = new Statistics(platform.clock, control, isLeveret)
+    this.families = new Families(this.parts)
     const { parts, statistics, closables, queues } = this
     const outlets: Outlets = {
       queues,
       event: (event) => this.eventOutlet(event),
       call: (contract, data, options) => this.calls.call(contract, data, options),
+      families: this.families,
     }
     this.owner = {
       parts,
       statistics,
       outlets,
+      families: this.families,
       closables,
       forgetQueue: (name) => queues.delete(name),
       ended: () => this.ended,
@@ -481,6 +486,7 @@ export class Bus implements AsyncDisposable {
     this.statistics.close()
     sender.close()
     receipts.close()
+    this.families.close()
     control.close()
     try {
       await this.session.close()

@@ -5,9 +5,11 @@
  *                               │       └──→ lease over: another attempt, and the handler runs on in vain
  *                               └─ unreadable → given up
  */
+
 import { Deque } from '../lib/deque.ts'
 import { RateMeter } from '../lib/rate-meter.ts'
 import { LeveretError } from '../model/errors.ts'
+import { gatheredHeader } from '../model/gathering.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import type { Acknowledger } from './acknowledger.ts'
@@ -16,6 +18,7 @@ import { copyOfBody, decodeBody, parseJson } from './body.ts'
 import type { BusParts } from './bus-parts.ts'
 import { DeclaredError } from './call-errors.ts'
 import type { CallOptions } from './call-options.ts'
+import { type Families, failureOfChildren, gatherQueueOf } from './children.ts'
 import type { CallContract, EventContract, QueueContract } from './contract.ts'
 import { deliveredAnswer, wantsAnswer } from './copies.ts'
 import { durationMs } from './duration.ts'
@@ -36,6 +39,7 @@ export interface Outlets {
   readonly queues: ReadonlyMap<string, Outlet>
   event(contract: EventContract): EventOutlet
   call(contract: string | CallContract, data: unknown, options: CallOptions): Promise<unknown>
+  readonly families: Families
 }
 
 /** The worker whose handlers they are. */
@@ -209,11 +213,40 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     } catch (error) {
       return this.unreadable(task, error)
     }
+    if (isParent(task)) return this.readChildren(task, data)
     if (!(data instanceof Promise)) return this.handle(task, data)
     data.then(
       (value) => this.handle(task, value),
       (error: unknown) => this.unreadable(task, error),
     )
+  }
+
+  /** The results of its children come with a parent. */
+  private readChildren(task: Task, data: unknown): void {
+    const { families } = this.outlets
+    const properties = task.allProperties()
+    const read = async (): Promise<void> => {
+      const value = await data
+      const outcomes = (await families.outcomesFor(properties)) ?? []
+      const failure = failureOfChildren(properties, outcomes)
+      task.more.children = outcomes
+      task.more.gatherQueue = gatherQueueOf(properties) ?? null
+      if (failure === null) return this.handle(task, value)
+      this.leave(task)
+      if (this.acknowledger.isMine(task)) this.outcomes.giveUp(task, failure)
+      this.goOn()
+    }
+    read().catch((error: unknown) => {
+      if (error instanceof LeveretError && error.code === 'E_BAD_DATA') return this.unreadable(task, error)
+      // The answers cannot be had now: another attempt may have more luck.
+      this.leave(task)
+      if (this.acknowledger.isMine(task)) this.outcomes.attemptFailed(task, errorText(error), null)
+      this.goOn()
+    })
+  }
+
+  forgetChildren(queue: string): void {
+    this.outlets.families.forget(queue)
   }
 
   /** The data as the handler gets them. Throws or rejects with E_BAD_DATA. */
@@ -428,6 +461,10 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     this.cancelRateTimer?.()
     this.cancelRateTimer = null
   }
+}
+
+function isParent({ properties }: Task): boolean {
+  return properties?.headers?.has(gatheredHeader) === true
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -4,6 +4,7 @@ import { LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { AnyBatchHandler, BatchHandler } from './batch.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
+import type { Families, ParentOptions } from './children.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
@@ -48,6 +49,7 @@ export interface QueueOwner {
   readonly parts: BusParts
   readonly statistics: Statistics
   readonly outlets: Outlets
+  readonly families: Families
   /** Workers and receivers, closed with the bus. */
   readonly closables: Set<Closable>
   /** It was deleted. */
@@ -81,10 +83,11 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
   }
 
   /** Resolves when the message is stored, with a receipt that tells what becomes of it. */
-  send(data: Input, options: ReceiptOptions<Result>): Promise<Receipt<Result>>
+  send(data: Input, options: ReceiptOptions<Result> & ParentOptions): Promise<Receipt<Result>>
   /** Resolves when the message is stored: on disk for `file:`, confirmed by the broker for `amqp:`. */
-  send(data: Input, options?: SendOptions): Promise<Sent>
-  send(data: Input, options?: SendOptions | ReceiptOptions<Result>): Promise<Sent> {
+  send(data: Input, options?: SendOptions & ParentOptions): Promise<Sent>
+  send(data: Input, options?: (SendOptions | ReceiptOptions<Result>) & ParentOptions): Promise<Sent> {
+    if (options?.children !== undefined) return this.owner.families.send(this.outlet, data, options)
     return this.outlet.send(data, options)
   }
 

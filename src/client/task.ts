@@ -7,6 +7,7 @@ import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import type { CallOptions } from './call-options.ts'
+import type { ChildOutcome } from './child-outcome.ts'
 import { isPlainJson } from './composer.ts'
 import type { CallContract, EventContract, QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
@@ -36,6 +37,8 @@ export interface HandlerContext extends CommitContext {
     options?: CallOptions,
   ): Promise<Result>
   call(name: string, data: unknown, options?: CallOptions): Promise<unknown>
+  /** What became of the children that were sent with this message, in their order; empty if it has none. */
+  readonly children: readonly ChildOutcome[]
   /** Tells the sender how much is done, from 0 to 1, if it asked for that; costs nothing otherwise. */
   progress(share: number): void
   /** The lease begins anew, or lasts so long from now; see ProcessOptions.lease. Throws E_LEASE_LOST if it is over. */
@@ -79,6 +82,8 @@ export interface TaskOwner extends SendsOwner {
   /** `byMs` null: as long as at first. */
   extendLease(task: Task, byMs: number | null): void
   call(task: Task, contract: string | CallContract, data: unknown, options: CallOptions): Promise<unknown>
+  /** A parent is done with, and so is that queue. */
+  forgetChildren(queue: string): void
 }
 
 /** The handler was done with it; or it is tried again; or it is put aside. */
@@ -106,6 +111,8 @@ export interface TaskBatch {
   /** The task goes its own way: it is tried again, or given up. */
   memberLeft(task: Task): void
 }
+
+const none: readonly ChildOutcome[] = []
 
 export class Task implements HandlerContext, CommitUnit {
   readonly tag: number
@@ -151,6 +158,10 @@ export class Task implements HandlerContext, CommitUnit {
 
   emit(event: EventContract, data: unknown, options?: EmitOptions): Sent {
     return this.openSends().emit(event, data, options)
+  }
+
+  get children(): readonly ChildOutcome[] {
+    return this.extra?.children ?? none
   }
 
   get deadline(): Date | null {
@@ -266,7 +277,11 @@ export class Task implements HandlerContext, CommitUnit {
   }
 
   committed(): void {
-    this.extra?.sends?.committed()
+    const { extra } = this
+    if (extra === null) return
+    extra.sends?.committed()
+    // For another attempt, and for whoever looks at the dead letter, the answers stay.
+    if (extra.gatherQueue !== null && extra.ending === 'done') this.owner.forgetChildren(extra.gatherQueue)
   }
 
   get tasks(): readonly Task[] {
@@ -304,6 +319,10 @@ class TaskExtra {
   isParked = false
   /** What its commit is about. */
   ending: Ending = 'done'
+  /** Null: it has none, or they are not read yet. */
+  children: readonly ChildOutcome[] | null = null
+  /** Where their answers are; null: nowhere. */
+  gatherQueue: string | null = null
   /** What the handler of a call threw; undefined: nothing. */
   thrown: unknown = undefined
   cancelLease: (() => void) | null = null

@@ -75,6 +75,8 @@ export const limits = {
   /** Larger bodies are kept in files of their own, and in pieces of so many bytes. */
   bodyInlineBytesMax: 1_048_576,
   bodyChunkBytes: 262_144,
+  /** Children of one parent: they are sent in one transaction. */
+  gatherMax: 10_000,
   /** Notes of one namespace, and the memory they take: the oldest are forgotten. */
   notesMax: 100_000,
   noteBytesMax: 33_554_432,
