@@ -12,6 +12,7 @@ const layers = {
   client: ['model', 'platform', 'lib', 'flow', 'amqp'],
   flow: ['lib', 'model'],
   http: ['flow', 'broker', 'model', 'platform', 'lib'],
+  asyncapi: ['client', 'amqp', 'model', 'lib'],
 }
 
 const test = String.raw`\.test\.ts$`
@@ -97,10 +98,17 @@ module.exports = {
     },
     {
       name: 'cli-imports-commander-only',
-      comment: 'The one package of the command line is commander.',
+      comment: 'The packages of the command line are commander, and jiti for contracts in TypeScript.',
       severity: 'error',
       from: { path: '^src/cli/', pathNot: test },
-      to: { dependencyTypes: npm, pathNot: '(^|/)node_modules/commander/' },
+      to: { dependencyTypes: npm, pathNot: '(^|/)node_modules/(commander|jiti)/' },
+    },
+    {
+      name: 'jiti-for-contracts-alone',
+      comment: 'contract-file.ts loads jiti when a file in TypeScript is named, not before.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: test },
+      to: { path: '(^|/)node_modules/jiti/', dynamic: false },
     },
     {
       name: 'node-builtins-through-platform',

@@ -10,7 +10,7 @@ import { removeFolder, temporaryFolder } from './support/temporary-folder.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const timeoutMs = 60_000
-const dependencies = ['commander', 're2js']
+const dependencies = ['commander', 'jiti', 're2js']
 
 let work: string
 let installed: string
@@ -43,11 +43,12 @@ beforeAll(() => {
 
 afterAll(() => removeFolder(work))
 
-it('installs leveret, commander and re2js, and nothing else', () => {
+it('installs leveret, commander, jiti and re2js, and nothing else', () => {
   const lock = JSON.parse(readFileSync(join(installed, 'package-lock.json'), 'utf8')) as { packages: object }
   expect(Object.keys(lock.packages).sort()).toEqual([
     '',
     'node_modules/commander',
+    'node_modules/jiti',
     'node_modules/leveret',
     'node_modules/re2js',
   ])
@@ -90,7 +91,9 @@ it('has types that a strict project accepts', () => {
   writeFileSync(
     join(installed, 'typed.mts'),
     `import { type Bus, connect, defineQueue } from 'leveret'
+import { asyncApi, type AsyncApiDocument } from 'leveret/asyncapi'
 import { createTestBroker, type Fault, type TestBroker } from 'leveret/testing'
+const document: AsyncApiDocument = asyncApi([defineQueue<{ file: string }, { bytes: number }>('resize')])
 const bus = await connect('memory:')
 const queue = await bus.createQueue(defineQueue<{ file: string }, { bytes: number }>('resize'))
 const receipt = await queue.send({ file: 'a' }, { receipt: true })
@@ -101,7 +104,7 @@ await using test: TestBroker = await createTestBroker({ seed: 1, now: new Date()
 const inTest: Bus = await test.connect()
 using fault: Fault = test.faults.reorder({ share: 0.5, queue: 'resize', within: '1s' })
 await test.run(inTest.createQueue('resize'))
-export { result }
+export { document, result }
 `,
   )
   const types = join(root, 'node_modules/@types')
@@ -128,7 +131,7 @@ it('has a command', () => {
 
 it('has no untyped corner: no declaration says any', () => {
   const folder = join(installed, 'node_modules/leveret/dist')
-  const files = ['index.d.ts', 'testing/index.d.ts']
+  const files = ['index.d.ts', 'asyncapi/async-api.d.ts', 'testing/index.d.ts']
   const seen = new Set<string>()
   for (let file = files.shift(); file !== undefined; file = files.shift()) {
     if (seen.has(file)) continue

@@ -13,6 +13,8 @@ function program(): Command {
     .description('Message queues in a folder: serve them, send to them, receive from them.')
     .version(version)
     .exitOverride()
+    // `leveret asyncapi --version 2.0.0` means the version of the contracts.
+    .enablePositionalOptions()
     .configureOutput({ writeErr: () => {} })
     .addHelpText(
       'after',
@@ -29,6 +31,7 @@ function program(): Command {
   addRestore(root)
   addCompact(root)
   addSalvage(root)
+  addAsyncApi(root)
   return root
 }
 
@@ -148,6 +151,20 @@ function addSalvage(root: Command): void {
     .argument('<folder>', dataFolder)
     .option('--yes', 'do it: without this nothing is changed', false)
     .action((folder: string, options: object) => start({ folder, ...options }, () => import('./salvage.ts')))
+}
+
+function addAsyncApi(root: Command): void {
+  common(root.command('asyncapi'))
+    .description('Print the AsyncAPI 3 document of the contracts that a file exports.')
+    .argument('<file>', 'what calls defineQueue, defineEvent, defineCall: .ts, .js, .mjs; it is run')
+    .option('--title <text>', 'of the application; otherwise what package.json says')
+    .option('--version <version>', 'of the contracts; otherwise what package.json says')
+    .option('--server <url>', 'where they are served: an amqp:// URL, or name=URL; may be repeated', collect)
+    .action((file: string, options: object) => start({ file, ...options }, () => import('./asyncapi.ts')))
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
 }
 
 async function main(): Promise<void> {

@@ -18,7 +18,7 @@ import { type AnswerHandler, type AnswerOptions, Calls, type CallsOwner } from '
 import { type Capabilities, capabilitiesOf } from './capabilities.ts'
 import { Families } from './children.ts'
 import { clientLimits } from './client-limits.ts'
-import { type CallContract, defineEvent, type EventContract, type QueueContract } from './contract.ts'
+import { type CallContract, defineEvent, defineQueue, type EventContract, type QueueContract } from './contract.ts'
 import { Control } from './control.ts'
 import { declaration } from './declare-queue.ts'
 import { type Duration, durationMs } from './duration.ts'
@@ -523,7 +523,7 @@ export class Bus implements AsyncDisposable {
 
 function contractOf(nameOrContract: string | QueueContract): QueueContract {
   const isContract = typeof nameOrContract === 'object' && nameOrContract !== null
-  const contract = isContract ? nameOrContract : { name: nameOrContract, input: undefined, result: undefined }
+  const contract = isContract ? nameOrContract : defineQueue(nameOrContract)
   checkQueueName(contract.name)
   return contract
 }

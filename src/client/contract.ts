@@ -15,6 +15,7 @@ import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schem
  * sender gets. Without schemas Data is Input and Returned is Result.
  */
 export interface QueueContract<Input = unknown, Result = unknown, Data = Input, Returned = Result> {
+  readonly kind: 'queue'
   readonly name: string
   readonly input: StandardSchema<Input, Data> | undefined
   readonly result: StandardSchema<Returned, Result> | undefined
@@ -78,7 +79,7 @@ export function defineQueue(
 ): QueueContract {
   checkQueueName(name)
   checkSchemas(`queue '${name}'`, schemas)
-  return { name, input: schemas.input, result: schemas.result }
+  return { kind: 'queue', name, input: schemas.input, result: schemas.result }
 }
 
 /** An event with a plain type parameter, or none: nothing is checked at run time. */
