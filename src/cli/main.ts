@@ -32,6 +32,7 @@ function program(): Command {
   addCompact(root)
   addSalvage(root)
   addAsyncApi(root)
+  addDemo(root)
   return root
 }
 
@@ -161,6 +162,19 @@ function addAsyncApi(root: Command): void {
     .option('--version <version>', 'of the contracts; otherwise what package.json says')
     .option('--server <url>', 'where they are served: an amqp:// URL, or name=URL; may be repeated', collect)
     .action((file: string, options: object) => start({ file, ...options }, () => import('./asyncapi.ts')))
+}
+
+function addDemo(root: Command): void {
+  common(root.command('demo'))
+    .description('Show queue, events, callbacks and calls at work, and the numbers, for some seconds.')
+    .option('--data <folder>', 'keep the messages there; otherwise they are in memory')
+    .option('--seconds <count>', 'how long', '10')
+    .option(
+      '--plain',
+      'a line per second instead of a screen; so it is without a terminal, and with NO_COLOR or CI',
+      false,
+    )
+    .action((options: object) => start(options, () => import('./demo.ts')))
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
