@@ -5,6 +5,7 @@ import { version } from '../client/version.ts'
 import { addAdministration } from './admin-program.ts'
 import { fail } from './fail.ts'
 import { common, defaultUrl, start, target } from './program-parts.ts'
+import { addQueueCommands } from './queue-program.ts'
 
 const dataFolder = 'where messages are kept'
 
@@ -24,6 +25,7 @@ function program(): Command {
   addSend(root)
   addReceive(root)
   addQueues(root)
+  addQueueCommands(root)
   addAdministration(root)
   addVerify(root)
   addInspect(root)

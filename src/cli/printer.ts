@@ -91,17 +91,20 @@ export class Printer {
   }
 }
 
-/** One message as one line of JSON: `data` if the content type says what it is, else the bytes in base64. */
+/** One message as one line of JSON. */
 function jsonLine(message: RawMessage): Buffer {
   const { contentType = '' } = message.properties
   const { id, redelivered, headers } = message
-  const line = { id, redelivered, contentType, headers, ...content(message.data, contentType) }
-  return Buffer.from(
-    JSON.stringify(line, (_key, value) => (typeof value === 'bigint' ? String(value) : (value as unknown))),
-  )
+  return Buffer.from(toJsonLine({ id, redelivered, contentType, headers, ...bodyForJson(message.data, contentType) }))
 }
 
-function content(body: Buffer, contentType: string): { data: unknown } | { base64: string } {
+/** One line; integers beyond 2^53, as headers may have them, are text. */
+export function toJsonLine(value: object): string {
+  return JSON.stringify(value, (_key, one) => (typeof one === 'bigint' ? String(one) : (one as unknown)))
+}
+
+/** The body as its content type says what it is, else its bytes in base64. */
+export function bodyForJson(body: Buffer, contentType: string): { data: unknown } | { base64: string } {
   if (contentType.startsWith('text/')) return { data: body.toString() }
   try {
     if (/json/.test(contentType)) return { data: JSON.parse(body.toString()) }
