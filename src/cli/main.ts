@@ -19,7 +19,7 @@ function program(): Command {
     .configureOutput({ writeErr: () => {} })
     .addHelpText(
       'after',
-      '\nStart with:\n  leveret serve\n  echo hello | leveret send greetings\n  leveret receive greetings',
+      '\nStart with:\n  leveret demo\n  leveret serve\n  echo hello | leveret send greetings\n  leveret receive greetings',
     )
   addServe(root)
   addSend(root)
