@@ -9,7 +9,7 @@
  * A contract is shared by both sides, and so is the document: it has an operation for each of them.
  */
 import type { CallContract, EventContract, QueueContract } from '../client/contract.ts'
-import { eventExchange } from '../client/event-outlet.ts'
+import { eventExchange } from '../client/event-exchange.ts'
 import { checkOptionNames } from '../client/names.ts'
 import type { StandardSchema } from '../client/standard-schema.ts'
 import type { JsonObject } from '../model/administration.ts'
@@ -197,7 +197,9 @@ class Draft {
       address: addressOf(name),
       description: `Requests of the call ${quoted(name)}: published to the default exchange with its name as routing key.`,
       messages: { [id]: pointer.message(id) },
-      bindings: { amqp: { is: 'queue', queue: { name }, bindingVersion } },
+      bindings: {
+        amqp: { is: 'queue', queue: { name, durable: true, exclusive: false, autoDelete: false }, bindingVersion },
+      },
     }
     const channel = pointer.channel(id)
     const messages = [pointer.channelMessage(id)]
@@ -207,6 +209,8 @@ class Draft {
       channel,
       summary: `Call ${quoted(name)} and wait for the answer.`,
       messages,
+      // At most once; 2 for a durable call.
+      bindings: { amqp: { deliveryMode: 1, mandatory: true, bindingVersion } },
       reply,
     }
     this.operations[`answer.${id}`] = {

@@ -1,11 +1,13 @@
 /** Calls: now and then somebody asks for a price, and waits for the answer. */
 import { setLivingTimer } from '../../client/keep-alive.ts'
-import type { Bus, Queue } from '../../index.ts'
+import { type Bus, defineCall } from '../../index.ts'
 import type { CallFigures, DemoPlatform } from './state.ts'
 
 interface Question {
   readonly copies: number
 }
+
+const price = defineCall<Question, number>('demo.price')
 
 const askEveryMs = 700
 const answerMs = 3
@@ -13,22 +15,21 @@ const timeoutMs = 2_000
 
 export class Calls {
   private readonly platform: DemoPlatform
-  private readonly queue: Queue<Question, number>
+  private readonly bus: Bus
   private answered = 0
   private totalMs = 0
   private last: CallFigures['last'] = null
   private cancelTimer: () => void = () => {}
 
   static async open(platform: DemoPlatform, bus: Bus): Promise<Calls> {
-    // An answer that nobody waits for any more is of no use to anybody.
-    const queue = await bus.createQueue<Question, number>('demo.price', { deadLetter: false, ttl: timeoutMs })
-    return new Calls(platform, queue)
+    const calls = new Calls(platform, bus)
+    await bus.answer(price, (question) => calls.priceOf(question))
+    return calls
   }
 
-  private constructor(platform: DemoPlatform, queue: Queue<Question, number>) {
+  private constructor(platform: DemoPlatform, bus: Bus) {
     this.platform = platform
-    this.queue = queue
-    queue.process(({ data }) => this.priceOf(data))
+    this.bus = bus
   }
 
   start(): void {
@@ -53,12 +54,11 @@ export class Calls {
     const { clock } = this.platform
     const startMs = clock.monotonicMs()
     try {
-      const receipt = await this.queue.send({ copies }, { receipt: true })
-      const price = await receipt.processed({ timeout: timeoutMs })
+      const euros = await this.bus.call(price, { copies }, { timeout: timeoutMs })
       const ms = clock.monotonicMs() - startMs
       this.answered++
       this.totalMs += ms
-      this.last = { question: `what do ${copies} prints cost?`, answer: `${price.toFixed(2)} €`, ms }
+      this.last = { question: `what do ${copies} prints cost?`, answer: `${euros.toFixed(2)} €`, ms }
     } catch {
       // Without an answer there is none to be shown, and the next question comes soon.
     }

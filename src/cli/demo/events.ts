@@ -1,6 +1,5 @@
 /** Events: each photo that is done is told to everybody who listens, with the commit of its handler; so is one that failed. */
 import { type Bus, type CommitContext, defineEvent } from '../../index.ts'
-import { listen } from './listen.ts'
 import type { EventFigures } from './state.ts'
 
 interface AboutPhoto {
@@ -29,7 +28,8 @@ export class PhotoEvents {
   static async open(bus: Bus): Promise<PhotoEvents> {
     const events = new PhotoEvents(bus)
     for (const listener of events.listeners) {
-      await listen<AboutPhoto>(bus, `demo.${listener.name}`, listener.pattern, ({ file, what }) => {
+      await bus.on(listener.pattern, ({ data }) => {
+        const { file, what } = data as AboutPhoto
         listener.heard++
         listener.last = `${file} ${what}`
       })
