@@ -181,7 +181,23 @@ export class Calls {
       ...(headers === undefined ? {} : { headers }),
     }
     const outlet = durable ? persistent : transient
-    outlet.send(data, options).then(pending.sent, pending.fail)
+    outlet.send(data, options).then(pending.sent, (error: LeveretError) => {
+      const { contract } = pending
+      if (error.code !== 'E_UNROUTABLE' || !this.known.delete(contract.name)) return pending.fail(error)
+      // Somebody has deleted the queue since it was made, and the request is nowhere.
+      const known = this.find(contract)
+      known.ready?.then(
+        () =>
+          this.send(
+            known,
+            pending,
+            data,
+            { durable, ...(sender && { sender }), ...(headers && { headers }) },
+            timeoutMs,
+          ),
+        pending.fail,
+      )
+    })
   }
 
   private find(contract: CallContract): Known {
@@ -245,7 +261,7 @@ class Answerer implements Worker {
 class PendingCall {
   isOver = false
   private readonly parts: BusParts
-  private readonly contract: CallContract
+  readonly contract: CallContract
   private readonly signal: AbortSignal | undefined
   private readonly resolve: (result: unknown) => void
   private readonly reject: (error: Error) => void

@@ -77,6 +77,13 @@ export function postponeRequest(tag: number, { headers }: Properties, delayMs: n
   return Message.of(controlExchange, retryKey, encodeProperties({ headers: kept }), Buffer.alloc(0))
 }
 
+/** Back into its own queue as one that nobody had: for the request of a call, which is not worked on if it comes back. */
+export function untouchedCopy(message: Message, properties: Properties, queue: string, realtimeMs: number): Message {
+  const deadlineMs = integerHeader(properties.headers, headerNames.deadline)
+  const leftMs = deadlineMs === undefined ? null : Math.max(0, deadlineMs - Math.ceil(realtimeMs))
+  return copyTo(message, leftMs === null ? properties : { ...properties, expiration: String(leftMs) }, queue, {})
+}
+
 export function deadLetter(
   message: Message,
   properties: Properties,

@@ -440,8 +440,9 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
 
   giveBackWaiting(): void {
     for (let task = this.arrived.shift(); task !== undefined; task = this.arrived.shift()) {
-      this.acknowledger.giveBack(task)
+      if (!this.outcomes.passOn(task)) this.acknowledger.giveBack(task)
     }
+    this.acknowledger.commitLater()
   }
 
   /** What has gathered for a batch gets its handler now. */

@@ -22,6 +22,7 @@ import {
   resultAnswer,
   retryCopy,
   retryRequest,
+  untouchedCopy,
   wantsAnswer,
 } from './copies.ts'
 import { ensureQueue } from './declare-queue.ts'
@@ -118,6 +119,15 @@ export class Outcomes {
   /** It is the request of a call that is not to be tried again. */
   isAtMostOnce(task: Task): boolean {
     return this.settings.isCall && !task.message.persistent
+  }
+
+  /** The worker closes, and never began with it: the request of a call goes on as if nobody had had it. False: it is none. */
+  passOn(task: Task): boolean {
+    if (!this.isAtMostOnce(task) || task.redelivered) return false
+    const { clock } = this.parts.platform
+    task.publish(untouchedCopy(task.message, propertiesForCopy(task), this.queueName, clock.realtimeMs()))
+    this.owner.settle(task)
+    return true
   }
 
   /** The broker refused its last commit, and the message came again: its handler has nothing to do with that. */

@@ -165,6 +165,42 @@ conformance((test) => {
     expect(await bus.call(pay, 100)).toBe('paid')
   })
 
+  test('a request that its answerer never began with goes to the next one', async ({ bus, name, another }) => {
+    const pay = defineCall<number, string>(name('pay'))
+    const gate = new Gate()
+    const first = await another()
+    const begun = new Arrivals<number>()
+    const answerer = await first.answer(
+      pay,
+      async (amount) => {
+        begun.add(amount)
+        await gate.opened
+        return 'first'
+      },
+      { concurrency: 1, prefetch: 2 },
+    )
+    const calls = [bus.call(pay, 1), bus.call(pay, 2)]
+    await begun.first(1)
+    const queue = await bus.openQueue(pay.name)
+    while ((await queue.count()).ready > 0) await new Promise((resolve) => setImmediate(resolve))
+    const closed = answerer.close()
+    await bus.answer(pay, () => 'second')
+    gate.open()
+    await closed
+    expect(await Promise.all(calls)).toEqual(['first', 'second'])
+  })
+
+  test('a call makes its queue anew if somebody has deleted it', async ({ bus, name }) => {
+    const price = defineCall<string, number>(name('price'))
+    const answerer = await bus.answer(price, (sku) => sku.length)
+    expect(await bus.call(price, 'abc')).toBe(3)
+    answerer.closed().catch(() => {})
+    await (await bus.openQueue(price.name)).delete()
+    const answer = bus.call(price, 'ab')
+    await bus.answer(price, (sku) => sku.length)
+    expect(await answer).toBe(2)
+  })
+
   test('a durable call is tried again until it is answered', async ({ bus, name, another }) => {
     const pay = defineCall<number, string>(name('pay'))
     const attempts: number[] = []
