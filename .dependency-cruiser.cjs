@@ -32,13 +32,14 @@ module.exports = {
     ...layerRules,
     {
       name: 'known-folder',
-      comment: 'Every file of src is index.ts or pattern-engine.ts or stands in a folder of the layer table.',
+      comment:
+        'Every file of src is index.ts, pattern-engine.ts or cron-engine.ts or stands in a folder of the layer table.',
       severity: 'error',
       from: {
         path: '^src/',
         pathNot: [
           `^src/(${Object.keys(layers).join('|')}|cli|testing)/`,
-          String.raw`^src/(index|pattern-engine)(\.test)?\.ts$`,
+          String.raw`^src/(index|pattern-engine|cron-engine)(\.test)?\.ts$`,
         ],
       },
       to: {},
@@ -86,7 +87,7 @@ module.exports = {
       name: 'npm-in-cli-only',
       comment: 'The embedded library imports no third-party package; it must embed everywhere.',
       severity: 'error',
-      from: { path: '^src/', pathNot: ['^src/cli/', String.raw`^src/pattern-engine\.ts$`, test] },
+      from: { path: '^src/', pathNot: ['^src/cli/', String.raw`^src/(pattern|cron)-engine\.ts$`, test] },
       to: { dependencyTypes: npm },
     },
     {
@@ -94,6 +95,13 @@ module.exports = {
       comment: 'pattern-engine.ts loads re2js when a pattern needs it, not before.',
       severity: 'error',
       from: { path: String.raw`^src/pattern-engine\.ts$` },
+      to: { dependencyTypes: npm, dynamic: false },
+    },
+    {
+      name: 'cron-engine-loads-croner',
+      comment: 'cron-engine.ts loads croner when a schedule needs it, not before.',
+      severity: 'error',
+      from: { path: String.raw`^src/cron-engine\.ts$` },
       to: { dependencyTypes: npm, dynamic: false },
     },
     {

@@ -10,7 +10,7 @@ import { removeFolder, temporaryFolder } from './support/temporary-folder.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const timeoutMs = 60_000
-const dependencies = ['commander', 'jiti', 're2js']
+const dependencies = ['commander', 'croner', 'jiti', 're2js']
 
 let work: string
 let installed: string
@@ -43,11 +43,12 @@ beforeAll(() => {
 
 afterAll(() => removeFolder(work))
 
-it('installs leveret, commander, jiti and re2js, and nothing else', () => {
+it('installs leveret, commander, croner, jiti and re2js, and nothing else', () => {
   const lock = JSON.parse(readFileSync(join(installed, 'package-lock.json'), 'utf8')) as { packages: object }
   expect(Object.keys(lock.packages).sort()).toEqual([
     '',
     'node_modules/commander',
+    'node_modules/croner',
     'node_modules/jiti',
     'node_modules/leveret',
     'node_modules/re2js',
