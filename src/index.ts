@@ -16,6 +16,7 @@ import { parseBusUrl } from './client/bus-url.ts'
 import { type StorageSettings, storageOptions } from './client/storage-options.ts'
 import type { TlsSettings } from './client/tls-options.ts'
 import { version } from './client/version.ts'
+import { loadCronEngine } from './cron-engine.ts'
 import type { Driver, Login } from './model/channel.ts'
 import { LeveretError } from './model/errors.ts'
 import { emptyTable } from './model/field-table.ts'
@@ -49,7 +50,7 @@ export {
 export type { Duration } from './client/duration.ts'
 export type { EventIteratorOptions, EventStream } from './client/event-iterator.ts'
 export type { InboxIterator, InboxOptions, InboxOutcome } from './client/inbox-reader.ts'
-export type { IncomingMessage, MessageFailure, ReceivedMessage } from './client/incoming.ts'
+export type { IncomingMessage, MessageFailure, MessageSchedule, ReceivedMessage } from './client/incoming.ts'
 export type { EventHandler } from './client/listeners.ts'
 export type { MessageIterator, Queue, QueueCount } from './client/queue.ts'
 export type { KeyOptions, QueueOptions } from './client/queue-options.ts'
@@ -59,6 +60,7 @@ export type { Receipt, ReceiptCallbacks, WaitOptions } from './client/receipt.ts
 export type { ReceiveOptions } from './client/receiver.ts'
 export type { RedriveOptions } from './client/redrive.ts'
 export type { RetryOptions } from './client/retry.ts'
+export type { Schedule, ScheduleInfo, ScheduleOptions, ScheduleTarget, ScheduleWhen } from './client/schedules.ts'
 export type { EmitOptions, ReceiptOptions, SendOptions } from './client/send-options.ts'
 export type { Sent } from './client/sent.ts'
 export type { Settlement } from './client/settlement.ts'
@@ -88,6 +90,7 @@ export type { Reply } from './model/command.ts'
 export type { DeliverAfter, Durability } from './model/durability.ts'
 export { BrokerError, LeveretError, type LeveretErrorCode, type ReplyCode } from './model/errors.ts'
 export type { PlainValue } from './model/field-table.ts'
+export type { MissedRuns } from './model/schedule-command.ts'
 
 /** Messages in memory beyond which a broker in this process blocks its publishers: a quarter of a small server's. */
 const memoryBytesMax = 1_073_741_824
@@ -137,7 +140,7 @@ async function localWiring(
     import('./client/whole-bodies.ts'),
     openStore(platform, directory, settings),
   ])
-  const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter, loadPatternEngine })
+  const broker = await Broker.open(platform, store, { memoryBytesMax, deliverAfter, loadPatternEngine, loadCronEngine })
   const addresses = new Set<string>()
   return {
     platform,

@@ -126,6 +126,7 @@ export function replyMethodOf(request: MethodName, reply: Reply): Method | null 
     case 'leveret.definitions':
     case 'leveret.messages':
     case 'leveret.cancelled':
+    case 'leveret.schedules':
       return unreachable('leveret.* commands do not come over plain AMQP')
   }
 }

@@ -27,6 +27,8 @@ export interface AdministeredBroker {
   /** Consumers of queues that their user may not read any more end. */
   accessChanged(): void
   policiesChanged(): void
+  /** Its schedules go with the virtual host. */
+  removeSchedules(host: VirtualHost): void
 }
 
 export type Plain = Exclude<
@@ -213,6 +215,7 @@ export class Administration {
       if (!host.isPredeclared(exchange)) topology.deleteExchange(host, exchange.name, false)
     }
     for (const queue of host.queues.values()) broker.deleteQueue(host, queue)
+    broker.removeSchedules(host)
     return [{ type: 'virtual-host-deleted', virtualHost: host.name }]
   }
 

@@ -12,6 +12,9 @@
  *     get, consume, purge  read queue
  *     pause                configure queue
  *     peek, cancel         read queue
+ *     schedule-put         configure schedule, write exchange     and write its topic, at a topic exchange
+ *     schedule-run         configure schedule, write the exchange that it publishes to
+ *     schedule-pause, …    configure schedule
  *     leveret.control      write it, and the default exchange: an answer is a message from whoever asked
  */
 import type { AdminCommand } from '../model/administration.ts'
@@ -25,7 +28,7 @@ import type { VirtualHost } from './virtual-host.ts'
 
 interface Demand<Asked> {
   readonly right: Right | 'any'
-  readonly kind: 'exchange' | 'queue'
+  readonly kind: 'exchange' | 'queue' | 'schedule'
   /** The name it is about; null: it does not apply. */
   readonly of: (asked: Asked, host: VirtualHost) => string | null
 }
@@ -48,6 +51,10 @@ const readsQueue: readonly Demand<{ readonly queue: string }>[] = [
 
 const configuresQueue: readonly Demand<{ readonly queue: string }>[] = [
   { right: 'configure', kind: 'queue', of: ({ queue }) => queue },
+]
+
+const configuresSchedule: readonly Demand<{ readonly name: string }>[] = [
+  { right: 'configure', kind: 'schedule', of: ({ name }) => name },
 ]
 
 type Plain = Exclude<Command, AdminCommand>['type']
@@ -92,6 +99,15 @@ const demands: { readonly [Type in Plain]: readonly Demand<Asked<Type>>[] } = {
   'leveret.pause': configuresQueue,
   'leveret.peek': readsQueue,
   'leveret.cancel': readsQueue,
+  'leveret.schedule-put': [...configuresSchedule, { right: 'write', kind: 'exchange', of: ({ exchange }) => exchange }],
+  'leveret.schedule-remove': configuresSchedule,
+  'leveret.schedule-pause': configuresSchedule,
+  'leveret.schedule-run': [
+    ...configuresSchedule,
+    { right: 'write', kind: 'exchange', of: ({ name }, host) => host.schedules.get(name)?.definition.exchange ?? null },
+  ],
+  // It tells of those schedules alone that the user may do something with.
+  'leveret.schedule-list': [],
 }
 
 /** Whose tag lets a user administer; administrators may do all of it. */
@@ -136,7 +152,9 @@ export function authorizePublish(grants: Grants | null, exchange: string): void 
   if (exchange === controlExchange) grants.check('write', 'exchange', '')
 }
 
-export function isAdministrative(command: Command): command is AdminCommand {
+export function isAdministrative<Other extends { readonly type: string }>(
+  command: Other | AdminCommand,
+): command is AdminCommand {
   return command.type in tags
 }
 

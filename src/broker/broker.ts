@@ -4,6 +4,7 @@
  */
 import type { BodyStore } from '../model/bodies.ts'
 import type { Driver, Login, SessionEvents, Session as SessionPort } from '../model/channel.ts'
+import type { LoadCronEngine } from '../model/cron.ts'
 import type { DeliverAfter } from '../model/durability.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
@@ -15,6 +16,8 @@ import type { LoadReport, SnapshotSource, Store, StoreEvents } from '../store/st
 import { AdminCommands } from './admin-commands.ts'
 import { type AdministeredBroker, Administration } from './administration.ts'
 import { ControlDesk } from './control.ts'
+import { Crons } from './crons.ts'
+import { DeferrableCommands } from './deferrable-commands.ts'
 import { Expiry } from './expiry.ts'
 import { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
@@ -24,6 +27,7 @@ import { PolicyKeeper } from './policy-keeper.ts'
 import { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
 import { QueueCommands } from './queue-commands.ts'
+import { Schedules } from './schedules.ts'
 import { Session } from './session.ts'
 import { State } from './state.ts'
 import { userRecord } from './state-access.ts'
@@ -40,6 +44,8 @@ export interface BrokerOptions {
   readonly deliverAfter?: DeliverAfter
   /** Without one, patterns in permissions and policies are understood that need none, such as `.*` and `^orders`. */
   readonly loadPatternEngine?: LoadPatternEngine
+  /** Without one there are no schedules by cron expressions. */
+  readonly loadCronEngine?: LoadCronEngine
 }
 
 export class Broker implements Driver, StoreEvents, SnapshotSource, AdministeredBroker {
@@ -57,6 +63,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
   private readonly patterns: Patterns
   private readonly users: Users
   private readonly desk: ControlDesk
+  private readonly schedules: Schedules
   /** What holds for queues and exchanges by their names. */
   readonly policies: Policies
   private readonly policyKeeper: PolicyKeeper
@@ -101,14 +108,27 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     })
     const administrators = new AdminCommands(administration, (password) => this.users.passwords.rabbitHash(password))
     const queueCommands = new QueueCommands(store)
-    this.desk = new ControlDesk(administrators, queueCommands, store, this.tick)
+    this.schedules = new Schedules(
+      platform.clock,
+      store,
+      this.tick,
+      publisher,
+      new Crons(options.loadCronEngine ?? null),
+      {
+        virtualHosts: this.state.virtualHosts,
+        isBlocked: () => this.blockedReason !== null,
+        report: (error) => this.damaged(error),
+      },
+    )
+    const deferrable = new DeferrableCommands(administrators, this.schedules)
+    this.desk = new ControlDesk(deferrable, queueCommands, store, this.tick)
     publisher.desk = this.desk
     this.parts = {
       store,
       tick: this.tick,
       topology: this.topology,
       publisher,
-      administrators,
+      deferrable,
       queueCommands,
       deleteQueue: (host, queue) => this.deleteQueue(host, queue),
       watchTime: (channel) => this.timeWatch.watch(channel),
@@ -132,6 +152,8 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     broker.policyKeeper.applyAll()
     broker.state.declarations = broker.policyKeeper
     broker.state.nextQueueId = Math.max(broker.state.nextQueueId, broker.report.nextQueueId)
+    await broker.schedules.recover()
+    broker.schedules.start()
     return broker
   }
 
@@ -168,7 +190,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     else this.failureListeners.push(listener)
   }
 
-  /** Called for each message that turns out to be unreadable; its queue goes on without it. */
+  /** Called for each message that turns out to be unreadable, or that a schedule could not give to anybody; all else goes on. */
   onDamage(listener: (error: Error) => void): void {
     this.damageListeners.push(listener)
   }
@@ -211,6 +233,10 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     this.tick.schedule()
   }
 
+  removeSchedules(host: VirtualHost): void {
+    this.schedules.removeAll(host)
+  }
+
   // What the store tells.
 
   durable(_lsn: number): void {
@@ -247,6 +273,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     this.leases.stop()
     this.timeWatch.stop()
     this.desk.stop()
+    this.schedules.stop()
     const reason = new BrokerError('INTERNAL_ERROR', `the storage failed; outcomes not yet confirmed are unknown`)
     for (const session of this.sessions) session.abort(reason)
     for (const listener of this.failureListeners) listener(this.failure)
@@ -274,6 +301,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     this.leases.stop()
     this.timeWatch.stop()
     this.desk.stop()
+    this.schedules.stop()
     try {
       await this.store.close()
     } catch (cause) {

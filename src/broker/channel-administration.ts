@@ -1,7 +1,7 @@
-/** What administrators ask on a channel: done at once, or when what it needs is there, and answered in the channel's one order. */
-import type { AdminCommand } from '../model/administration.ts'
+/** What administrators ask on a channel, and what is asked of schedules: done at once, or when what it needs is there, and answered in the channel's one order. */
 import { BrokerError } from '../model/errors.ts'
 import { authorize } from './authorize.ts'
+import type { DeferrableCommand } from './deferrable-commands.ts'
 import type { Grants } from './grants.ts'
 import { Later, type Outbox } from './outbox.ts'
 import type { BrokerParts } from './parts.ts'
@@ -35,8 +35,8 @@ export class ChannelAdministration {
   }
 
   /** Throws what is wrong with the command now. */
-  administer(id: number, command: AdminCommand): void {
-    const ready = this.parts.administrators.ready(command)
+  administer(id: number, command: DeferrableCommand): void {
+    const ready = this.parts.deferrable.ready(command)
     const later = new Later(id)
     if (ready === null) this.run(later, command)
     if (this.channel.closed) return
@@ -49,7 +49,7 @@ export class ChannelAdministration {
   }
 
   /** What it waited for is there. */
-  private runLate(later: Later, command: AdminCommand): void {
+  private runLate(later: Later, command: DeferrableCommand): void {
     if (this.channel.closed) return this.leave(later)
     try {
       authorize(this.session.grants, this.session.virtualHost, command)
@@ -60,9 +60,10 @@ export class ChannelAdministration {
     }
   }
 
-  private run(later: Later, command: AdminCommand): void {
-    const { administrators, store, tick } = this.parts
-    later.reply = administrators.run(command)
+  private run(later: Later, command: DeferrableCommand): void {
+    const { deferrable, store, tick } = this.parts
+    const { virtualHost, grants } = this.session
+    later.reply = deferrable.run(virtualHost, grants, command)
     later.lsn = store.barrier()
     // The command may have ended this very session, and is to be stored all the same.
     tick.schedule()

@@ -2,7 +2,6 @@
  * A channel: the broker's side of the port. It keeps what belongs to one conversation: what was handed out and not yet
  * settled, confirms that are due, consumers, an open transaction, and the outbox that keeps everything in order.
  */
-import type { AdminCommand } from '../model/administration.ts'
 import { type ChannelEvents, type Channel as ChannelPort, failedOn } from '../model/channel.ts'
 import type { BasicConsume, Command, QueueDeclare, Reply } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
@@ -11,13 +10,14 @@ import type { Message } from '../model/message.ts'
 import { directReplyTo } from '../model/properties.ts'
 import { isQueueCommand, type QueueCommand } from '../model/queue-command.ts'
 import type { Entry } from '../store/entry.ts'
-import { authorize, isAdministrative } from './authorize.ts'
+import { authorize } from './authorize.ts'
 import { ChannelAdministration } from './channel-administration.ts'
 import { ChannelConsumers } from './channel-consumers.ts'
 import { ChannelUnits } from './channel-units.ts'
 import { Confirms } from './confirms.ts'
 import type { Consumer, ConsumingChannel } from './consumer.ts'
 import { describeQueues } from './control.ts'
+import { type DeferrableCommand, isDeferrable } from './deferrable-commands.ts'
 import type { Grants } from './grants.ts'
 import { Got, Later, Outbox } from './outbox.ts'
 import { Outstanding } from './outstanding.ts'
@@ -122,7 +122,7 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
   private executeAuthorized(id: number, command: Exclude<Command, QueueDeclare>): void {
     authorize(this.session.grants, this.host, command)
     if (command.type === 'basic.get') this.get(id, command.queue, command.noAck)
-    else if (isAdministrative(command)) this.administration.administer(id, command)
+    else if (isDeferrable(command)) this.administration.administer(id, command)
     else if (isQueueCommand(command)) this.commandQueue(id, command)
     else {
       const reply = this.run(command)
@@ -308,7 +308,9 @@ export class Channel implements ChannelPort, ConsumingChannel, TickedChannel, Ti
     if (!this.silent) this.events.flush()
   }
 
-  private run(command: Exclude<Command, AdminCommand | QueueCommand | { type: 'basic.get' | 'queue.declare' }>): Reply {
+  private run(
+    command: Exclude<Command, DeferrableCommand | QueueCommand | { type: 'basic.get' | 'queue.declare' }>,
+  ): Reply {
     const { topology } = this.parts
     const { host, session } = this
     switch (command.type) {

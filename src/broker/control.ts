@@ -3,7 +3,6 @@
  * names in `reply_to`. Nothing here throws, whatever a request holds: one that cannot be answered counts as unroutable.
  */
 import { readAdminCommand } from '../model/admin-command.ts'
-import type { AdminCommand } from '../model/administration.ts'
 import type { QueueInfo, Reply } from '../model/command.ts'
 import {
   cancelledAnswer,
@@ -13,18 +12,20 @@ import {
   okAnswer,
   queuesAnswer,
   queuesKey,
+  schedulesAnswer,
 } from '../model/control-exchange.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
+import { plainTable } from '../model/plain-table.ts'
 import { encodeProperties } from '../model/properties.ts'
 import { type QueueCommand, readQueueCommand } from '../model/queue-command.ts'
+import { readScheduleCommand } from '../model/schedule-command.ts'
 import type { Store } from '../store/store.ts'
-import type { AdminCommands } from './admin-commands.ts'
 import { authorize } from './authorize.ts'
+import type { DeferrableCommand, DeferrableCommands } from './deferrable-commands.ts'
 import type { Grants } from './grants.ts'
 import { peekedText } from './peeked-text.ts'
-import { plainTable } from './plain-table.ts'
 import type { Desk, Send } from './publisher.ts'
 import type { Queue, QueueOwner } from './queue.ts'
 import type { QueueCommands } from './queue-commands.ts'
@@ -69,7 +70,7 @@ interface Asker {
 }
 
 export class ControlDesk implements Desk {
-  private readonly administrators: AdminCommands
+  private readonly deferrable: DeferrableCommands
   private readonly queueCommands: QueueCommands
   private readonly store: Store
   private readonly tick: Tick
@@ -77,8 +78,8 @@ export class ControlDesk implements Desk {
   private readonly waiting: { readonly lsn: number; readonly give: () => void }[] = []
   private isStopped = false
 
-  constructor(administrators: AdminCommands, queueCommands: QueueCommands, store: Store, tick: Tick) {
-    this.administrators = administrators
+  constructor(deferrable: DeferrableCommands, queueCommands: QueueCommands, store: Store, tick: Tick) {
+    this.deferrable = deferrable
     this.queueCommands = queueCommands
     this.store = store
     this.tick = tick
@@ -115,11 +116,11 @@ export class ControlDesk implements Desk {
     if (request.refers)
       return give(asker, refusal('RESOURCE_ERROR', `a request has at most ${limits.bodyInlineBytesMax} bytes`))
     const { routingKey, body } = request
-    let command: AdminCommand | null
+    let command: DeferrableCommand | null
     try {
       const forQueue = readQueueCommand(routingKey, body)
       if (forQueue !== null) return this.commandQueue(asker, forQueue)
-      command = readAdminCommand(routingKey, body)
+      command = readScheduleCommand(routingKey, body) ?? readAdminCommand(routingKey, body)
     } catch (error) {
       return give(asker, errorText(error))
     }
@@ -134,13 +135,13 @@ export class ControlDesk implements Desk {
   }
 
   /** Not inside the call that published the request: what is done may end the session it came from. */
-  private async administer(asker: Asker, command: AdminCommand): Promise<void> {
+  private async administer(asker: Asker, command: DeferrableCommand): Promise<void> {
     try {
       authorize(asker.grants, asker.host, command)
-      await this.administrators.ready(command)
+      await this.deferrable.ready(command)
       if (this.isStopped) return
       authorize(asker.grants, asker.host, command)
-      const reply = this.administrators.run(command)
+      const reply = this.deferrable.run(asker.host, asker.grants, command)
       this.giveWhenStored(asker, replyText(reply))
     } catch (error) {
       this.giveWhenStored(asker, errorText(error))
@@ -177,10 +178,14 @@ function give({ host, replyTo, correlationId, send }: Asker, { type, body }: Ans
 function replyText(reply: Reply): Answer {
   if (reply.type === cancelledAnswer) return { type: cancelledAnswer, body: JSON.stringify({ count: reply.count }) }
   if (reply.type === messagesAnswer) return { type: messagesAnswer, body: peekedText(reply) }
+  if (reply.type === schedulesAnswer) return fitting(schedulesAnswer, JSON.stringify(reply.schedules), 'schedules')
   if (reply.type !== 'leveret.definitions') return { type: okAnswer, body: '{}' }
-  const body = JSON.stringify(reply.definitions)
-  if (Buffer.byteLength(body) < limits.messageBytesMax) return { type: definitionsAnswer, body }
-  return refusal('RESOURCE_ERROR', `the definitions have more than ${limits.messageBytesMax} bytes`)
+  return fitting(definitionsAnswer, JSON.stringify(reply.definitions), 'definitions')
+}
+
+function fitting(type: string, body: string, what: string): Answer {
+  if (Buffer.byteLength(body) < limits.messageBytesMax) return { type, body }
+  return refusal('RESOURCE_ERROR', `the ${what} have more than ${limits.messageBytesMax} bytes`)
 }
 
 function errorText(error: unknown): Answer {

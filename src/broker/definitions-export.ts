@@ -4,11 +4,11 @@
  */
 import type { Json, JsonObject } from '../model/administration.ts'
 import { BrokerError } from '../model/errors.ts'
+import { plainTable } from '../model/plain-table.ts'
 import type { User } from './access.ts'
 import type { Binding, Exchange } from './exchange.ts'
 import { components, limitsName, wholeBroker } from './parameters.ts'
 import { algorithmOf } from './password-hashing.ts'
-import { plainTable } from './plain-table.ts'
 import type { Queue } from './queue.ts'
 import type { State } from './state.ts'
 import type { VirtualHost } from './virtual-host.ts'

@@ -6,12 +6,12 @@
 import type { Json, JsonObject } from '../model/administration.ts'
 import { BrokerError } from '../model/errors.ts'
 import { type FieldTable, toTable } from '../model/field-table.ts'
+import { plainTable } from '../model/plain-table.ts'
 import type { AccessRecord } from '../store/record-access.ts'
 import type { Administration, Plain } from './administration.ts'
 import { DefinitionEntry } from './definition-entry.ts'
 import { components } from './parameters.ts'
 import { hashingOf } from './password-hashing.ts'
-import { plainTable } from './plain-table.ts'
 import type { QueueOwner } from './queue.ts'
 import type { VirtualHost } from './virtual-host.ts'
 

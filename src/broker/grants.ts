@@ -48,13 +48,13 @@ export class Grants {
   }
 
   /** Throws ACCESS_REFUSED. */
-  check(right: Right, kind: 'exchange' | 'queue', name: string): void {
+  check(right: Right, kind: 'exchange' | 'queue' | 'schedule', name: string): void {
     if (this.allows(right, name)) return
     throw this.refused(`${right} access to ${kind} '${shownName(name)}' in vhost '${this.virtualHost}'`)
   }
 
   /** Throws ACCESS_REFUSED unless one of the three rights is given. */
-  checkAny(kind: 'exchange' | 'queue', name: string): void {
+  checkAny(kind: 'exchange' | 'queue' | 'schedule', name: string): void {
     if (this.allowsAny(name)) return
     throw this.refused(`access to ${kind} '${shownName(name)}' in vhost '${this.virtualHost}'`)
   }

@@ -1,6 +1,6 @@
 /** What channels and sessions need of the broker they belong to. */
 import type { Store } from '../store/store.ts'
-import type { AdminCommands } from './admin-commands.ts'
+import type { DeferrableCommands } from './deferrable-commands.ts'
 import type { Publisher } from './publisher.ts'
 import type { Queue } from './queue.ts'
 import type { QueueCommands } from './queue-commands.ts'
@@ -19,7 +19,7 @@ export interface BrokerParts<Session extends PublishingSession = PublishingSessi
   readonly tick: Tick
   readonly topology: Topology
   readonly publisher: Publisher
-  readonly administrators: AdminCommands
+  readonly deferrable: DeferrableCommands
   readonly queueCommands: QueueCommands
   /** Removes a queue, ends its consumers, and returns how many messages were ready. */
   deleteQueue(host: VirtualHost, queue: Queue): number

@@ -3,8 +3,8 @@ import type { LeveretMessages } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
+import { plainProperties } from '../model/plain-properties.ts'
 import type { PeekedMessage } from '../model/queue-command.ts'
-import { plainTable } from './plain-table.ts'
 
 export function peekedText({ messages, more }: LeveretMessages): string {
   const texts: string[] = []
@@ -21,14 +21,13 @@ export function peekedText({ messages, more }: LeveretMessages): string {
 function plainMessage({ message, hasBody, ...facts }: PeekedMessage): object {
   const { exchange, routingKey } = message
   const body = hasBody ? message.body.toString('base64') : null
-  return { ...facts, exchange, routingKey, properties: plainProperties(message), body }
+  return { ...facts, exchange, routingKey, properties: propertiesOf(message), body }
 }
 
 /** Null where they cannot be read. */
-function plainProperties(message: Message): object | null {
+function propertiesOf(message: Message): object | null {
   try {
-    const { headers, ...others } = message.decodeProperties()
-    return headers === undefined ? others : { ...others, headers: plainTable(headers) }
+    return plainProperties(message.decodeProperties())
   } catch (error) {
     if (error instanceof BrokerError) return null
     throw error

@@ -7,6 +7,7 @@ import { type Binding, Exchange } from './exchange.ts'
 import type { Queue } from './queue.ts'
 import type { RouteSet } from './route-set.ts'
 import { NameRouter, type RouterKind } from './routers.ts'
+import type { Schedule } from './schedule.ts'
 
 const predeclared: readonly (readonly [string, RouterKind])[] = [
   ['amq.direct', 'direct'],
@@ -25,6 +26,7 @@ export class VirtualHost {
   readonly queues: Map<string, Queue> = new Map()
   /** Queues of those who are answered directly, by the name that answers are sent to. Nobody else sees them. */
   readonly replyQueues: Map<string, Queue> = new Map()
+  readonly schedules: Map<string, Schedule> = new Map()
   /** It knows every queue by its name. */
   readonly default: Exchange = Exchange.predeclared('', 'direct', new NameRouter(this.queues, this.replyQueues))
   /** Where the broker itself is asked: what is published to it is answered, not routed. */

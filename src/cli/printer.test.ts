@@ -56,6 +56,7 @@ class Source {
       id: 'id',
       redelivered: false,
       failure: null,
+      schedule: null,
       extend() {},
       progress() {},
       signal: new AbortController().signal,

@@ -30,10 +30,11 @@ import { type InboxIterator, type InboxOptions, InboxReader } from './inbox-read
 import { setLivingTimer } from './keep-alive.ts'
 import type { EventHandler } from './listeners.ts'
 import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
-import { Outlet } from './outlet.ts'
+import { Outlet, type SendTarget } from './outlet.ts'
 import { Queue, type QueueOwner } from './queue.ts'
 import { type QueueOptions, type QueueSettings, queueSettings } from './queue-options.ts'
 import { Receipts } from './receipts.ts'
+import { type Schedule, type ScheduleOptions, Schedules, type ScheduleTarget, type ScheduleWhen } from './schedules.ts'
 import type { EmitOptions } from './send-options.ts'
 import { Sender } from './sender.ts'
 import type { Sent } from './sent.ts'
@@ -353,6 +354,47 @@ export class Bus implements AsyncDisposable {
   /** Forgets a durable subscriber, and drops the events it keeps; resolves with how many those were. */
   unsubscribe(name: string): Promise<number> {
     return this.subscriptions.unsubscribe(name)
+  }
+
+  /**
+   * Sends these data to a queue, or tells them to everybody who listens to an event, again and again: by a cron expression or every so
+   * often. The broker keeps the schedule; one of that name that is as this one stays as it is, another is replaced. Rejects with
+   * E_BAD_OPTION, E_BAD_DATA, E_UNROUTABLE (there is no such queue), E_UNSUPPORTED.
+   */
+  schedule<Input, Result, Data, Returned>(
+    name: string,
+    when: ScheduleWhen,
+    target: QueueContract<Input, Result, Data, Returned>,
+    data: Input,
+    options?: ScheduleOptions,
+  ): Promise<Schedule>
+  schedule<Input, Result>(
+    name: string,
+    when: ScheduleWhen,
+    target: SendTarget<Input, Result>,
+    data: Input,
+    options?: ScheduleOptions,
+  ): Promise<Schedule>
+  schedule<Input>(
+    name: string,
+    when: ScheduleWhen,
+    target: EventContract<Input, unknown>,
+    data: Input,
+    options?: Omit<ScheduleOptions, 'key' | 'priority'>,
+  ): Promise<Schedule>
+  schedule(
+    name: string,
+    when: ScheduleWhen,
+    target: ScheduleTarget,
+    data: unknown,
+    options?: ScheduleOptions,
+  ): Promise<Schedule> {
+    return new Schedules(this.parts).put(name, when, target, data, options)
+  }
+
+  /** All schedules of the virtual host, as they are now. */
+  schedules(): Promise<Schedule[]> {
+    return new Schedules(this.parts).list()
   }
 
   /**

@@ -35,6 +35,7 @@ export type Feature =
   | 'peek'
   | 'stats'
   | 'events'
+  | 'schedules'
   | 'serve'
 
 export type Capabilities = { readonly [Name in Feature]: Capability }
@@ -72,6 +73,7 @@ export function capabilitiesOf(isRemote: boolean, isLeveret: boolean, inMemory: 
       peek: native,
       stats: native,
       events: native,
+      schedules: native,
       serve: local,
     }
   }
@@ -99,6 +101,7 @@ export function capabilitiesOf(isRemote: boolean, isLeveret: boolean, inMemory: 
     peek: less('refused', noWord),
     stats: less('refused', 'AMQP has no statistics: queue.count() gives ready messages and consumers everywhere'),
     events: native,
+    schedules: less('refused', `${noWord}: let one process of yours send by its own clock`),
     serve: local,
   }
 }

@@ -47,6 +47,12 @@ export class EventOutlet {
     )
   }
 
+  /** The message for these data, sent by somebody else. Throws or rejects with E_BAD_DATA, E_BAD_OPTION. */
+  async compose(data: unknown, options: EmitOptions | undefined): Promise<Message> {
+    await this.check(data)
+    return this.prepare(data, options).message as Message
+  }
+
   private send({ message, sent, bytes }: Outgoing, signal: AbortSignal | undefined): Promise<Sent> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const promise = new Promise<Sent>(capture)

@@ -50,6 +50,9 @@ export const headerNames = {
   history: 'x-leveret-history',
   /** In a copy or dead letter of an event: the event's name, which its routing key no longer is. */
   event: 'x-leveret-event',
+  /** Of what a schedule publishes: its name, and milliseconds since 1970 when that was due. */
+  schedule: 'x-leveret-schedule',
+  scheduledAt: 'x-leveret-scheduled-at',
   /** In a copy: the user_id it had, which a broker lets nobody else set. */
   user: 'x-leveret-user',
 } as const

@@ -26,6 +26,13 @@ export interface IncomingMessage<Data = unknown> {
   readonly body: Buffer
   /** What went wrong with it, if it is a dead letter or another attempt; null: nothing did. */
   readonly failure: MessageFailure | null
+  /** The schedule that published it, and the time it was due; null: none did. */
+  readonly schedule: MessageSchedule | null
+}
+
+export interface MessageSchedule {
+  readonly name: string
+  readonly dueAt: Date
 }
 
 /** Why a message was tried again, or given up. */
@@ -122,6 +129,13 @@ export class Incoming implements IncomingMessage {
     return failureIn(this.properties)
   }
 
+  get schedule(): MessageSchedule | null {
+    const { headers } = this.properties
+    const name = textHeader(headers, headerNames.schedule)
+    const dueMs = integerHeader(headers, headerNames.scheduledAt)
+    return name === undefined || dueMs === undefined ? null : { name, dueAt: new Date(dueMs) }
+  }
+
   toJSON(): Shown {
     const { name, id, data, headers, redelivered } = this
     return { name, id, data, headers: { ...headers }, redelivered }
@@ -171,6 +185,10 @@ export class Received implements ReceivedMessage {
 
   get failure(): MessageFailure | null {
     return this.incoming.failure
+  }
+
+  get schedule(): MessageSchedule | null {
+    return this.incoming.schedule
   }
 
   ack(result?: unknown): Promise<void> {

@@ -96,6 +96,13 @@ export class Outlet {
     return this.prepare(data, options)
   }
 
+  /** The message for these data, sent by somebody else. Throws or rejects with E_BAD_DATA, E_BAD_OPTION. */
+  async compose(data: unknown, options: SendOptions | undefined): Promise<Message> {
+    await this.check(data)
+    // Nobody asks for a receipt, so it is made at once.
+    return this.prepare(data, options).message as Message
+  }
+
   private sendChecked(data: unknown, options: AnyOptions | undefined): Promise<Sent> {
     if (options === undefined) return this.sendPlain(data)
     const { signal } = options

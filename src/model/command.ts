@@ -7,6 +7,7 @@ import type { DeliverAfter, Durability } from './durability.ts'
 import type { Field, FieldTable } from './field-table.ts'
 import type { Message } from './message.ts'
 import type { PeekedMessage, QueueCommand } from './queue-command.ts'
+import type { ScheduleCommand, ScheduleInfo } from './schedule-command.ts'
 
 export type Command =
   | ExchangeDeclare
@@ -34,6 +35,7 @@ export type Command =
   | { readonly type: 'tx.rollback' }
   | { readonly type: 'leveret.queues' }
   | QueueCommand
+  | ScheduleCommand
   | AdminCommand
 
 export interface ExchangeDeclare {
@@ -96,6 +98,8 @@ export type Reply =
   | { readonly type: 'leveret.definitions'; readonly definitions: JsonObject }
   | LeveretMessages
   | { readonly type: 'leveret.cancelled'; readonly count: number }
+  /** Of a command that names one: that one as it is now, or was when it was removed; none if there was none to remove. */
+  | { readonly type: 'leveret.schedules'; readonly schedules: readonly ScheduleInfo[] }
 
 export interface LeveretMessages {
   readonly type: 'leveret.messages'

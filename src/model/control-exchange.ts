@@ -21,3 +21,5 @@ export const definitionsAnswer = 'leveret.definitions'
 export const messagesAnswer = 'leveret.messages'
 /** Answer that says how many messages were removed. */
 export const cancelledAnswer = 'leveret.cancelled'
+/** Answer that tells of schedules. */
+export const schedulesAnswer = 'leveret.schedules'

@@ -93,6 +93,26 @@ export const limits = {
   peekedBytesMax: 16_777_216,
   /** An idempotency key, in bytes. */
   idempotencyKeyBytesMax: 255,
+  /** Schedules of a broker, what each may publish, and all of them together: they are in memory, and in each checkpoint. */
+  schedulesMax: 10_000,
+  scheduleBodyBytesMax: 65_536,
+  schedulesBytesMax: 33_554_432,
+  /** Text of a schedule's name: a header and a message id have it in them. And of its time. */
+  scheduleNameBytesMax: 200,
+  cronLengthMax: 256,
+  /** Time between two runs of a schedule: each is a frame of the log. At most a thousand years. */
+  scheduleEveryMsMin: 100,
+  scheduleEveryMsMax: 31_557_600_000_000,
+  /** Runs that a schedule makes up for when it missed more, and runs of all schedules before others get their turn. */
+  missedRunsMax: 1_000,
+  scheduledRunsPerTurn: 1_000,
+  /** A run that is later than this counts as missed. */
+  scheduleLateMs: 60_000,
+  /** Schedules are looked at so often, since the clock may have been set; while publishers are blocked, so often. */
+  scheduleLookMs: 30_000,
+  scheduleBlockedMs: 1_000,
+  /** A clock that was set back by more is taken to have been wrong before: what is due is worked out anew, as cron does it. */
+  clockSetBackMs: 10_800_000,
   /** Regular expressions in permissions and policies, in characters. */
   patternLengthMax: 256,
   /** Hashes of passwords that are made at once, each with 32 MiB and a thread, and logins that may wait for one. */

@@ -23,6 +23,7 @@ export const namespaces: {
   readonly pauses: Namespace
   readonly parked: Namespace
   readonly debounces: Namespace
+  readonly schedules: Namespace
 } = {
   /** Publishes that were taken: the key is queue and idempotency key, the value the message id. */
   idempotency: { id: 1, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
@@ -38,6 +39,16 @@ export const namespaces: {
   outcomes: { id: 6, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
   /** Who sent such a message again and wants to be told, too: the key as there, the value JSON. */
   askers: { id: 7, windowMs: 3_600_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
+  /**
+   * Schedules: under the virtual host and the name what is published when, and under these and `progress` how far it has come. For a
+   * hundred years; how many there can be is seen to where they are made.
+   */
+  schedules: {
+    id: 10,
+    windowMs: 3_155_760_000_000,
+    notesMax: 2 * limits.schedulesMax,
+    bytesMax: Number.POSITIVE_INFINITY,
+  },
   /** Queues that hand out nothing: the key is the queue id. For a hundred years: as long as the queue is there. */
   pauses: { id: 3, windowMs: 3_155_760_000_000, notesMax: limits.notesMax, bytesMax: limits.noteBytesMax },
 }

@@ -66,6 +66,11 @@ export class Notes {
     return (this.spaces.get(id)?.notes.size ?? 0) > 0
   }
 
+  /** What is noted there, the oldest first. */
+  *entries({ id }: Namespace): Generator<readonly [key: string, value: string]> {
+    for (const { key, value } of this.spaces.get(id)?.notes.values() ?? []) yield [key, value]
+  }
+
   /** How many notes there are. */
   countOf({ id }: Namespace): number {
     return this.spaces.get(id)?.notes.size ?? 0

@@ -13,6 +13,7 @@ import { assert } from '../lib/assert.ts'
 import { Heap } from '../lib/heap.ts'
 import type { Channel, ChannelEvents, Credentials, Login, Session, SessionEvents } from '../model/channel.ts'
 import type { Command, Reply } from '../model/command.ts'
+import type { LoadCronEngine } from '../model/cron.ts'
 import type { BrokerError } from '../model/errors.ts'
 import { emptyTable, type FieldTable, type PlainValue, toTable } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
@@ -449,6 +450,7 @@ export interface CoreOptions {
   readonly clock?: ManualClock
   readonly memoryBytesMax?: number
   readonly loadPatternEngine?: LoadPatternEngine
+  readonly loadCronEngine?: LoadCronEngine
 }
 
 export async function openCore(options: CoreOptions = {}): Promise<Core> {
@@ -456,6 +458,7 @@ export async function openCore(options: CoreOptions = {}): Promise<Core> {
   const broker = await Broker.open(corePlatform(clock), options.store ?? new MemoryStore(), {
     memoryBytesMax: options.memoryBytesMax ?? 1_000_000_000,
     ...(options.loadPatternEngine === undefined ? {} : { loadPatternEngine: options.loadPatternEngine }),
+    ...(options.loadCronEngine === undefined ? {} : { loadCronEngine: options.loadCronEngine }),
   })
   return new Core(broker, clock)
 }

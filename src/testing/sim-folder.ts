@@ -2,6 +2,7 @@
 import { Broker } from '../broker/broker.ts'
 import { WholeBodies } from '../client/whole-bodies.ts'
 import type { Command } from '../model/command.ts'
+import type { LoadCronEngine } from '../model/cron.ts'
 import type { DeliverAfter } from '../model/durability.ts'
 import { Message } from '../model/message.ts'
 import type { Network } from '../platform/network.ts'
@@ -37,6 +38,8 @@ export class SimFolder {
   readonly clock: SimClock = new SimClock()
   readonly disk: SimDisk
   readonly platform: Platform
+  /** What its brokers load; it has to be there, for loading takes no virtual time. */
+  readonly engines: { loadCronEngine?: LoadCronEngine } = {}
   private readonly machine = new SimMachine()
 
   constructor(seed = 1) {
@@ -54,7 +57,9 @@ export class SimFolder {
   ): Promise<SimFolderRun> {
     const { clock } = this
     const store = new LogStore(this.platform, directory, { ...smallFolderOptions, ...options })
-    const broker = await clock.run(Broker.open(this.platform, store, { memoryBytesMax: 1_000_000_000, deliverAfter }))
+    const broker = await clock.run(
+      Broker.open(this.platform, store, { memoryBytesMax: 1_000_000_000, deliverAfter, ...this.engines }),
+    )
     const session = new CoreSession({ settle() {} })
     // As in a process that processes messages itself: whole, wherever their bodies are.
     session.port = await clock.run(new WholeBodies(broker, store.bodies).openSession(hostLogin, session))

@@ -1,4 +1,6 @@
 /** What a Leveret answers in JSON, checked: it comes from another process, maybe of another version. */
+
+import { countOf, flagOf, type JsonValues, objectOf, wordOf } from '../../lib/json-values.ts'
 import type { JsonObject } from '../../model/administration.ts'
 import type { QueueCounters, QueueInfo, Reply } from '../../model/command.ts'
 import {
@@ -8,13 +10,14 @@ import {
   messagesAnswer,
   okAnswer,
   queuesAnswer,
+  schedulesAnswer,
 } from '../../model/control-exchange.ts'
 import { deliveryTimes, durabilityLevels } from '../../model/durability.ts'
 import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
 import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
-import { countOf, flagOf, type JsonValues, objectOf, wordOf } from './json-values.ts'
 import { readMessages } from './peeked-answer.ts'
+import { readSchedules } from './schedules-answer.ts'
 
 /** The queue named `own` is the one the answer came to: to whoever asked it is not there. */
 export function readAnswer(message: Message, own: string): Reply | BrokerError {
@@ -26,6 +29,7 @@ export function readAnswer(message: Message, own: string): Reply | BrokerError {
     if (type === cancelledAnswer) return { type, count: countOf(objectOf(value, 'the answer'), 'count') }
     if (type === messagesAnswer) return readMessages(value)
     if (type === definitionsAnswer) return { type, definitions: objectOf(value, 'definitions') as JsonObject }
+    if (type === schedulesAnswer) return readSchedules(value)
     if (type !== queuesAnswer) return misunderstood(`its type is '${type ?? ''}'`)
     if (!Array.isArray(value)) return misunderstood('it is no array')
     const queues = value.map(readQueue).filter(({ name }) => name !== own)

@@ -2,6 +2,7 @@
 import { Broker } from '../../broker/broker.ts'
 import type { StorageSettings } from '../../client/storage-options.ts'
 import { WholeBodies } from '../../client/whole-bodies.ts'
+import { loadCronEngine } from '../../cron-engine.ts'
 import type { Prng } from '../../lib/prng.ts'
 import type { Driver } from '../../model/channel.ts'
 import { LeveretError } from '../../model/errors.ts'
@@ -62,10 +63,12 @@ export class BrokerProcess {
           new LogStore(platform, directory, { ...logStoreOptionsDefault, ...storage, reserveBytes: 0 })
     const deliverAfter = storage?.deliverAfter ?? 'accept'
     const loadEngine: typeof loadPatternEngine = () => time.during(loadPatternEngine())
+    const loadCrons: typeof loadCronEngine = () => time.during(loadCronEngine())
     const broker = await Broker.open(platform, store, {
       memoryBytesMax,
       deliverAfter,
       loadPatternEngine: loadEngine,
+      loadCronEngine: loadCrons,
     })
     return new BrokerProcess(of, broker, clock, host)
   }

@@ -1,6 +1,6 @@
 /** Tables as JSON says them: bytes in base64, times in seconds, and integers that JSON would round as text. */
-import type { Json, JsonObject } from '../model/administration.ts'
-import type { Decimal, Field, FieldTable } from '../model/field-table.ts'
+import type { Json, JsonObject } from './administration.ts'
+import type { Decimal, Field, FieldTable } from './field-table.ts'
 
 export function plainTable(pairs: Iterable<readonly [string, Field]>): JsonObject {
   return Object.fromEntries([...pairs].map(([key, field]): [string, Json] => [key, plainValue(field)]))
