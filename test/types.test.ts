@@ -15,6 +15,7 @@ import {
   type QueueContract,
   type QueuedMessage,
   type Receipt,
+  type Schedule,
   type Sent,
   type StandardSchema,
 } from '../src/index.ts'
@@ -48,6 +49,30 @@ describe('a contract', () => {
     expectTypeOf(defineEvent<number>('x')).toEqualTypeOf<EventContract<number>>()
     expectTypeOf(defineEvent('x')).toEqualTypeOf<EventContract>()
     expectTypeOf(defineCall<string, number>('x')).toEqualTypeOf<CallContract<string, number>>()
+  })
+})
+
+describe('a schedule', () => {
+  it('takes the data that its target takes', () => {
+    compiled(async (bus) => {
+      const days = defineQueue('days', { input: schema<string, Date>() })
+      const opened = await bus.createQueue<{ n: number }>('typed')
+      const schedule = await bus.schedule('nightly', '0 3 * * *', days, 'monday', { timezone: 'UTC', missed: 'skip' })
+      expectTypeOf(schedule).toEqualTypeOf<Schedule>()
+      expectTypeOf(schedule.nextAt).toEqualTypeOf<Date | null>()
+      await bus.schedule('often', { every: '10m' }, opened, { n: 1 }, { key: 'k' })
+      await bus.schedule('told', { every: 1_000 }, defineEvent<number>('tick'), 1)
+      // @ts-expect-error A queue's schedule sends what the queue takes.
+      await bus.schedule('nightly', '0 3 * * *', days, 7)
+      // @ts-expect-error So does that of an opened queue,
+      await bus.schedule('often', { every: '10m' }, opened, { n: 'one' })
+      // @ts-expect-error and that of an event,
+      await bus.schedule('told', { every: '10m' }, defineEvent<number>('tick'), 'one')
+      // @ts-expect-error which has no keys.
+      await bus.schedule('told', { every: '10m' }, defineEvent<number>('tick'), 1, { key: 'k' })
+      // @ts-expect-error A duration has a unit.
+      await bus.schedule('often', { every: '10' }, opened, { n: 1 })
+    })
   })
 })
 

@@ -34,6 +34,18 @@ const commit = (channel: CoreChannel): void => {
   channel.publish('x', 'key', 'body')
   channel.give({ type: 'tx.commit' })
 }
+const putSchedule: Command = {
+  type: 'leveret.schedule-put',
+  name: 's',
+  everyMs: 3_600_000,
+  timezone: 'UTC',
+  missed: 'once',
+  exchange: 'x',
+  routingKey: 'key',
+  mandatory: false,
+  properties: {},
+  body: '',
+}
 
 const cases: readonly Case[] = [
   { operation: 'exchange.declare', ask: declareExchange('x', 'direct'), needs: ['configure x'] },
@@ -94,6 +106,23 @@ const cases: readonly Case[] = [
     needs: ['read q'],
   },
   { operation: 'leveret.cancel', ask: { type: 'leveret.cancel', queue: 'q', messageId: 'm' }, needs: ['read q'] },
+  { operation: 'leveret.schedule-put', ask: putSchedule, needs: ['configure s', 'write x'] },
+  {
+    operation: 'leveret.schedule-run',
+    ask: { type: 'leveret.schedule-run', name: 's' },
+    needs: ['configure s', 'write x'],
+  },
+  {
+    operation: 'leveret.schedule-pause',
+    ask: { type: 'leveret.schedule-pause', name: 's', paused: false },
+    needs: ['configure s'],
+  },
+  {
+    operation: 'leveret.schedule-remove',
+    ask: { type: 'leveret.schedule-remove', name: 's' },
+    needs: ['configure s'],
+  },
+  { operation: 'leveret.schedule-list', ask: { type: 'leveret.schedule-list' }, needs: [] },
   { operation: 'leveret.pause', ask: { type: 'leveret.pause', queue: 'q', paused: false }, needs: ['configure q'] },
 ]
 
@@ -145,6 +174,7 @@ function prepare(): void {
   for (const name of ['x', 'd']) host.declareExchange(name, 'direct')
   host.deleteQueue('n')
   host.deleteExchange('n')
+  host.ask(putSchedule)
 }
 
 describe('an operation succeeds with what it needs, and is refused with anything less', () => {

@@ -44,6 +44,8 @@ export interface BrokerOptions {
   readonly deliverAfter?: DeliverAfter
   /** Without one, patterns in permissions and policies are understood that need none, such as `.*` and `^orders`. */
   readonly loadPatternEngine?: LoadPatternEngine
+  /** Default true. False: what is due by a schedule stays due, for who only looks after the folder. */
+  readonly runsSchedules?: boolean
   /** Without one there are no schedules by cron expressions. */
   readonly loadCronEngine?: LoadCronEngine
 }
@@ -153,7 +155,7 @@ export class Broker implements Driver, StoreEvents, SnapshotSource, Administered
     broker.state.declarations = broker.policyKeeper
     broker.state.nextQueueId = Math.max(broker.state.nextQueueId, broker.report.nextQueueId)
     await broker.schedules.recover()
-    broker.schedules.start()
+    if (options.runsSchedules ?? true) broker.schedules.start()
     return broker
   }
 

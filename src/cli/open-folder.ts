@@ -1,7 +1,6 @@
 /** A broker over a folder for a command that changes it: nobody can reach it, and it ends with the command. */
 import { Broker } from '../broker/broker.ts'
 import { keepAlive } from '../client/keep-alive.ts'
-import { loadCronEngine } from '../cron-engine.ts'
 import { loadPatternEngine } from '../pattern-engine.ts'
 import { NodePlatform } from '../platform/node-platform.ts'
 import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from '../store/log-store.ts'
@@ -18,7 +17,7 @@ export async function withOpenFolder<Result>(
   try {
     const store = new LogStore(platform, folder, { ...logStoreOptionsDefault, ...options })
     const memoryBytesMax = Number.MAX_SAFE_INTEGER
-    const broker = await Broker.open(platform, store, { memoryBytesMax, loadPatternEngine, loadCronEngine })
+    const broker = await Broker.open(platform, store, { memoryBytesMax, loadPatternEngine, runsSchedules: false })
     try {
       return await use(store, broker)
     } finally {
