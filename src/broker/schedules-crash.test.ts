@@ -47,7 +47,7 @@ async function takeDues(run: SimFolderRun): Promise<Map<string, number[]>> {
     const reply = run.channel.replies.get(id)
     if (reply?.type !== 'basic.get-ok') return dues
     const headers = reply.message.decodeProperties().headers
-    const name = String(headers?.get('x-leveret-schedule')?.value)
+    const name = headers?.get('x-leveret-schedule')?.value as string
     const due = Number(headers?.get('x-leveret-scheduled-at')?.value)
     const known = dues.get(name)
     if (known === undefined) dues.set(name, [due])

@@ -174,6 +174,33 @@ describe('on a folder', () => {
     })
   })
 
+  it('lists, runs, pauses and removes schedules', async () => {
+    const at = data('schedules')
+    const bus = await connect(`file:${at}`)
+    const queue = await bus.createQueue('reports')
+    await bus.schedule('yearly', '0 0 1 1 *', queue, 'report', { timezone: 'Asia/Shanghai' })
+    await bus.schedule('hourly', { every: '1h' }, queue, 1)
+    await bus.close()
+    const schedules = async (...args: string[]): Promise<string> => {
+      const { stdout, stderr } = await runLeveret(['schedules', ...args, '--at', at])
+      return stdout + stderr
+    }
+    const listed = await schedules()
+    expect(listed).toMatch(/^schedule +when +target +next +last +runs +failures +missed +state\n/)
+    expect(listed).toMatch(/hourly +every 3600000 ms +queue reports +20\S+Z +- +0 +0 +0\n/)
+    expect(listed).toMatch(
+      /yearly +0 0 1 1 \* Asia\/Shanghai +queue reports +20\d\d-12-31T16:00:00.000Z +- +0 +0 +0\n$/,
+    )
+    expect(await schedules('run', 'yearly')).toMatch(/yearly .* 20\S+Z +20\S+Z +1 +0 +0\n$/)
+    expect(await schedules('pause', 'yearly')).toMatch(/ - +20\S+Z +1 +0 +0 +paused\n$/)
+    expect(JSON.parse(await schedules('list', 'yearly', '--json'))).toMatchObject({ paused: true, runs: 1 })
+    expect(await schedules('remove', 'yearly')).toContain('removed')
+    expect(await schedules('resume', 'yearly')).toBe("leveret: NOT_FOUND: no schedule 'yearly'\n")
+    expect(await schedules('remove')).toMatch(/^leveret: E_BAD_OPTION: schedules remove wants the name/)
+    expect(await schedules('stop', 'hourly')).toMatch(/^leveret: E_BAD_OPTION: .*Allowed choices are list, pause/)
+    expect((await runLeveret(['receive', 'reports', '--from', at])).stdout).toBe('"report"\n')
+  })
+
   it('names the queues that are not there', async () => {
     const { stderr } = await runLeveret(['queues', 'nope', '--at', data('json')])
     expect(stderr).toBe("leveret: E_BAD_OPTION: there is no queue 'nope' in the folder\n")

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command `leveret`. Each subcommand is a file of its own, loaded when it is called, so that `serve` starts quickly. */
-import { Command, CommanderError, Option } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
 import { version } from '../client/version.ts'
 import { addAdministration } from './admin-program.ts'
 import { fail } from './fail.ts'
@@ -26,6 +26,7 @@ function program(): Command {
   addReceive(root)
   addQueues(root)
   addQueueCommands(root)
+  addSchedules(root)
   addAdministration(root)
   addVerify(root)
   addInspect(root)
@@ -100,6 +101,19 @@ function addQueues(root: Command): void {
     .argument('[names...]', 'only these; a broker other than Leveret has to be told them')
     .option('--at <target>', target, defaultUrl)
     .action((names: string[], options: object) => start({ names, ...options }, () => import('./queues.ts')))
+}
+
+function addSchedules(root: Command): void {
+  common(root.command('schedules'))
+    .description('List what the broker sends by the clock; pause, resume, run or remove one of them.')
+    .addArgument(
+      new Argument('[verb]', 'what to do').choices(['list', 'pause', 'resume', 'run', 'remove']).default('list'),
+    )
+    .argument('[name]', 'of the schedule')
+    .option('--at <target>', target, defaultUrl)
+    .action((verb: string, name: string | undefined, options: object) =>
+      start({ verb, name, ...options }, () => import('./schedules.ts')),
+    )
 }
 
 function addVerify(root: Command): void {

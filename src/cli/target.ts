@@ -23,10 +23,11 @@ export function targetOf(text: string): Target {
 /** Hears when the connection is lost, once. */
 export type Lost = (error: Error) => void
 
-/** A message that cannot be read is told, and all else goes on; a storage that failed ends the connection as well. */
+/** A message that cannot be read, or a schedule that has no queue, is told, and all else goes on; a storage that failed ends the connection as well. */
 export function damageOr(lost: Lost): Lost {
   return (error) => {
-    if (isErrorCode(error, 'E_STORAGE_CORRUPT')) process.stderr.write(`leveret: ${error.message}\n`)
+    if (isErrorCode(error, 'E_STORAGE_CORRUPT') || isErrorCode(error, 'E_UNROUTABLE'))
+      process.stderr.write(`leveret: ${error.message}\n`)
     else lost(error)
   }
 }

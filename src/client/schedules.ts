@@ -15,7 +15,8 @@ import {
 import type { BusParts } from './bus-parts.ts'
 import type { EventContract, QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
-import { EventOutlet, eventExchange } from './event-outlet.ts'
+import { eventExchange } from './event-exchange.ts'
+import { showAsJson } from './inspect.ts'
 import { checkName, checkOptionNames } from './names.ts'
 import { Outlet, type SendTarget } from './outlet.ts'
 import type { EmitOptions, SendOptions } from './send-options.ts'
@@ -262,6 +263,8 @@ class KnownSchedule implements Schedule {
     this.told = (await this.schedules.ask(`schedule '${this.name}'`, command)) ?? this.told
   }
 }
+
+showAsJson(KnownSchedule.prototype)
 
 function timeOf(where: string, when: ScheduleWhen): { readonly cron: string } | { readonly everyMs: number } {
   if (typeof when === 'string') return { cron: when.trim().replaceAll(/\s+/g, ' ') }

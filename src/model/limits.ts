@@ -106,7 +106,7 @@ export const limits = {
   /** Runs that a schedule makes up for when it missed more, and runs of all schedules before others get their turn. */
   missedRunsMax: 1_000,
   scheduledRunsPerTurn: 1_000,
-  /** A run that is later than this counts as missed. */
+  /** A run that is later counts as missed. */
   scheduleLateMs: 60_000,
   /** Schedules are looked at so often, since the clock may have been set; while publishers are blocked, so often. */
   scheduleLookMs: 30_000,
