@@ -222,4 +222,26 @@ export const apiBugs: readonly Bug[] = [
     ],
     seed: 2,
   },
+  {
+    name: 'what a schedule published is noted a little later',
+    patches: [
+      {
+        file: 'broker/schedules.js',
+        from: 'this.note(progressKey(name, schedule.name), JSON.stringify(schedule.progress));',
+        to: 'this.clock.setTimer(1, () => this.note(progressKey(name, schedule.name), JSON.stringify(schedule.progress)));',
+      },
+    ],
+    seed: 146,
+  },
+  {
+    name: 'what a schedule publishes comes a little later than what is noted',
+    patches: [
+      {
+        file: 'broker/schedules.js',
+        from: 'publisher.publish(host, exchange, schedule.message(dueMs, messageId), null);',
+        to: 'this.clock.setTimer(2, () => publisher.publish(host, exchange, schedule.message(dueMs, messageId), null));',
+      },
+    ],
+    seed: 146,
+  },
 ]

@@ -10,7 +10,7 @@ import type { Letter, LetterData, Mark, Word } from './ledger.ts'
 import { LetterHandlers, type WorkingParty } from './letter-handlers.ts'
 import { LetterSender } from './letter-sender.ts'
 import type { QueuePlan } from './plan.ts'
-import { expiredQueue, heardQueue, marksQueue, type WorkQueue, type World } from './world.ts'
+import { expiredQueue, heardQueue, marksQueue, scheduledQueue, type WorkQueue, type World } from './world.ts'
 
 export class AppProcess implements WorkingParty {
   readonly slot: number
@@ -85,9 +85,19 @@ export class AppProcess implements WorkingParty {
     await bus.importDefinitions({ bindings: [{ ...eventBinding, arguments: {} }] })
     for (const queue of plan.queues) this.queues.set(queue.name, await this.create(queue))
     for (const queue of plan.queues) this.handlers.work(queue)
+    if (plan.schedules.length > 0) await this.schedule()
     const reads = prng.below(3)
     if (reads === 0) await this.readInbox()
     else if (reads === 1) void this.keepReading()
+  }
+
+  private async schedule(): Promise<void> {
+    const { bus, world } = this
+    await bus.createQueue(scheduledQueue)
+    for (const { name, when } of world.plan.schedules) {
+      await bus.schedule(name, when, scheduledQueue, { uid: name }, { missed: 'all' })
+      world.ledger.scheduled.add(name)
+    }
   }
 
   private async keepReading(): Promise<void> {

@@ -9,7 +9,8 @@ import { AppProcess } from './app-process.ts'
 import { Judge, type Left } from './judge.ts'
 import { Ledger, type Letter } from './ledger.ts'
 import { type ClientCrash, LetterMaker, type LifePlan, makePlan, type Plan } from './plan.ts'
-import { expiredQueue, heardQueue, marksQueue, type World } from './world.ts'
+import { judgeSchedules } from './schedules-judge.ts'
+import { expiredQueue, heardQueue, marksQueue, scheduledQueue, type World } from './world.ts'
 
 export interface HistoryOptions {
   /** Gets every line of the history; null for speed. */
@@ -192,6 +193,17 @@ class History implements World {
     for (const { name, hasDeadLetters } of this.plan.queues)
       if (hasDeadLetters) remains.deadLetters.set(name, await this.drain(`${name}.dead`))
     new Judge(this.plan, this.ledger, (invariant, text) => this.complain(invariant, text)).judge(remains)
+    if (this.plan.schedules.length > 0) await this.endSchedules()
+  }
+
+  private async endSchedules(): Promise<void> {
+    const { test, plan, ledger } = this
+    const { bus } = this.slots[0] as AppProcess
+    for (const schedule of await test.run(bus.schedules())) await test.run(schedule.pause())
+    const untilMs = test.now.getTime()
+    const left = await this.drain(scheduledQueue.name)
+    const complain = (invariant: string, text: string): void => this.complain(invariant, text)
+    judgeSchedules(plan.schedules, ledger.scheduled, left, untilMs, complain)
   }
 
   private async untilQuiet(): Promise<void> {

@@ -109,6 +109,8 @@ export class Ledger {
   readonly sendings: Sending[] = []
   /** When the power went, and which life that ended. */
   readonly powerCuts: { readonly life: number; readonly atMs: number }[] = []
+  /** Schedules that somebody was told are there. */
+  readonly scheduled: Set<string> = new Set()
   /** By message id, as handlers saw it. */
   readonly byMessageId: Map<string, Letter> = new Map()
   private readonly isNarrow: boolean

@@ -98,6 +98,14 @@ export interface LifePlan {
   readonly workerChange: { readonly atMs: number; readonly slot: number; readonly queue: number } | null
 }
 
+/** Made by every process, and never paused or removed. */
+export interface SchedulePlan {
+  readonly name: string
+  readonly when: string | { readonly every: number }
+  /** From one run to the next. */
+  readonly stepMs: number
+}
+
 export interface Plan {
   readonly seed: number
   readonly deliverAfter: 'accept' | 'sync'
@@ -107,6 +115,7 @@ export interface Plan {
   /** Some queues refuse what is too much: commits fail, and who is refused is tried again, so no order is kept. */
   readonly isNarrow: boolean
   readonly lives: readonly LifePlan[]
+  readonly schedules: readonly SchedulePlan[]
 }
 
 export function makePlan(seed: number): Plan {
@@ -118,7 +127,16 @@ export function makePlan(seed: number): Plan {
   const maker = new LetterMaker(prng, queues)
   const lives = Array.from({ length: 1 + prng.below(4) }, () => makeLife(prng, slots, queues, maker))
   const deliverAfter = prng.chance(0.5) ? 'sync' : 'accept'
-  return { seed, deliverAfter, slots, queues, isNarrow, lives }
+  return { seed, deliverAfter, slots, queues, isNarrow, lives, schedules: makeSchedules(seed) }
+}
+
+/** Of few histories, and by dice of their own: all others are what they were before there were schedules. */
+function makeSchedules(seed: number): SchedulePlan[] {
+  const prng = new Prng(seed + 2 ** 42)
+  if (!prng.chance(0.2)) return []
+  const stepMs = 100 + prng.below(200)
+  const often: SchedulePlan = { name: 'often', when: { every: stepMs }, stepMs }
+  return prng.chance(0.5) ? [often] : [often, { name: 'each second', when: '* * * * * *', stepMs: 1_000 }]
 }
 
 /** Whether the queue keeps the order of messages with one key. */

@@ -23,6 +23,10 @@ export interface World {
 export const marksQueue: QueueContract<Mark> = defineQueue<Mark>('marks')
 /** What is emitted comes here. */
 export const heardQueue = 'heard'
+/** What schedules publish comes here. */
+export const scheduledQueue: QueueContract<{ readonly uid: string }> = defineQueue<{ readonly uid: string }>(
+  'scheduled',
+)
 /** What has expired, of queues that keep it. */
 export const expiredQueue = 'expired'
 export const finished: EventContract<Mark> = defineEvent<Mark>('letters.finished')
