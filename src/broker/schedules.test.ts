@@ -324,6 +324,17 @@ describe('a schedule', () => {
     expect(again.refusal(put({ name: 'too many', body }))).toContain('RESOURCE_ERROR')
   })
 
+  test('may be changed as often as anybody likes, and is due as it is now', async () => {
+    const [core, channel] = await open()
+    for (let at = 0; at < 500; at++) {
+      channel.ask(put({ everyMs: 1_000 + at }))
+      channel.ask({ type: 'leveret.schedule-pause', name: 's', paused: true })
+      channel.ask({ type: 'leveret.schedule-pause', name: 's', paused: false })
+    }
+    core.clock.advance(3_000)
+    expect(dues(channel)).toEqual([1_499, 2_998])
+  })
+
   test('goes with its virtual host, and is of no other', async () => {
     const [core, channel] = await open()
     channel.ask({ type: 'leveret.put-virtual-host', virtualHost: 'h', metadata: {} })

@@ -47,6 +47,7 @@ export class Schedules {
   private readonly publisher: Publisher
   private readonly crons: Crons
   private readonly broker: ScheduledBroker
+  /** What is changed stays in it, and is left out when its time comes. */
   private readonly heap = new Heap<Waking>((left, right) => left.atMs < right.atMs)
   private count = 0
   private definitionBytes = 0
@@ -138,6 +139,10 @@ export class Schedules {
 
   private put(host: VirtualHost, grants: Grants | null, command: PutSchedule): Schedule {
     const { name } = command
+    // It may have gone while the engine was loaded.
+    if (this.broker.virtualHosts.get(host.name) !== host) {
+      throw new BrokerError('NOT_FOUND', `vhost '${host.name}' not found`)
+    }
     const definition = definitionOf(command)
     const text = JSON.stringify(definition)
     const known = host.schedules.get(name)
@@ -160,8 +165,7 @@ export class Schedules {
     this.definitionBytes += text.length - knownBytes
     this.note(definitionKey(host.name, name), text)
     this.noteProgress(host, schedule)
-    if (known === undefined) this.wait(host, schedule)
-    else this.waitAnew()
+    this.wait(host, schedule)
     this.setTimer()
     return schedule
   }
@@ -174,7 +178,6 @@ export class Schedules {
     this.store.notes.forget(namespaces.schedules, definitionKey(host.name, name))
     this.store.notes.forget(namespaces.schedules, progressKey(host.name, name))
     this.tick.schedule()
-    this.waitAnew()
   }
 
   private pause(host: VirtualHost, schedule: Schedule, paused: boolean): Schedule {
@@ -182,7 +185,7 @@ export class Schedules {
     schedule.progress = { ...schedule.progress, paused }
     schedule.isBehind = schedule.wakesAtMs <= this.clock.realtimeMs()
     this.noteProgress(host, schedule)
-    this.waitAnew()
+    this.wait(host, schedule)
     this.setTimer()
     return schedule
   }
@@ -208,7 +211,8 @@ export class Schedules {
     this.lookedMs = nowMs
     let runs = 0
     while (runs < limits.scheduledRunsPerTurn && this.isDue(nowMs)) {
-      const { host, schedule } = this.heap.pop() as Waking
+      const { host, schedule, atMs } = this.heap.pop() as Waking
+      if (schedule.wakesAtMs !== atMs || host.schedules.get(schedule.name) !== schedule) continue
       runs += this.runDue(host, schedule, nowMs)
       this.wait(host, schedule)
     }
@@ -274,9 +278,9 @@ export class Schedules {
         if (times === null || nowMs >= progress.plannedMs - limits.clockSetBackMs) continue
         schedule.progress = { ...progress, nextMs: times.nextAfter(nowMs), plannedMs: Math.floor(nowMs) }
         this.noteProgress(host, schedule)
+        this.wait(host, schedule)
       }
     }
-    this.waitAnew()
   }
 
   private isDue(nowMs: number): boolean {
@@ -287,13 +291,17 @@ export class Schedules {
   private wait(host: VirtualHost, schedule: Schedule): void {
     const atMs = schedule.wakesAtMs
     if (atMs < Number.POSITIVE_INFINITY) this.heap.push({ atMs, host, schedule })
+    if (this.heap.length > 2 * this.count + 64) this.waitAnew()
   }
 
-  /** After a change of one that may be in the heap. */
+  /** Without all that was changed. */
   private waitAnew(): void {
     this.heap.clear()
     for (const host of this.broker.virtualHosts.values()) {
-      for (const schedule of host.schedules.values()) this.wait(host, schedule)
+      for (const schedule of host.schedules.values()) {
+        const atMs = schedule.wakesAtMs
+        if (atMs < Number.POSITIVE_INFINITY) this.heap.push({ atMs, host, schedule })
+      }
     }
   }
 

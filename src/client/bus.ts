@@ -57,7 +57,8 @@ export interface ConnectOptions extends StorageOptions {
   readonly highWater?: number
   /**
    * Hears what goes wrong where no promise tells it: a failed attempt of a handler without `onError` of its own, a
-   * callback that threw, a lost connection, a stored message that cannot be read any more (E_STORAGE_CORRUPT).
+   * callback that threw, a lost connection, a stored message that cannot be read any more (E_STORAGE_CORRUPT), what a schedule of the
+   * broker in this process could give to nobody (E_UNROUTABLE).
    */
   readonly onError?: (error: Error) => void
 }
@@ -110,7 +111,7 @@ export interface BusWiring {
   readonly notes: readonly string[]
   /** Tells of a storage that failed for good. */
   onFailure(listener: (error: LeveretError) => void): void
-  /** Tells of a message that cannot be read any more; everything else goes on. */
+  /** Tells of a message that cannot be read any more, or that a schedule could not give to anybody; everything else goes on. */
   onDamage(listener: (error: Error) => void): void
   /** Null: it is served already, by somebody else. */
   readonly serve: ((settings: ServeSettings) => Promise<Served>) | null

@@ -31,6 +31,23 @@ test('a handler is told which schedule a message comes from and when it was due,
   ])
 })
 
+test.each([
+  ['Europe/Berlin', '2026-03-28T00:00Z', ['28T01:30', '29T01:00', '30T00:30']],
+  ['Europe/Berlin', '2026-10-24T00:00Z', ['24T00:30', '25T00:30', '26T01:30']],
+  ['America/New_York', '2026-03-07T00:00Z', ['07T07:30', '08T07:00', '09T06:30']],
+])('half past two in %s comes every day from %s on, whatever is done to clocks', async (timezone, from, expected) => {
+  await using broker = await createTestBroker({ now: new Date(from) })
+  const bus = await broker.connect()
+  const queue = await bus.createQueue(resize)
+  const dues: string[] = []
+  queue.process((message) => {
+    dues.push(message.schedule?.dueAt.toISOString().slice(8, 16) ?? '')
+  })
+  await bus.schedule('nightly', '30 2 * * *', resize, { file: 'all' }, { timezone })
+  await broker.advance('3d')
+  expect(dues).toEqual(expected)
+})
+
 test('ten processes that make the same schedule have one, whose runs come once, over a crash as well', async () => {
   await using broker = await createTestBroker()
   for (let at = 0; at < 10; at++) {
