@@ -264,10 +264,10 @@ export class Schedules {
       if (error instanceof BrokerError) return error.text
       throw error
     }
-    if (publisher.routed === 0 && mandatory) {
-      return exchangeName === '' ? `${where} is gone` : `${where} has no queue for '${routingKey}'`
-    }
-    return publisher.refused ? `a queue behind ${where} is full`.replace('a queue behind queue', 'queue') : null
+    const isQueue = exchangeName === ''
+    if (publisher.routed === 0 && mandatory)
+      return `${where} ${isQueue ? 'is gone' : `has no queue for '${routingKey}'`}`
+    return publisher.refused ? `${isQueue ? where : `a queue behind ${where}`} is full` : null
   }
 
   /** The clock was set back: what is due is worked out from the time that it shows now. */
@@ -289,20 +289,18 @@ export class Schedules {
   }
 
   private wait(host: VirtualHost, schedule: Schedule): void {
-    const atMs = schedule.wakesAtMs
-    if (atMs < Number.POSITIVE_INFINITY) this.heap.push({ atMs, host, schedule })
-    if (this.heap.length > 2 * this.count + 64) this.waitAnew()
+    this.push(host, schedule)
+    if (this.heap.length <= 2 * this.count + 64) return
+    // Without all that was changed.
+    this.heap.clear()
+    for (const one of this.broker.virtualHosts.values()) {
+      for (const other of one.schedules.values()) this.push(one, other)
+    }
   }
 
-  /** Without all that was changed. */
-  private waitAnew(): void {
-    this.heap.clear()
-    for (const host of this.broker.virtualHosts.values()) {
-      for (const schedule of host.schedules.values()) {
-        const atMs = schedule.wakesAtMs
-        if (atMs < Number.POSITIVE_INFINITY) this.heap.push({ atMs, host, schedule })
-      }
-    }
+  private push(host: VirtualHost, schedule: Schedule): void {
+    const atMs = schedule.wakesAtMs
+    if (atMs < Number.POSITIVE_INFINITY) this.heap.push({ atMs, host, schedule })
   }
 
   private setTimer(): void {
