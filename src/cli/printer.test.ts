@@ -154,7 +154,6 @@ describe('Printer', () => {
     const lines = output.chunks.join('').trimEnd().split('\n')
     expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(
       [{ data: { a: 1 } }, { data: 'text' }, { base64: 'AA==' }, { base64: 'ew==' }].map((content, at) => ({
-        name: 'jobs',
         id: 'id',
         redelivered: false,
         contentType: at === 1 ? 'text/plain' : at === 2 ? '' : 'application/json',

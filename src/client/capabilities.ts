@@ -35,6 +35,8 @@ export type Feature =
   | 'peek'
   | 'stats'
   | 'events'
+  | 'calls'
+  | 'children'
   | 'schedules'
   | 'serve'
 
@@ -73,6 +75,8 @@ export function capabilitiesOf(isRemote: boolean, isLeveret: boolean, inMemory: 
       peek: native,
       stats: native,
       events: native,
+      calls: native,
+      children: native,
       schedules: native,
       serve: local,
     }
@@ -101,6 +105,8 @@ export function capabilitiesOf(isRemote: boolean, isLeveret: boolean, inMemory: 
     peek: less('refused', noWord),
     stats: less('refused', 'AMQP has no statistics: queue.count() gives ready messages and consumers everywhere'),
     events: native,
+    calls: less('degraded', 'a request that is given up while it waits is not taken back: it ends with its timeout'),
+    children: less('refused', `${noWord}: send the parent when its children have answered`),
     schedules: less('refused', `${noWord}: let one process of yours send by its own clock`),
     serve: local,
   }

@@ -16,6 +16,7 @@ import type { BusParts } from './bus-parts.ts'
 import type { EventContract, QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { eventExchange } from './event-exchange.ts'
+import { EventOutlet } from './event-outlet.ts'
 import { showAsJson } from './inspect.ts'
 import { checkName, checkOptionNames } from './names.ts'
 import { Outlet, type SendTarget } from './outlet.ts'
@@ -147,12 +148,15 @@ export class Schedules {
   ): Promise<Message> {
     const { parts } = this
     if ('outlet' in target) return target.outlet.compose(data, chosen(where, options, sendNames))
-    if (!('kind' in target)) {
+    if (target.kind === 'queue') {
       const facts = { isKeyed: null, maxPriority: null, isLeveret: parts.isLeveret }
       return new Outlet(parts, target, true, facts).compose(data, chosen(where, options, sendNames))
     }
     if (target.kind === 'event') return new EventOutlet(parts, target).compose(data, chosen(where, options, emitNames))
-    throw bad(where, `'${target.name}' is a call, and a schedule has nobody who waits for an answer: give it a queue`)
+    throw bad(
+      where,
+      `'${(target as { name: string }).name}' is a call, and a schedule has nobody who waits for an answer: give it a queue`,
+    )
   }
 
   private needLeveret(where: string): void {
