@@ -49,6 +49,15 @@ export {
 } from './client/contract.ts'
 export type { Duration } from './client/duration.ts'
 export type { EventIteratorOptions, EventStream } from './client/event-iterator.ts'
+export type {
+  Confidence,
+  Estimate,
+  FlowStats,
+  ForecastOptions,
+  QueueForecast,
+  QueueModel,
+  TimeStats,
+} from './client/flow-figures.ts'
 export type { InboxIterator, InboxOptions, InboxOutcome } from './client/inbox-reader.ts'
 export type { IncomingMessage, MessageFailure, MessageSchedule, ReceivedMessage } from './client/incoming.ts'
 export type { EventHandler } from './client/listeners.ts'

@@ -269,6 +269,11 @@ export function consumerPriority(queue: string, virtualHost: string, table: Fiel
   throw invalid('x-priority', `queue '${queue}' in vhost '${virtualHost}'`, wrongType('integer', field))
 }
 
+/** How many messages it works on at once, as it says itself; 0: it does not. */
+export function consumerConcurrency(table: FieldTable): number {
+  return Math.max(0, integerOf(table.get('x-leveret-concurrency')) ?? 0)
+}
+
 /** Throws PRECONDITION_FAILED in RabbitMQ's words if a redeclaration of a queue names other arguments that mean something. */
 export function checkSameArguments(where: string, received: FieldTable, current: FieldTable): void {
   for (const [name] of queueArguments) checkSameArgument(where, name, received, current)

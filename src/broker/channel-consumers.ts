@@ -6,7 +6,7 @@ import type { BasicConsume } from '../model/command.ts'
 import { BrokerError } from '../model/errors.ts'
 import { limits } from '../model/limits.ts'
 import { directReplyTo } from '../model/properties.ts'
-import { consumerPriority } from './arguments.ts'
+import { consumerConcurrency, consumerPriority } from './arguments.ts'
 import { Consumer, type ConsumingChannel } from './consumer.ts'
 import type { Grants } from './grants.ts'
 import type { BrokerParts } from './parts.ts'
@@ -58,7 +58,8 @@ export class ChannelConsumers {
     const answersItself = command.arguments.get('x-leveret-answers')?.value === true
     const afterConfirm = command.arguments.get('x-leveret-deliver-after')?.value === 'confirm'
     const traits = [prefetchCount, priority, answersItself, afterConfirm] as const
-    const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, ...traits)
+    const concurrency = consumerConcurrency(command.arguments)
+    const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, ...traits, concurrency)
     this.consumers.set(tag, consumer)
     if (answersItself) this.answerThemselves = true
     queue.addConsumer(consumer)

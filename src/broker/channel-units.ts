@@ -67,6 +67,8 @@ export class ChannelUnits {
     const { parts, session, gate } = this
     const { publisher } = parts
     this.check(unit, needsTargets)
+    // First, so that all of it has one time.
+    parts.tick.schedule()
     let needsDisk = false
     for (let at = 0; at < unit.publishes.length; at++) {
       const message = unit.publishes[at] as Message
@@ -81,7 +83,6 @@ export class ChannelUnits {
     }
     if (this.outstanding.settleAll(unit.settlements)) needsDisk = true
     parts.published(session)
-    parts.tick.schedule()
     return needsDisk
   }
 

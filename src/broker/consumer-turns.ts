@@ -16,6 +16,12 @@ export interface Subscriber {
   readonly exclusive: boolean
   /** Higher ones are served first. */
   readonly priority: number
+  /** How many messages it works on at once; infinity: as many as it is handed. */
+  readonly concurrency: number
+  /** It said so itself. */
+  readonly saysConcurrency: boolean
+  /** It is handed more than that. */
+  readonly holdsAhead: boolean
   /** Whether it can take a message now. */
   readonly hasCredit: boolean
   take(entry: Entry, redelivered: boolean): void

@@ -1,5 +1,6 @@
 /** A consumer: one subscription of a channel to a queue, with its own count of what it holds. */
 import type { Entry } from '../store/entry.ts'
+import { ConsumerMeter } from './consumer-meter.ts'
 import type { Subscriber } from './consumer-turns.ts'
 import type { Queue } from './queue.ts'
 
@@ -27,6 +28,10 @@ export class Consumer implements Subscriber {
   /** Deliveries it may hold unacknowledged; 0 = any number. */
   readonly prefetchCount: number
   unackedCount = 0
+  readonly concurrency: number
+  readonly saysConcurrency: boolean
+  readonly holdsAhead: boolean
+  readonly meter: ConsumerMeter
   private readonly channel: ConsumingChannel
 
   constructor(
@@ -39,6 +44,7 @@ export class Consumer implements Subscriber {
     priority: number,
     answersItself: boolean,
     afterConfirm: boolean,
+    concurrency: number,
   ) {
     this.tag = tag
     this.channel = channel
@@ -49,6 +55,12 @@ export class Consumer implements Subscriber {
     this.priority = priority
     this.answersItself = answersItself
     this.afterConfirm = afterConfirm
+    // One at a time is one at a time, whoever says it.
+    this.saysConcurrency = concurrency > 0 || prefetchCount === 1
+    const atOnce = concurrency > 0 ? concurrency : prefetchCount
+    this.concurrency = atOnce > 0 ? atOnce : Number.POSITIVE_INFINITY
+    this.meter = new ConsumerMeter(queue.meter, this.concurrency)
+    this.holdsAhead = concurrency > 0 && (prefetchCount === 0 || prefetchCount > concurrency)
   }
 
   get hasCredit(): boolean {

@@ -77,6 +77,7 @@ describe('a request for queues', () => {
         delayed: 0,
         consumers: 0,
         counters,
+        flow: null,
       },
       {
         name: 'jobs',
@@ -93,6 +94,7 @@ describe('a request for queues', () => {
         delayed: 0,
         consumers: 0,
         counters: { ...counters, published: 2, publishedBytes: 8, delivered: 1, deliveredBytes: 3 },
+        flow: expect.objectContaining({ arrivals: 2, waiting: 1, working: 0, servers: 0 }) as unknown,
       },
     ])
   })

@@ -52,6 +52,7 @@ export function describeQueues(host: VirtualHost, grants: Grants | null): QueueI
     delayed: queue.delayedCount,
     consumers: queue.consumers.count,
     counters: { ...queue.counters },
+    flow: queue.flow(),
   }))
 }
 
@@ -195,18 +196,24 @@ function errorText(error: unknown): Answer {
 
 /** One queue after the other, so that it stops where no message could hold more. */
 function queuesText(host: VirtualHost, grants: Grants | null): Answer {
+  const described = describeQueues(host, grants)
+  const body = queuesBody(described) ?? queuesBody(described.map((queue) => ({ ...queue, flow: null })))
+  if (body !== null) return { type: queuesAnswer, body }
+  const reason = `the description of ${host.queues.size} queues has more than ${limits.messageBytesMax} bytes`
+  return refusal('RESOURCE_ERROR', reason)
+}
+
+/** Null: no message could hold it. */
+function queuesBody(described: readonly QueueInfo[]): string | null {
   const queues: string[] = []
   let bytes = 0
-  for (const queue of describeQueues(host, grants)) {
+  for (const queue of described) {
     const text = JSON.stringify({ ...queue, arguments: plainTable(queue.arguments) })
     bytes += Buffer.byteLength(text) + 1
-    if (bytes >= limits.messageBytesMax) {
-      const reason = `the description of ${host.queues.size} queues has more than ${limits.messageBytesMax} bytes`
-      return refusal('RESOURCE_ERROR', reason)
-    }
+    if (bytes >= limits.messageBytesMax) return null
     queues.push(text)
   }
-  return { type: queuesAnswer, body: `[${queues.join(',')}]` }
+  return `[${queues.join(',')}]`
 }
 
 function unknownCommand(key: string): Answer {

@@ -25,6 +25,8 @@ export class Outstanding {
   private readonly unacked = new UnackedRing()
   private readonly holdTimes = new HoldTimes()
   private nextTag = 1
+  /** All goes back: nobody is done with anything. */
+  private isEnding = false
 
   constructor(channel: CreditOwner) {
     this.channel = channel
@@ -40,6 +42,7 @@ export class Outstanding {
     this.unacked.push(tag, entry, queue, consumer)
     if (consumer === null) return
     consumer.unackedCount++
+    consumer.meter.handed(tag, entry)
     this.ofConsumers++
   }
 
@@ -91,11 +94,13 @@ export class Outstanding {
   /** All but what a transaction settles goes back to its place. */
   requeueAll(transaction: Transaction | null): void {
     const { unacked } = this
+    this.isEnding = true
     for (let slot = 0; slot < unacked.slots; slot++) {
       const entry = unacked.entryAt(slot)
       if (entry === null || transaction?.settledTags.has(unacked.tagAt(slot)) === true) continue
       this.settleSlot(slot, entry, 'requeued')
     }
+    this.isEnding = false
     unacked.trim()
   }
 
@@ -134,6 +139,8 @@ export class Outstanding {
     unacked.clear(slot)
     if (consumer === null) return null
     consumer.unackedCount--
+    if (this.isEnding) consumer.meter.gaveBack(unacked.tagAt(slot))
+    else consumer.meter.settled(unacked.tagAt(slot))
     this.ofConsumers--
     return consumer
   }

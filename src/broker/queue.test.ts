@@ -123,6 +123,15 @@ describe('a queue', () => {
         refused: 0,
         deadLettered: 0,
       },
+      flow: expect.objectContaining({
+        arrivals: 12,
+        returns: 1,
+        waiting: 6,
+        working: 3,
+        servers: 3,
+        isGuessed: true,
+        lengthMax: null,
+      }) as unknown,
     })
   })
 })

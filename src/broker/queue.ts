@@ -9,6 +9,7 @@ import { type QueueCounters, zeroCounters } from '../model/command.ts'
 import type { DeliverAfter, Durability } from '../model/durability.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
+import type { QueueFlow } from '../model/queue-flow.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Entry } from '../store/entry.ts'
 import type { QueueIndex } from '../store/queue-index.ts'
@@ -30,6 +31,7 @@ import { ParkedEntries, type ParkedHeaders } from './parked-entries.ts'
 import type { Pauses } from './pauses.ts'
 import { QueueDelays } from './queue-delays.ts'
 import { QueueExits, type QueueReceipts } from './queue-exits.ts'
+import { type MeteredQueue, type MeteredQueues, QueueMeter } from './queue-meter.ts'
 import type { Tick, TickedQueue } from './tick.ts'
 import type { Death } from './x-death.ts'
 
@@ -57,6 +59,7 @@ export interface QueueParts {
   readonly deleteQueue: (queue: Queue) => void
   readonly deliveryCounts: DeliveryCounts
   readonly pauses: Pauses
+  readonly metered: MeteredQueues
   readonly notes: Store['notes']
   /** Tells senders that asked. */
   readonly receipts: QueueReceipts<Queue>
@@ -69,7 +72,7 @@ export interface QueueOwner {
   readonly grants: Grants | null
 }
 
-export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, CancellingQueue {
+export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, CancellingQueue, MeteredQueue {
   readonly kindOfThing = 'queue' as const
   readonly id: number
   readonly name: string
@@ -83,6 +86,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   readonly index: QueueIndex
   readonly consumers: ConsumerTurns
   readonly counters: QueueCounters = { ...zeroCounters }
+  readonly meter: QueueMeter
   unackedCount = 0
   /** Nothing is handed out; everything else goes on. */
   isPaused: boolean
@@ -112,7 +116,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   private readonly bodies: BodyStore | null
   private readonly parts: QueueParts
   private messageTtlMs = Number.POSITIVE_INFINITY
-  private readonly isKeyed: boolean
+  readonly isKeyed: boolean
   private readonly parked: ParkedEntries
   /** Null: no key waits for a time. */
   private readonly keyClock: KeyClock | null
@@ -140,6 +144,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     this.autoDelete = autoDelete
     this.arguments = table
     this.index = index
+    this.meter = new QueueMeter(parts.tick, parts.metered)
     index.owner = this
     this.bodies = parts.bodies
     const traits = queueTraits(table, null)
@@ -167,6 +172,27 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   get readyCount(): number {
     return this.index.readyCount
+  }
+
+  /** How messages go through it; null: none came yet, or it is not measured. */
+  flow(): QueueFlow | null {
+    return this.meter.describe(this, this.parts.clock.monotonicMs())
+  }
+
+  /** How many messages it may hold; infinity: any number. */
+  get lengthMax(): number {
+    return this.limit === null ? Number.POSITIVE_INFINITY : this.limit.messagesMax
+  }
+
+  /** The number of the ready message that came first, be it its turn or not; 0: there is none, or the disk must be read for it. */
+  oldestReady(): number {
+    const { waiting } = this.index
+    let oldest = 0
+    for (let priority = waiting.highestPriority; priority >= 0; priority--) {
+      const sequence = waiting.readyAfter(priority, 0, 1)[0]?.sequence ?? 0
+      if (sequence > 0 && (oldest === 0 || sequence < oldest)) oldest = sequence
+    }
+    return oldest
   }
 
   /** Whether new messages may be refused for want of room. */
@@ -222,6 +248,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** It was deleted: nothing more comes in or out. */
   ended(): void {
     this.deleted = true
+    this.meter.close()
     this.delays.clearParked()
     this.lease?.end()
     if (this.isPaused) this.parts.pauses.remove(this)
@@ -286,9 +313,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   /** Hands out at most `budget` messages; true if consumers could take more. */
   dispatch(budget: number): boolean {
-    const { index } = this
+    const { index, meter } = this
+    meter.touch()
     let more = this.delays.count > 0 && this.delays.takeDue()
     this.gathering?.look()
+    meter.see(index.nextSequence, index.firstOfLife)
     let left = budget
     let isWanted = false
     let isHandingOut = false
@@ -329,6 +358,8 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     if (index.mayExpire) this.watchExpiry()
     if (this.limit !== null && !isHandingOut) this.exits.dropExcess(this.limit)
     index.settleNewcomers()
+    meter.see(index.nextSequence, index.firstOfLife)
+    meter.turnEnded(index.readyCount)
     if (this.delays.count > 0 && this.delays.watch()) more = true
     if (isWanted) index.readAhead()
     this.keyClock?.watch()
@@ -342,6 +373,15 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
+    const entry = this.takeOut()
+    if (entry !== undefined) this.meter.taken(entry.sequence)
+    this.meter.readyChanged(this.index.readyCount)
+    return entry
+  }
+
+  private takeOut(): Entry | undefined {
+    this.meter.touch()
+    this.meter.see(this.index.nextSequence, this.index.firstOfLife)
     this.used()
     if (this.index.mayExpire && !this.exits.dropExpired(this.tick.nowMs)) return undefined
     if (this.isPaused) return undefined
@@ -508,7 +548,9 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   /** Removes every ready and hidden entry and returns how many there were. */
   purge(): number {
+    this.meter.touch()
     const count = this.index.purge() + this.delays.clearParked()
+    this.meter.readyChanged(0)
     // The record must be written although nothing else happens.
     if (count > 0) this.tick.schedule()
     return count
@@ -522,11 +564,13 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
 
   addConsumer(consumer: Subscriber): void {
     this.consumers.add(consumer)
+    this.meter.consumerAdded(consumer)
     if (this.index.readyCount > 0) this.tick.markQueue(this)
   }
 
   removeConsumer(consumer: Subscriber): void {
     if (!this.consumers.remove(consumer)) return
+    this.meter.consumerRemoved(consumer)
     // Another may be the active one now.
     if (this.index.readyCount > 0) this.tick.markQueue(this)
     if (this.consumers.count === 0) this.lease?.renew()
@@ -547,6 +591,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** Takes in what an exchange delays, hidden for so long. */
   hide(message: Message, logged: boolean, hiddenMs: number): Entry {
     const { nowMs } = this.tick
+    this.meter.hid()
     const entry = this.index.pushDelayed(message, logged, Math.ceil(nowMs + hiddenMs), 0, 0, nowMs)
     if (!this.marked) this.tick.markQueue(this)
     return entry
@@ -558,6 +603,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     const hiddenMs = delayMs(message)
     if (hiddenMs === 0) return this.index.push(message, logged, this.expiryOf(message), keyHash)
     const { nowMs } = this.tick
+    this.meter.hid()
     const dueAt = Math.ceil(nowMs + hiddenMs)
     const expiresAt = this.expiryOf(message)
     return this.index.pushDelayed(message, logged, dueAt, expiresAt === 0 ? 0 : expiresAt + hiddenMs, keyHash, nowMs)
@@ -581,6 +627,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     const { message } = entry
     if (message !== null && message.mayTell) this.parts.receipts.delivered(this, message)
     if (consumer.noAck) {
+      if (!redelivered && (entry.sequence & this.meter.sampleMask) === 0) this.takeSample(entry)
       this.settle(entry)
       consumer.take(entry, redelivered)
       return
@@ -589,6 +636,11 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     this.index.hold(entry)
     consumer.take(entry, redelivered)
     this.index.given(entry)
+  }
+
+  private takeSample({ sequence }: Entry): void {
+    this.meter.sampled()
+    this.meter.taken(sequence)
   }
 
   private countDelivery(entry: Entry): boolean {

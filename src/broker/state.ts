@@ -18,6 +18,7 @@ import { Parameters } from './parameters.ts'
 import { Pauses } from './pauses.ts'
 import type { Publisher } from './publisher.ts'
 import { Queue, type QueueParts } from './queue.ts'
+import { MeteredQueues } from './queue-meter.ts'
 import { applyAccess, forEachAccess } from './state-access.ts'
 import type { Tick } from './tick.ts'
 import { VirtualHost } from './virtual-host.ts'
@@ -53,6 +54,7 @@ export class State {
   private readonly queueParts = new WeakMap<VirtualHost, QueueParts>()
   private readonly deliveryCounts: DeliveryCounts
   private readonly pauses: Pauses
+  private readonly metered = new MeteredQueues()
 
   constructor(parts: StateParts) {
     this.parts = parts
@@ -216,6 +218,7 @@ export class State {
         departed: (queue, message, reason, isKept) => receipts.departed(host, queue, message, reason, isKept),
       },
       pauses: this.pauses,
+      metered: this.metered,
       notes: store.notes,
       publishDead: (death) => publisher.publishDead(host, death),
       publishDue: (queue, entry) => publisher.appear(host, queue, entry),

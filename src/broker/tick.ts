@@ -45,6 +45,8 @@ export class Tick {
   private readonly waiting: TickedChannel[] = []
   /** Real time, read once in a turn; 0: not read yet. */
   private turnMs = 0
+  /** As that, of the clock that never goes back; -1: not read yet. */
+  private turnMonotonicMs = -1
   private readonly runLater: () => void
   private readonly ended: () => void
   /** There are no more turns: nothing is written any more. */
@@ -68,6 +70,14 @@ export class Tick {
   get nowMs(): number {
     if (this.turnMs === 0) this.turnMs = this.clock.realtimeMs()
     return this.turnMs
+  }
+
+  /** Monotonic time in ms, the same throughout a turn. Where no turn is to end it is not remembered. */
+  get monotonicMs(): number {
+    if (this.turnMonotonicMs >= 0) return this.turnMonotonicMs
+    const nowMs = this.clock.monotonicMs()
+    if (this.scheduled || this.isEnding) this.turnMonotonicMs = nowMs
+    return nowMs
   }
 
   /** Sees to it that the end of this turn comes. */
@@ -133,6 +143,7 @@ export class Tick {
     touched.length = 0
     this.ended()
     this.turnMs = 0
+    this.turnMonotonicMs = -1
   }
 
   /** What it was asked for while the turn ended has its answer in the next one. */

@@ -96,6 +96,10 @@ describe('figures', () => {
       processingRate: 0,
       processingBytesRate: 0,
       windowSeconds: 2,
+      oldestSeconds: 2,
+      waitSeconds: null,
+      processingSeconds: null,
+      flowWindowSeconds: 2,
     })
     queue.process(() => {}, { concurrency: 10 })
     await test.advance(2_000)

@@ -48,9 +48,13 @@ export const clientLimits = {
   errorTextMax: 2_000,
   statsIntervalMs: 1_000,
   statsWindowMs: 10_000,
+  /** What waits, processing times and the model are taken from; and for how many queues at once, so that it stays a few MiB. */
+  flowWindowMs: 60_000,
+  flowQueuesMax: 1_000,
   /** Nobody asked for figures for so long: stop sampling until somebody does. */
   statsIdleMs: 60_000,
 } as const
 
 assert(clientLimits.statsIntervalMs < clientLimits.statsWindowMs, 'a window has several samples')
+assert(clientLimits.statsIntervalMs < clientLimits.flowWindowMs, 'so has that of the flow')
 assert(clientLimits.statsWindowMs < clientLimits.statsIdleMs, 'sampling goes on for at least a window')

@@ -114,6 +114,11 @@ export function wantsAnswer(properties: Properties, word: 'delivered' | 'progres
 /** The argument of a consumer that answers its senders by itself. */
 export const answersItself: FieldTable = toTable({ 'x-leveret-answers': true })
 
+/** A worker also says how many messages it works on at once: what it holds beyond that still waits. */
+export function workerArguments(concurrency: number): FieldTable {
+  return toTable({ 'x-leveret-answers': true, 'x-leveret-concurrency': concurrency })
+}
+
 /** A worker has begun. */
 export function deliveredAnswer(request: Properties, queue: string): Message {
   return passingAnswer(request, queue, { [headerNames.outcome]: 'delivered' })

@@ -8,6 +8,7 @@ import type { Families, ParentOptions } from './children.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
+import type { ForecastOptions, QueueForecast, QueueModel } from './flow-figures.ts'
 import type { Outlets } from './handler-runner.ts'
 import type { ReceivedMessage } from './incoming.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
@@ -144,9 +145,22 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     return receiver as unknown as MessageIterator<unknown, Returned>
   }
 
-  /** Length and rates. Over amqp:// a Leveret tells them; of other brokers there is `count`. */
+  /** Length, rates, waits and ages. Over amqp:// a Leveret tells them; of other brokers there is `count`. */
   stats(): Promise<QueueStats> {
     return this.owner.statistics.of(this.name)
+  }
+
+  /**
+   * The queue as queueing theory sees it: from what was measured in the last minute, how long a message is to wait, when what waits
+   * will be gone, and how far that is to be trusted. Rejects as `stats`.
+   */
+  async model(): Promise<QueueModel> {
+    return (await this.owner.statistics.flowOf(this.name)).model()
+  }
+
+  /** What if: the same messages with other workers, or another rate of them. Rejects as `stats`, and with E_BAD_OPTION. */
+  async forecast(options: ForecastOptions = {}): Promise<QueueForecast> {
+    return (await this.owner.statistics.flowOf(this.name)).forecast(options)
   }
 
   /** Ready messages and consumers, on every engine. */

@@ -2,8 +2,10 @@
  * How long the queues are and how fast they go. The broker counts; here the counters are sampled and divided by time.
  *
  * Sampling begins with the first question and ends when nobody has asked for a minute, so it costs nothing otherwise. The
- * first answer therefore gives averages since the bus was opened, the next ones a sliding window of ten seconds.
+ * first answer therefore gives averages since the bus was opened, the next ones a sliding window of ten seconds. Of what takes
+ * time (waits, processing, and the model made of them) the window is a minute, and before that all since the broker was started.
  */
+import { FlowSampler } from '../flow/flow-sampler.ts'
 import { type QueueRates, Sampler } from '../flow/sampler.ts'
 import { type QueueInfo, zeroCounters } from '../model/command.ts'
 import type { DeliverAfter, Durability } from '../model/durability.ts'
@@ -11,9 +13,10 @@ import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import { clientLimits } from './client-limits.ts'
 import type { Control } from './control.ts'
+import { FlowFigures, type FlowStats } from './flow-figures.ts'
 
 /** L = ready + unacked is what is in the system, L_q = ready what waits in line; rates are R = m/t. */
-export interface QueueStats extends QueueRates {
+export interface QueueStats extends QueueRates, FlowStats {
   readonly name: string
   /** What `await send()` says of a message here: see ConnectOptions. `none` for a queue that ends with the broker. */
   readonly durability: Durability
@@ -40,6 +43,7 @@ export class Statistics {
   private readonly isSupported: boolean
   private readonly openedMs: number
   private readonly samplers: Map<string, Sampler> = new Map()
+  private readonly flows: Map<string, FlowSampler> = new Map()
   private cancelTimer: (() => void) | null = null
   private askedMs = 0
   private ended = false
@@ -53,6 +57,28 @@ export class Statistics {
 
   /** Of every queue. Rejects with E_UNSUPPORTED where the broker cannot be asked. */
   async all(): Promise<QueueStats[]> {
+    const queues = await this.look()
+    return queues.map((queue) => this.describe(queue))
+  }
+
+  /** Of one queue. Rejects with E_CLOSED if it is gone. */
+  async of(name: string): Promise<QueueStats> {
+    return this.describe(await this.find(name))
+  }
+
+  /** How its messages go through it. Rejects as `of`. */
+  async flowOf(name: string): Promise<FlowFigures> {
+    return this.figuresOf(await this.find(name))
+  }
+
+  close(): void {
+    this.ended = true
+    this.cancelTimer?.()
+    this.cancelTimer = null
+  }
+
+  /** Asks, and sees to it that it is asked again. */
+  private async look(): Promise<readonly QueueInfo[]> {
     if (!this.isSupported) {
       throw new LeveretError(
         'E_UNSUPPORTED',
@@ -62,28 +88,27 @@ export class Statistics {
     this.askedMs = this.clock.monotonicMs()
     const queues = await this.sample()
     this.sampleLater()
-    return queues.map((queue) => this.describe(queue))
+    return queues
   }
 
-  /** Of one queue. Rejects with E_CLOSED if it is gone. */
-  async of(name: string): Promise<QueueStats> {
-    const all = await this.all()
-    const found = all.find((queue) => queue.name === name)
+  private async find(name: string): Promise<QueueInfo> {
+    const queues = await this.look()
+    const found = queues.find((queue) => queue.name === name)
     if (found === undefined) throw new LeveretError('E_CLOSED', `queue '${name}' was deleted: create it again`)
+    // The one that somebody asks for is looked at from now on, however many there are.
+    if (!this.flows.has(name)) this.flowSamplerOf(name).add(found.flow)
     return found
-  }
-
-  close(): void {
-    this.ended = true
-    this.cancelTimer?.()
-    this.cancelTimer = null
   }
 
   private async sample(): Promise<readonly QueueInfo[]> {
     const reply = await this.control.execute({ type: 'leveret.queues' })
     const queues = reply.type === 'leveret.queues-ok' ? reply.queues : []
     const nowMs = this.clock.monotonicMs()
-    for (const queue of queues) this.samplerOf(queue.name).add(nowMs, queue.counters)
+    for (const { name, counters, flow } of queues) {
+      this.samplerOf(name).add(nowMs, counters)
+      const isLookedAt = this.flows.has(name) || this.flows.size < clientLimits.flowQueuesMax
+      if (isLookedAt && (flow !== null || this.flows.has(name))) this.flowSamplerOf(name).add(flow)
+    }
     if (queues.length < this.samplers.size) this.forgetAllBut(queues)
     return queues
   }
@@ -97,9 +122,19 @@ export class Statistics {
     return sampler
   }
 
+  private flowSamplerOf(name: string): FlowSampler {
+    let sampler = this.flows.get(name)
+    if (sampler === undefined) {
+      sampler = new FlowSampler(clientLimits.flowWindowMs / 1000)
+      this.flows.set(name, sampler)
+    }
+    return sampler
+  }
+
   private forgetAllBut(queues: readonly QueueInfo[]): void {
     const names = new Set(queues.map((queue) => queue.name))
     for (const name of this.samplers.keys()) if (!names.has(name)) this.samplers.delete(name)
+    for (const name of this.flows.keys()) if (!names.has(name)) this.flows.delete(name)
   }
 
   private sampleLater(): void {
@@ -114,11 +149,15 @@ export class Statistics {
     })
   }
 
+  private figuresOf(queue: QueueInfo): FlowFigures {
+    return new FlowFigures(queue, this.flows.get(queue.name) ?? null)
+  }
+
   private describe(queue: QueueInfo): QueueStats {
     const { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, consumers, paused } = queue
     const rates = this.samplerOf(name).rates()
     const length = ready + unacked
     const counts = { ready, readyBytes, unacked, delayed, length, consumers, paused }
-    return { name, durability, deliverAfter, ...counts, ...rates }
+    return { name, durability, deliverAfter, ...counts, ...rates, ...this.figuresOf(queue).stats() }
   }
 }

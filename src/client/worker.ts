@@ -19,7 +19,7 @@ import type { AnyBatchHandler } from './batch.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
-import { answersItself } from './copies.ts'
+import { workerArguments } from './copies.ts'
 import { durationMs } from './duration.ts'
 import { HandlerRunner, type HandlerRunnerOwner, type Outlets } from './handler-runner.ts'
 import { headerNames } from './headers.ts'
@@ -33,6 +33,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   private readonly queueName: string
   private readonly what: string
   private readonly prefetch: number
+  private readonly concurrency: number
   private readonly forget: (worker: QueueWorker) => void
   private readonly replies = new Replies()
   private readonly acknowledger: Acknowledger
@@ -63,6 +64,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
     this.prefetch = work.prefetch
+    this.concurrency = work.concurrency
     this.forget = forget
     this.acknowledger = new Acknowledger(this, parts, contract, settings, this.replies)
     this.runner = new HandlerRunner(this, parts, contract, outlets, handler, work, this.acknowledger)
@@ -173,7 +175,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     const { replies, queueName: queue, prefetch: prefetchCount } = this
     const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount, global: false } as const
     const consume = { type: 'basic.consume', queue, consumerTag: '', noAck: false, exclusive: false } as const
-    const table = this.parts.isLeveret ? answersItself : emptyTable
+    const table = this.parts.isLeveret ? workerArguments(this.concurrency) : emptyTable
     await Promise.all([replies.execute(channel, qos), replies.execute(channel, { ...consume, arguments: table })])
   }
 

@@ -27,6 +27,22 @@ export interface FlowWindow {
   readonly workingMean: number
 }
 
+const nothing: FlowTimes = { count: 0, seconds: 0, secondsSquared: 0, buckets: [] }
+const noTimes: WindowTimes = { ...momentsOf(nothing), buckets: [] }
+
+/** In which nothing happened. */
+export const emptyWindow: FlowWindow = {
+  seconds: 0,
+  arrivals: 0,
+  returns: 0,
+  gaps: noTimes,
+  levels: [],
+  wait: noTimes,
+  processing: noTimes,
+  waitingMean: 0,
+  workingMean: 0,
+}
+
 /** `older` null: since measuring began. */
 export function flowBetween(older: QueueFlow | null, newer: QueueFlow): FlowWindow {
   const seconds = newer.atSeconds - (older?.atSeconds ?? newer.sinceSeconds)
@@ -43,8 +59,6 @@ export function flowBetween(older: QueueFlow | null, newer: QueueFlow): FlowWind
     workingMean: perSecond(newer.workingSeconds - (older?.workingSeconds ?? 0)),
   }
 }
-
-const nothing: FlowTimes = { count: 0, seconds: 0, secondsSquared: 0, buckets: [] }
 
 function timesBetween(older: FlowTimes, newer: FlowTimes): WindowTimes {
   return { ...momentsOf(sumsBetween(older, newer)), buckets: bucketsBetween(older.buckets, newer.buckets) }

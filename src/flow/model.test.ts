@@ -12,6 +12,7 @@ const steady: QueueState = {
   serversChanged: false,
   isPaused: false,
   isKeyed: false,
+  isSplit: false,
   waiting: 0,
   lengthMax: null,
 }
@@ -89,6 +90,7 @@ describe('the expected wait', () => {
     [{ isGuessed: true }, 'low', 'taken from their prefetch'],
     [{ serversChanged: true }, 'low', 'came or went'],
     [{ isKeyed: true }, 'low', 'one key'],
+    [{ isSplit: true }, 'medium', 'handed ahead'],
   ] as const)('is trusted less where the queue is %j', (change, confidence, reason) => {
     const { expectedWaitSeconds } = modelOf(evenWindow(50_000, 50_000), { ...steady, servers: 600, ...change })
     expect(expectedWaitSeconds.confidence).toBe(confidence)
@@ -203,6 +205,7 @@ describe('a window', () => {
       oldestSeconds: null,
       servers: 1,
       isGuessed: false,
+      holdingAhead: 0,
       unacknowledging: 0,
       lengthMax: null,
       isKeyed: false,

@@ -29,6 +29,8 @@ export interface QueueState {
   readonly serversChanged: boolean
   readonly isPaused: boolean
   readonly isKeyed: boolean
+  /** There is more than one line: what is handed ahead to one of several consumers waits for that one. */
+  readonly isSplit: boolean
   /** Messages that wait now. */
   readonly waiting: number
   /** Messages that it may hold; null: any number. */
@@ -153,20 +155,26 @@ export function outlookOf(
   const drain = drainSeconds(waiting, load)
   const growth = rho > 1 ? load.arrivalRate - load.servers / load.serviceSeconds : 0
   const margin = rho === 1 ? Number.POSITIVE_INFINITY : off / Math.abs(1 - rho)
-  // A queue that is empty, or keeps up by far, is not in doubt because of its figures.
-  const certain = waiting === 0 ? 0 : margin
   const near = nearOne(rho, off)
   const grows = growth > 0 && lengthMax !== null
   return {
-    drainSeconds:
-      drain === Number.POSITIVE_INFINITY
-        ? estimate('never drains', null, [...doubts, ...near])
-        : estimate(drain, certain, doubts),
+    drainSeconds: drainOf(drain, margin, doubts, near),
     growthRate: estimate(growth, growth === 0 ? null : margin, [...doubts, ...(growth === 0 ? near : [])]),
     limitSeconds: grows
       ? estimate(Math.max(0, lengthMax - waiting) / growth, margin, doubts)
       : estimate('never', null, lengthMax === null ? [] : [...doubts, ...near]),
   }
+}
+
+function drainOf(
+  seconds: number,
+  margin: number,
+  doubts: readonly Doubt[],
+  near: readonly Doubt[],
+): Model['drainSeconds'] {
+  if (seconds === Number.POSITIVE_INFINITY) return estimate('never drains', null, [...doubts, ...near])
+  // Nothing is there, whatever comes.
+  return seconds === 0 ? estimate(0, null, []) : estimate(seconds, margin, doubts)
 }
 
 /** Nobody takes anything: what comes stays. */
@@ -209,7 +217,7 @@ function sampleDoubts({ arrivals, processing, seconds }: FlowWindow): Doubt[] {
   return [{ confidence: 'none', reason: `too few samples: ${text}, at least ${samplesMin} of each are wanted` }]
 }
 
-function serverDoubts({ servers, isGuessed, serversChanged, isPaused }: QueueState): Doubt[] {
+function serverDoubts({ servers, isGuessed, isSplit, serversChanged, isPaused }: QueueState): Doubt[] {
   const doubts: Doubt[] = []
   if (isPaused) doubts.push({ confidence: 'none', reason: 'the queue is paused' })
   else if (servers === 0) doubts.push({ confidence: 'none', reason: 'nobody consumes' })
@@ -219,6 +227,10 @@ function serverDoubts({ servers, isGuessed, serversChanged, isPaused }: QueueSta
   if (isGuessed) {
     const reason = 'how many messages consumers work on at once is taken from their prefetch'
     doubts.push({ confidence: 'low', reason })
+  }
+  if (isSplit) {
+    const reason = 'what is handed ahead to one consumer waits for it while another may have nothing to do'
+    doubts.push({ confidence: 'medium', reason })
   }
   if (serversChanged) doubts.push({ confidence: 'low', reason: 'consumers came or went in the window' })
   return doubts

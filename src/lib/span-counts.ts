@@ -27,15 +27,23 @@ export interface SpanLevel {
 
 export class SpanCounts {
   private readonly startMs: number
-  private readonly index = new Float64Array(levels)
-  private readonly open = new Float64Array(levels)
-  private readonly spans = new Float64Array(levels)
-  private readonly counted = new Float64Array(levels)
-  private readonly squares = new Float64Array(levels)
+  private readonly index: Float64Array
+  private readonly open: Float64Array
+  private readonly spans: Float64Array
+  private readonly counted: Float64Array
+  private readonly squares: Float64Array
 
   /** The first span of each length begins at `startMs`. */
   constructor(startMs: number) {
     this.startMs = startMs
+    // One piece of memory: there may be thousands of these.
+    const all = new Float64Array(levels * 5)
+    const part = (at: number): Float64Array => all.subarray(levels * at, levels * (at + 1))
+    this.index = part(0)
+    this.open = part(1)
+    this.spans = part(2)
+    this.counted = part(3)
+    this.squares = part(4)
   }
 
   /** Times must not go back. */
@@ -59,11 +67,11 @@ export class SpanCounts {
     }
   }
 
-  /** Spans, Σn and Σn² of each length in turn, the shortest first. */
+  /** Spans, Σn and Σn² of each length in turn, the shortest first, as long as any is over. */
   sums(): number[] {
     const { spans, counted, squares } = this
     const sums: number[] = []
-    for (let level = 0; level < levels; level++) {
+    for (let level = 0; level < levels && (spans[level] as number) > 0; level++) {
       sums.push(spans[level] as number, counted[level] as number, squares[level] as number)
     }
     return sums

@@ -7,6 +7,7 @@ import type { DeliverAfter, Durability } from './durability.ts'
 import type { Field, FieldTable } from './field-table.ts'
 import type { Message } from './message.ts'
 import type { PeekedMessage, QueueCommand } from './queue-command.ts'
+import type { QueueFlow } from './queue-flow.ts'
 import type { ScheduleCommand, ScheduleInfo } from './schedule-command.ts'
 
 export type Command =
@@ -171,4 +172,6 @@ export interface QueueInfo {
   readonly delayed: number
   readonly consumers: number
   readonly counters: Readonly<QueueCounters>
+  /** How messages go through it; null: none came yet in this broker's life, or it is not measured. */
+  readonly flow: QueueFlow | null
 }

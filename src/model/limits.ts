@@ -39,6 +39,8 @@ export const limits = {
   /** Where nobody waits for a sync, one begins so long after what it is for, or when half of so many bytes are written. */
   syncDelayMs: 1_000,
   syncDelayBytesMax: 67_108_864,
+  /** Queues whose flow is measured, of those that messages come to: a measured one takes a few KiB. */
+  meteredQueuesMax: 10_000,
   /** Messages one dispatch hands out before other sockets get their turn. */
   deliveriesPerTurn: 2_048,
   /** Acks wait so long for a publish to share its sync. */

@@ -7,10 +7,11 @@
  *                   turn with a consumer      a consumer
  *
  * A consumer that says how many messages it works on at once begins with those that came to it first, each when one before it was
- * settled; what it was handed beyond that still waits. One that does not say is taken to work on all that it was handed.
+ * settled; what it was handed beyond that still waits. One that does not say is taken to work on all that it was handed. Of what
+ * basic.get takes, or a consumer that does not acknowledge, the wait is known and no processing.
  */
 
-/** How long something took, of many. */
+/** How long something took, of many; of some among them where there are more than a thousand or so in a second. */
 export interface FlowTimes {
   readonly count: number
   /** Σx. */
@@ -28,7 +29,7 @@ export interface QueueFlow {
   readonly sinceSeconds: number
   /** Messages that became ready: sent, or due after a delay. */
   readonly arrivals: number
-  /** Messages that are ready once more: given back, or due after a retry that keeps its place. */
+  /** Deliveries of messages that were handed out before: given back, or due after a retry that keeps its place. */
   readonly returns: number
   /** Times between arrivals, all but the first. */
   readonly gaps: Omit<FlowTimes, 'buckets'>
@@ -51,6 +52,8 @@ export interface QueueFlow {
   readonly servers: number | null
   /** Whether some of them did not say so, and it is taken from their prefetch. */
   readonly isGuessed: boolean
+  /** Consumers that are handed more than they work on: what waits with one is not for others, who may have nothing to do. */
+  readonly holdingAhead: number
   /** Consumers that take messages without acknowledging them: nobody knows when they are done. */
   readonly unacknowledging: number
   /** How many messages it may hold; null: any number. */

@@ -37,6 +37,8 @@ export class QueueIndex implements GatedIndex, BackedIndex, IndexOwner {
   /** Whether its queue outlives the process. */
   readonly durable: boolean
   nextSequence = 1
+  /** What was there before this life has a smaller sequence. */
+  firstOfLife = 1
   /** Some entry here may expire. */
   mayExpire = false
   /** Settled since the last commit; only entries the log knows of. */
@@ -354,6 +356,7 @@ export class QueueIndex implements GatedIndex, BackedIndex, IndexOwner {
   /** Recovery is done: counts what is there. Messages below `suspectBelow` that were due by then may have been handed out. */
   recovered(nextSequence: number, suspectBelow: number, suspectDueMs: number): void {
     this.nextSequence = Math.max(this.nextSequence, nextSequence)
+    this.firstOfLife = this.nextSequence
     this.lanes.ready.suspectBelow = suspectBelow
     this.suspectDueMs = suspectDueMs
     this.lanes.hidden?.recovered()

@@ -17,6 +17,7 @@ import { BrokerError, type ReplyCode, replyCodes } from '../../model/errors.ts'
 import { type Field, type PlainValue, toTable } from '../../model/field-table.ts'
 import type { Message } from '../../model/message.ts'
 import { readMessages } from './peeked-answer.ts'
+import { readFlow } from './queue-flow-answer.ts'
 import { readSchedules } from './schedules-answer.ts'
 
 /** The queue named `own` is the one the answer came to: to whoever asked it is not there. */
@@ -66,6 +67,7 @@ function readQueue(value: unknown): QueueInfo {
     delayed: countOf(queue, 'delayed'),
     consumers: countOf(queue, 'consumers'),
     counters: countersOf(queue['counters']),
+    flow: queue['flow'] == null ? null : readFlow(queue['flow']),
   }
 }
 

@@ -187,6 +187,7 @@ describe('asked of a Leveret', () => {
           refused: 0,
           deadLettered: 0,
         },
+        flow: expect.objectContaining({ arrivals: 1, waiting: 1, working: 0, oldestSeconds: 0 }) as unknown,
       },
     ])
   })
@@ -380,6 +381,7 @@ describe('asked of one that does not answer as it should', () => {
     unacked: 0,
     delayed: 0,
     consumers: 0,
+    flow: null,
     counters: {
       published: 0,
       publishedBytes: 0,

@@ -60,6 +60,7 @@ export class FlowRecorder implements QueueWatcher {
       oldestSeconds: null,
       servers,
       isGuessed: false,
+      holdingAhead: 0,
       unacknowledging: 0,
       lengthMax: null,
       isKeyed: false,

@@ -64,6 +64,7 @@ export function runShape(shape: LoadShape, seed: number, share = 1): ShapeResult
     serversChanged: false,
     isPaused: false,
     isKeyed: false,
+    isSplit: false,
     waiting: 0,
     lengthMax: null,
   }
