@@ -17,6 +17,8 @@ import type { QueueMeter } from './queue-meter.ts'
 interface Sample {
   /** How many the consumer has settled when its turn comes. */
   readonly begins: number
+  /** For how many it stands. */
+  readonly count: number
   /** When the message became ready, in ms; -1: nobody knows, or it was handed out before. */
   readonly cameMs: number
   /** When work on it began; -1: it has not. */
@@ -39,8 +41,8 @@ export class ConsumerMeter {
   /** For how long it had worked by then since the turn before, or since it had something to do. */
   private turnTookMs = 0
   private busySinceMs = -1
-  /** How long samples seem to have taken that were settled in that turn. */
-  private readonly ended: number[] = []
+  /** Samples that were settled in that turn. */
+  private readonly ended: Sample[] = []
 
   /** `concurrency`: how many it works on at once; infinity: all that it has. */
   constructor(queue: QueueMeter, concurrency: number) {
@@ -81,12 +83,12 @@ export class ConsumerMeter {
 
   private follow(tag: number, entry: Entry): void {
     const { queue, concurrency, handedCount, held } = this
-    queue.sampled()
+    const count = queue.sampled()
     const cameMs = entry.deliveryCount > 1 ? -1 : queue.cameAt(entry.sequence)
     const hasBegun = held <= concurrency
-    const sample: Sample = { begins: handedCount - concurrency, cameMs, beganMs: hasBegun ? queue.nowMs : -1 }
+    const sample: Sample = { begins: handedCount - concurrency, count, cameMs, beganMs: hasBegun ? queue.nowMs : -1 }
     this.samples.set(tag, sample)
-    if (hasBegun) queue.waited(sample.cameMs)
+    if (hasBegun) queue.waited(cameMs, count)
     else {
       this.waiting.push(sample)
       this.nextBegins = (this.waiting.peek() as Sample).begins
@@ -98,7 +100,7 @@ export class ConsumerMeter {
     const { queue, waiting, settledCount } = this
     for (let next = waiting.peek(); next !== undefined && next.begins <= settledCount; next = waiting.peek()) {
       next.beganMs = queue.nowMs
-      queue.waited(next.cameMs)
+      queue.waited(next.cameMs, next.count)
       waiting.shift()
     }
     this.nextBegins = waiting.peek()?.begins ?? Number.POSITIVE_INFINITY
@@ -111,7 +113,7 @@ export class ConsumerMeter {
     // It was settled before its turn.
     if (sample.beganMs < 0) return
     if (this.ended.length === 0) this.queue.hasEnded(this)
-    this.ended.push(this.queue.nowMs - sample.beganMs)
+    this.ended.push(sample)
   }
 
   private beginTurn(nowMs: number): void {
@@ -125,7 +127,9 @@ export class ConsumerMeter {
     const { ended, queue, concurrency } = this
     const settled = this.settledCount - this.settledBefore
     const eachMs = (this.turnTookMs * concurrency) / settled
-    for (const ms of ended) queue.worked(settled > concurrency ? eachMs : ms)
+    for (const { beganMs, count } of ended) {
+      queue.worked(settled > concurrency ? eachMs : this.turnMs - beganMs, count)
+    }
     ended.length = 0
   }
 }

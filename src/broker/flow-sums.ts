@@ -5,20 +5,23 @@ import type { FlowTimes } from '../model/queue-flow.ts'
 
 export class TimeSums {
   private count = 0
+  private samples = 0
   private seconds = 0
   private secondsSquared = 0
   private readonly histogram = new Histogram()
 
-  add(seconds: number): void {
-    this.count++
-    this.seconds += seconds
-    this.secondsSquared += seconds * seconds
-    this.histogram.record(seconds)
+  /** One that stands for so many. */
+  add(seconds: number, count: number): void {
+    this.samples++
+    this.count += count
+    this.seconds += seconds * count
+    this.secondsSquared += seconds * seconds * count
+    this.histogram.record(seconds, count)
   }
 
   times(): FlowTimes {
-    const { count, seconds, secondsSquared } = this
-    return { count, seconds, secondsSquared, buckets: this.histogram.buckets() }
+    const { count, samples, seconds, secondsSquared } = this
+    return { count, samples, seconds, secondsSquared, buckets: this.histogram.buckets() }
   }
 }
 

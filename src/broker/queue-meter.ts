@@ -136,13 +136,13 @@ export class QueueMeter {
   }
 
   /** It is taken by somebody who does not tell when he is done. */
-  taken(sequence: number): void {
-    this.waited(this.cameAt(sequence))
+  taken(sequence: number, count: number): void {
+    this.waited(this.cameAt(sequence), count)
   }
 
-  /** Somebody begins with a message that became ready at that time; -1: nobody knows. */
-  waited(cameMs: number): void {
-    if (cameMs >= 0) this.sums?.wait.add((this.nowMs - cameMs) / 1000)
+  /** Somebody begins with a message that became ready at that time (-1: nobody knows), and stands for so many. */
+  waited(cameMs: number, count: number): void {
+    if (cameMs >= 0) this.sums?.wait.add((this.nowMs - cameMs) / 1000, count)
   }
 
   /** The consumer settled something in this turn that is followed, the first time: see ConsumerMeter. */
@@ -150,15 +150,17 @@ export class QueueMeter {
     this.ended.push(consumer)
   }
 
-  worked(ms: number): void {
-    this.sums?.processing.add(ms / 1000)
+  worked(ms: number, count: number): void {
+    this.sums?.processing.add(ms / 1000, count)
   }
 
-  /** One more delivery is followed. */
-  sampled(): void {
+  /** One more delivery is followed. Returns for how many it stands. */
+  sampled(): number {
+    const count = this.sampleMask + 1
     if (++this.spellSamples % samplesPerSpell === 0 && this.sampleMask < sampleMaskMax) {
       this.sampleMask = this.sampleMask * 2 + 1
     }
+    return count
   }
 
   consumerAdded(consumer: MeteredConsumer): void {

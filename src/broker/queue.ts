@@ -374,7 +374,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   /** The first ready entry, for basic.get; the caller keeps it or settles it. Its message may have to be waited for. */
   take(): Entry | undefined {
     const entry = this.takeOut()
-    if (entry !== undefined) this.meter.taken(entry.sequence)
+    if (entry !== undefined) this.meter.taken(entry.sequence, 1)
     this.meter.readyChanged(this.index.readyCount)
     return entry
   }
@@ -639,8 +639,7 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
   }
 
   private takeSample({ sequence }: Entry): void {
-    this.meter.sampled()
-    this.meter.taken(sequence)
+    this.meter.taken(sequence, this.meter.sampled())
   }
 
   private countDelivery(entry: Entry): boolean {

@@ -27,6 +27,7 @@ function program(): Command {
   addQueues(root)
   addQueueCommands(root)
   addSchedules(root)
+  addStats(root)
   addAdministration(root)
   addVerify(root)
   addInspect(root)
@@ -114,6 +115,17 @@ function addSchedules(root: Command): void {
     .action((verb: string, name: string | undefined, options: object) =>
       start({ verb, name, ...options }, () => import('./schedules.ts')),
     )
+}
+
+function addStats(root: Command): void {
+  common(root.command('stats'))
+    .description('Tell how a queue does: lengths, rates, waits, what is to be expected, and what if.')
+    .argument('<queue>')
+    .option('--at <target>', target, defaultUrl)
+    .option('--workers <number>', 'what if there were so many workers')
+    .option('--concurrency <messages>', 'what if each of them worked on so many messages at once')
+    .option('--arrival <rate>', "what if so many messages came, such as '500/s' or '20/m'")
+    .action((queue: string, options: object) => start({ queue, ...options }, () => import('./stats.ts')))
 }
 
 function addVerify(root: Command): void {

@@ -15,7 +15,7 @@ export type { Confidence, Estimate }
 
 /** How long something took, in seconds. Percentiles are within 1.6 % of the true ones, whatever they are. */
 export interface TimeStats {
-  /** Of how many messages. */
+  /** Of how many messages. Where they are more than a thousand or so in a second, some stand for all. */
   readonly count: number
   readonly mean: number
   readonly p50: number

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { QueueFlow } from '../model/queue-flow.ts'
 import { FlowSampler } from './flow-sampler.ts'
 
-const none = { count: 0, seconds: 0, secondsSquared: 0, buckets: [] }
+const none = { count: 0, samples: 0, seconds: 0, secondsSquared: 0, buckets: [] }
 
 function flow(atSeconds: number, arrivals: number, changes: Partial<QueueFlow> = {}): QueueFlow {
   return {

@@ -5,6 +5,8 @@ import type { FlowTimes, QueueFlow } from '../model/queue-flow.ts'
 import { type Moments, momentsOf, sumsBetween } from './moments.ts'
 
 export interface WindowTimes extends Moments {
+  /** How many of them were looked at. */
+  readonly samples: number
   /** See lib/histogram.ts. */
   readonly buckets: readonly number[]
 }
@@ -27,8 +29,8 @@ export interface FlowWindow {
   readonly workingMean: number
 }
 
-const nothing: FlowTimes = { count: 0, seconds: 0, secondsSquared: 0, buckets: [] }
-const noTimes: WindowTimes = { ...momentsOf(nothing), buckets: [] }
+const nothing: FlowTimes = { count: 0, samples: 0, seconds: 0, secondsSquared: 0, buckets: [] }
+const noTimes: WindowTimes = { ...momentsOf(nothing), samples: 0, buckets: [] }
 
 /** In which nothing happened. */
 export const emptyWindow: FlowWindow = {
@@ -61,5 +63,6 @@ export function flowBetween(older: QueueFlow | null, newer: QueueFlow): FlowWind
 }
 
 function timesBetween(older: FlowTimes, newer: FlowTimes): WindowTimes {
-  return { ...momentsOf(sumsBetween(older, newer)), buckets: bucketsBetween(older.buckets, newer.buckets) }
+  const buckets = bucketsBetween(older.buckets, newer.buckets)
+  return { ...momentsOf(sumsBetween(older, newer)), samples: newer.samples - older.samples, buckets }
 }

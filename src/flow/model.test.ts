@@ -20,7 +20,7 @@ const steady: QueueState = {
 /** As it is with nothing but what is said. */
 function windowOf(changes: Partial<FlowWindow>): FlowWindow {
   const nothing = { count: 0, mean: 0, scv: 0 }
-  const none = { ...nothing, buckets: [] }
+  const none = { ...nothing, samples: 0, buckets: [] }
   const empty = { arrivals: 0, returns: 0, gaps: nothing, levels: [], wait: none, processing: none }
   return { seconds: 10, ...empty, waitingMean: 0, workingMean: 0, ...changes }
 }
@@ -30,7 +30,7 @@ function evenWindow(arrivals: number, processed: number): FlowWindow {
   return windowOf({
     arrivals,
     gaps: { count: arrivals - 1, mean: 10 / arrivals, scv: 1 },
-    processing: { count: processed, mean: 0.1, scv: 1, buckets: [] },
+    processing: { count: processed, samples: processed, mean: 0.1, scv: 1, buckets: [] },
   })
 }
 
@@ -102,8 +102,8 @@ describe("Little's law", () => {
   it('has two ways to the length of the queue, which part where it grew', () => {
     const window = windowOf({
       arrivals: 100,
-      wait: { count: 100, mean: 0.3, scv: 1, buckets: [] },
-      processing: { count: 100, mean: 0.1, scv: 1, buckets: [] },
+      wait: { count: 100, samples: 100, mean: 0.3, scv: 1, buckets: [] },
+      processing: { count: 100, samples: 100, mean: 0.1, scv: 1, buckets: [] },
       waitingMean: 3,
       workingMean: 1,
     })
@@ -188,7 +188,7 @@ describe('a window', () => {
   it('is what happened between two looks, and everything before the second if there was no first', () => {
     const { window } = runShape(supposedShapes[0] as LoadShape, 1, 0.01)
     expect(window.wait.count).toBeGreaterThanOrEqual(1_500)
-    const sums = { count: 4, seconds: 2, secondsSquared: 1.5, buckets: [600, 4] }
+    const sums = { count: 4, samples: 4, seconds: 2, secondsSquared: 1.5, buckets: [600, 4] }
     const older = {
       atSeconds: 10,
       sinceSeconds: 5,
@@ -210,7 +210,7 @@ describe('a window', () => {
       lengthMax: null,
       isKeyed: false,
     }
-    const later = { count: 6, seconds: 6, secondsSquared: 9.5, buckets: [600, 4, 700, 2] }
+    const later = { count: 6, samples: 5, seconds: 6, secondsSquared: 9.5, buckets: [600, 4, 700, 2] }
     const newer = { ...older, atSeconds: 20, arrivals: 7, returns: 1, gaps: later, wait: later, waitingSeconds: 13 }
     expect(flowBetween(older, newer)).toMatchObject({
       seconds: 10,
@@ -218,7 +218,7 @@ describe('a window', () => {
       returns: 1,
       waitingMean: 1,
       workingMean: 0,
-      wait: { count: 2, mean: 2, scv: 0, buckets: [700, 2] },
+      wait: { count: 2, samples: 1, mean: 2, scv: 0, buckets: [700, 2] },
     })
     expect(flowBetween(null, newer)).toMatchObject({ seconds: 15, arrivals: 7, wait: { count: 6, mean: 1 } })
   })

@@ -130,7 +130,7 @@ function memorySeconds(load: Load, gapScv: number): number {
 }
 
 export function samplesOf({ arrivals, processing }: FlowWindow): Samples {
-  return { arrivals, processed: processing.count }
+  return { arrivals, processed: processing.samples }
 }
 
 export function expectedWaitOf(load: Load, samples: Samples, doubts: readonly Doubt[]): Estimate {
@@ -212,8 +212,8 @@ export function doubtsOf(window: FlowWindow, state: QueueState, load: Load): Dou
 }
 
 function sampleDoubts({ arrivals, processing, seconds }: FlowWindow): Doubt[] {
-  const text = `${arrivals} arrivals and ${processing.count} settlements in ${seconds.toPrecision(3)} s`
-  if (arrivals >= samplesMin && processing.count >= samplesMin) return []
+  const text = `${arrivals} arrivals and ${processing.samples} settlements in ${seconds.toPrecision(3)} s`
+  if (arrivals >= samplesMin && processing.samples >= samplesMin) return []
   return [{ confidence: 'none', reason: `too few samples: ${text}, at least ${samplesMin} of each are wanted` }]
 }
 
@@ -275,10 +275,10 @@ function flowDoubts({ arrivals, returns }: FlowWindow, { isKeyed }: QueueState):
 /** What was really waited tells more than any supposition. */
 function contradictions({ wait }: FlowWindow, load: Load): Doubt[] {
   const rho = utilisation(load)
-  if (rho >= 1 || wait.count < samplesMin) return []
+  if (rho >= 1 || wait.samples < samplesMin) return []
   const expected = expectedWait(load)
   const off = Math.abs(wait.mean - expected)
-  const allowed = expected * (0.25 + 3 * measuredWaitError(load, rho, wait.count))
+  const allowed = expected * (0.25 + 3 * measuredWaitError(load, rho, wait.samples))
   // What is short beside the service itself is not worth a doubt: it is the resolution of clocks and turns.
   if (off <= allowed || off < load.serviceSeconds / 50) return []
   const reason = `messages waited ${secondsText(wait.mean)} in truth, and not ${secondsText(expected)}: something is at work that the formulas do not know`

@@ -11,9 +11,11 @@
  * basic.get takes, or a consumer that does not acknowledge, the wait is known and no processing.
  */
 
-/** How long something took, of many; of some among them where there are more than a thousand or so in a second. */
+/** How long something took, of many. Where they are more than a thousand or so in a second, some stand for all. */
 export interface FlowTimes {
   readonly count: number
+  /** How many of them were looked at. */
+  readonly samples: number
   /** Σx. */
   readonly seconds: number
   /** Σx². */
@@ -32,7 +34,7 @@ export interface QueueFlow {
   /** Deliveries of messages that were handed out before: given back, or due after a retry that keeps its place. */
   readonly returns: number
   /** Times between arrivals, all but the first. */
-  readonly gaps: Omit<FlowTimes, 'buckets'>
+  readonly gaps: Omit<FlowTimes, 'buckets' | 'samples'>
   /** Arrivals in spans of 1, 2, 4, … ms: see lib/span-counts.ts. */
   readonly spans: readonly number[]
   /** From arrival until somebody begins with it, of messages that nobody had before. */

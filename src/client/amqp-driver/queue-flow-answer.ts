@@ -1,6 +1,7 @@
 /** What a Leveret measured of a queue, checked: it comes from another process, maybe of another version. */
+
+import { countOf, flagOf, type JsonValues, objectOf } from '../../lib/json-values.ts'
 import type { FlowTimes, QueueFlow } from '../../model/queue-flow.ts'
-import { countOf, flagOf, type JsonValues, objectOf } from './json-values.ts'
 
 export function readFlow(value: unknown): QueueFlow {
   const flow = objectOf(value, 'flow')
@@ -29,10 +30,10 @@ export function readFlow(value: unknown): QueueFlow {
 
 function timesOf(flow: JsonValues, key: string): FlowTimes {
   const times = objectOf(flow[key], key)
-  return { ...sumsOf(times), buckets: numbersOf(times, 'buckets', 2) }
+  return { ...sumsOf(times), samples: countOf(times, 'samples'), buckets: numbersOf(times, 'buckets', 2) }
 }
 
-function sumsOf(sums: JsonValues): Omit<FlowTimes, 'buckets'> {
+function sumsOf(sums: JsonValues): QueueFlow['gaps'] {
   const [seconds, secondsSquared] = [numberOf(sums, 'seconds'), numberOf(sums, 'secondsSquared')]
   return { count: countOf(sums, 'count'), seconds, secondsSquared }
 }

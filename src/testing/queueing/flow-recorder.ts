@@ -19,7 +19,7 @@ class Times {
 
   sums(): FlowTimes {
     const { count, seconds, secondsSquared } = this
-    return { count, seconds, secondsSquared, buckets: this.histogram.buckets() }
+    return { count, samples: count, seconds, secondsSquared, buckets: this.histogram.buckets() }
   }
 }
 
