@@ -25,6 +25,11 @@ export const clientLimits = {
   /** Calls that one answerer works on at the same time unless it says so. */
   callConcurrencyDefault: 10,
   concurrencyMax: 10_000,
+  /**
+   * Handlers that 'auto' lets run where nobody said how many: four such workers stay below the thousand and some files and
+   * sockets that systems let a process open, and what is behind handlers seldom serves one process with more.
+   */
+  autoConcurrencyMax: 256,
   prefetchMax: 65_535,
   prefetchDefault: 100,
   /** Messages of one batch: they are acknowledged in one commit, which is one frame of the log. */

@@ -6,6 +6,7 @@
  *                               └─ unreadable → given up
  */
 
+import { AutoConcurrency, type ConcurrencyStats, type Lack } from '../flow/auto-concurrency.ts'
 import { Deque } from '../lib/deque.ts'
 import { RateMeter } from '../lib/rate-meter.ts'
 import { LeveretError } from '../model/errors.ts'
@@ -48,6 +49,8 @@ export interface HandlerRunnerOwner {
   readonly isOpen: boolean
   /** Something that was waited for may have come. */
   changed(): void
+  /** It may be another `prefetch`. */
+  prefetchChanged(): void
 }
 
 export class HandlerRunner implements TaskOwner, BatchOwner {
@@ -65,6 +68,8 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   private readonly what: string
   private readonly whatMessage: string
   private readonly times: HandlerTimes
+  /** Null: as many handlers as were asked for. */
+  private readonly auto: AutoConcurrency | null
   /** Null: nobody said how fast. */
   private readonly meter: RateMeter | null
   /** Null: the handler gets one message. */
@@ -104,6 +109,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     this.what = `queue '${contract.name}'`
     this.whatMessage = `a message of ${this.what}`
     this.times = new HandlerTimes(clock, this.what, work.leaseMs, (task, reason) => this.leaseLost(task, reason))
+    this.auto = work.range === null ? null : new AutoConcurrency(work.range, clock.monotonicMs())
     this.meter = work.rate === null ? null : new RateMeter(work.rate)
     this.collector =
       batch === null
@@ -119,6 +125,17 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   /** Time spent in handlers that ended well, in seconds. */
   get operationSeconds(): number {
     return this.operationMs / 1000
+  }
+
+  /** Messages that the worker is to hold. */
+  get prefetch(): number {
+    return this.work.prefetch ?? this.auto?.prefetch ?? this.work.concurrency * 2
+  }
+
+  get concurrencyStats(): ConcurrencyStats {
+    if (this.auto !== null) return this.auto.stats
+    const limit = this.work.batch?.atOnce ?? this.work.concurrency
+    return { limit, min: limit, max: limit, reason: 'fixed' }
   }
 
   /** A message has come; its handler begins with `startNext`, or later. */
@@ -168,25 +185,41 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
 
   /** Starts handlers as long as there are messages and room. Those that end at once make room at once. */
   startNext(): void {
-    if (this.starting || this.arrived.length === 0) return
+    if (this.starting) return
+    if (this.arrived.length > 0) this.startArrived()
+    if (this.auto !== null) this.auto.pass(this.parts.platform.clock.monotonicMs(), this.running, this.lack)
+  }
+
+  private startArrived(): void {
     this.starting = true
+    const { auto } = this
     const { clock } = this.parts.platform
     // The clock is read once for the whole round: handlers that end within it share its time.
     this.roundStartedMs = clock.monotonicMs()
     this.endedInRound = 0
     let started = 0
-    const { concurrency } = this.work
-    while (this.running < concurrency && this.owner.isOpen) {
+    while (this.running < this.limit && this.owner.isOpen) {
       if (this.meter !== null && this.arrived.length > 0 && !this.mayStart(this.meter)) break
       const task = this.arrived.shift()
       if (task === undefined) break
       this.running++
       started++
+      if (auto !== null) auto.pass(clock.monotonicMs(), this.running, null)
       this.run(task)
     }
     const share = started === 0 ? 0 : this.endedInRound / started
     this.operationMs += (clock.monotonicMs() - this.roundStartedMs) * share
     this.starting = false
+  }
+
+  private get limit(): number {
+    return this.auto === null ? this.work.concurrency : this.auto.limit
+  }
+
+  /** Why no handler begins although there is room; null: there is none. */
+  private get lack(): Lack | null {
+    if (this.running >= this.limit) return null
+    return this.cancelRateTimer === null ? 'messages' : 'rate'
   }
 
   /** Whether the rate lets another one begin; if not, it is looked again when it does. */
@@ -268,6 +301,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
       this.sayDelivered(properties)
     if (this.collector !== null) return this.collector.add(task, incoming)
     if (this.work.leaseMs !== null || task.deadlineMs > 0) this.times.begin(task)
+    if (this.auto !== null) task.startedMs = this.parts.platform.clock.monotonicMs()
     let returned: unknown
     try {
       returned = this.handler(incoming, task)
@@ -275,7 +309,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
       return this.threw(task, incoming, error)
     }
     if (!isThenable(returned)) return this.ended(task, returned)
-    task.startedMs = this.starting ? this.roundStartedMs : this.parts.platform.clock.monotonicMs()
+    task.startedMs ??= this.starting ? this.roundStartedMs : this.parts.platform.clock.monotonicMs()
     returned.then(
       (value) => this.ended(task, value),
       (error: unknown) => this.threw(task, incoming, error),
@@ -300,6 +334,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   private ended(task: Task, value: unknown): void {
     if (task.isLost) return
     this.leave(task)
+    if (this.auto !== null) this.tellAuto(this.auto, task, !(value instanceof RetryLater))
     if (this.acknowledger.isMine(task)) this.settleWith(task, value)
     this.goOn()
   }
@@ -307,8 +342,16 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   private threw(task: Task, incoming: IncomingMessage, error: unknown): void {
     if (task.isLost) return
     this.leave(task)
+    if (this.auto !== null) this.tellAuto(this.auto, task, false)
     if (this.acknowledger.isMine(task)) this.failWith(task, incoming, error)
     this.goOn()
+  }
+
+  /** A handler has ended; or it has lost its lease, and its place to another. */
+  private tellAuto(auto: AutoConcurrency, { startedMs }: Task, isDone: boolean): void {
+    if (startedMs === null) return
+    const nowMs = this.parts.platform.clock.monotonicMs()
+    if (auto.end(nowMs, this.running, nowMs - startedMs, isDone)) this.owner.prefetchChanged()
   }
 
   private settleWith(task: Task, value: unknown): void {
@@ -368,6 +411,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   private loseLease(task: Task, reason: LeveretError): void {
     if (task.isLost) return
     this.leave(task)
+    if (this.auto !== null) this.tellAuto(this.auto, task, false)
     task.lose(reason)
     if (this.acknowledger.isMine(task)) {
       const incoming = new Incoming(task.message, task.redelivered, undefined, task.properties)

@@ -1,5 +1,6 @@
 /** What users say to a worker and what it tells them. */
 
+import type { ConcurrencyBounds, ConcurrencyStats } from '../flow/auto-concurrency.ts'
 import type { Rate as Limit } from '../lib/rate-meter.ts'
 import { LeveretError } from '../model/errors.ts'
 import { clientLimits } from './client-limits.ts'
@@ -16,11 +17,14 @@ export type Handler<Data, Returned> = (
 ) => Returned | Settlement | Promise<Returned | Settlement>
 
 export interface ProcessOptions {
-  /** Handlers that run at the same time. Default 1, which keeps the queue's order. */
-  readonly concurrency?: number
+  /**
+   * Handlers that run at the same time. Default 1, which keeps the queue's order. 'auto', or a range: as many as do more
+   * than fewer would, which is looked for while they work; `worker.stats().concurrency` says how many, and why.
+   */
+  readonly concurrency?: number | 'auto' | ConcurrencyRange
   /**
    * Messages the worker holds at the same time: those that run, wait for their turn, wait for their commit, or back off.
-   * Default twice the concurrency, so that one waits for each that runs.
+   * Default twice the concurrency, so that one waits for each that runs; with 'auto' it follows what that finds.
    */
   readonly prefetch?: number
   /** Handlers that begin in a time, such as '100/s', for this worker. Default: as many as can. */
@@ -32,6 +36,14 @@ export interface ProcessOptions {
   readonly lease?: Duration
   /** Hears each failed attempt. Without it the bus's `onError` does. */
   readonly onError?: (error: unknown, message: IncomingMessage, attempt: number) => void
+}
+
+/** Within which 'auto' looks for a concurrency. */
+export interface ConcurrencyRange {
+  /** Default 1. */
+  readonly min?: number
+  /** Default 256. */
+  readonly max?: number
 }
 
 export interface BatchOptions {
@@ -66,6 +78,8 @@ export interface WorkerStats {
   readonly operationSeconds: number
   /** processed / operationSeconds: messages per second one handler manages. 0 before the first. */
   readonly operationRate: number
+  /** Handlers, or batches, that may run at the same time, and why so many. */
+  readonly concurrency: ConcurrencyStats
 }
 
 /** A worker as users see it. */
@@ -82,7 +96,10 @@ export interface Worker extends AsyncDisposable {
 /** How a worker works, checked. */
 export interface WorkSettings {
   readonly concurrency: number
-  readonly prefetch: number
+  /** Within which it is looked for; null: it is fixed. */
+  readonly range: ConcurrencyBounds | null
+  /** Null: it follows the concurrency. */
+  readonly prefetch: number | null
   readonly rate: Limit | null
   readonly leaseMs: number | null
   readonly onError: ProcessOptions['onError']
@@ -94,15 +111,40 @@ export interface WorkSettings {
 export function processSettings(where: string, options: ProcessOptions): WorkSettings {
   checkOptionNames(where, options, ['concurrency', 'prefetch', 'rate', 'lease', 'onError'])
   const { rate, lease, onError } = options
-  const concurrency = checkInteger(where, 'concurrency', options.concurrency ?? 1, 1, clientLimits.concurrencyMax)
+  const range = rangeOf(where, options.concurrency)
+  const { concurrencyMax, prefetchMax } = clientLimits
+  const concurrency = range?.max ?? checkInteger(where, 'concurrency', options.concurrency ?? 1, 1, concurrencyMax)
+  const prefetch = options.prefetch ?? (range === null ? concurrency * 2 : null)
   return {
     concurrency,
-    prefetch: checkInteger(where, 'prefetch', options.prefetch ?? concurrency * 2, 1, clientLimits.prefetchMax),
+    range,
+    prefetch: prefetch === null ? null : checkInteger(where, 'prefetch', prefetch, 1, prefetchMax),
     rate: rate === undefined ? null : rateOf(rate, `${where}: rate`),
     leaseMs: lease === undefined ? null : leaseOf(where, lease),
     onError,
     batch: null,
   }
+}
+
+/** Null: it is to be fixed. Throws E_BAD_OPTION. */
+function rangeOf(where: string, concurrency: ProcessOptions['concurrency']): ConcurrencyBounds | null {
+  if (concurrency === undefined || typeof concurrency === 'number') return null
+  if (concurrency !== 'auto' && (typeof concurrency !== 'object' || concurrency === null)) {
+    const text = `${where}: concurrency is ${JSON.stringify(concurrency)}: give a number, 'auto', or a range such as { max: 32 }`
+    throw new LeveretError('E_BAD_OPTION', text)
+  }
+  const range: ConcurrencyRange = concurrency === 'auto' ? {} : concurrency
+  checkOptionNames(`${where}: concurrency`, range, ['min', 'max'])
+  const { concurrencyMax, autoConcurrencyMax } = clientLimits
+  const min = checkInteger(where, 'concurrency.min', range.min ?? 1, 1, concurrencyMax)
+  const max = checkInteger(
+    where,
+    'concurrency.max',
+    range.max ?? Math.max(min, autoConcurrencyMax),
+    min,
+    concurrencyMax,
+  )
+  return { min, max }
 }
 
 /** Throws E_BAD_OPTION. */
@@ -114,6 +156,7 @@ export function batchSettings(where: string, options: BatchOptions): WorkSetting
   const atOnce = checkInteger(where, 'concurrency', options.concurrency ?? 1, 1, atOnceMax)
   return {
     concurrency: size * atOnce,
+    range: null,
     prefetch: 2 * size * atOnce,
     rate: null,
     leaseMs: lease === undefined ? null : leaseOf(where, lease),

@@ -19,7 +19,7 @@ import type { AnyBatchHandler } from './batch.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
-import { workerArguments } from './copies.ts'
+import { answersItself, workerArguments } from './copies.ts'
 import { durationMs } from './duration.ts'
 import { HandlerRunner, type HandlerRunnerOwner, type Outlets } from './handler-runner.ts'
 import { headerNames } from './headers.ts'
@@ -32,7 +32,6 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   private readonly parts: BusParts
   private readonly queueName: string
   private readonly what: string
-  private readonly prefetch: number
   private readonly concurrency: number
   private readonly forget: (worker: QueueWorker) => void
   private readonly replies = new Replies()
@@ -41,6 +40,11 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
 
   private channel: Channel | null = null
   private consumerTag = ''
+  /** Whether messages held are counted over the channel: such a limit can be changed. */
+  private readonly prefetchFollows: boolean
+  /** What the broker was told. */
+  private prefetch = 0
+  private changingPrefetch: Promise<void> | null = null
   /** New channels in a row, without one acknowledgement in between. */
   private restarts = 0
   private state: 'open' | 'closing' | 'closed' = 'open'
@@ -63,8 +67,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     this.parts = parts
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
-    this.prefetch = work.prefetch
     this.concurrency = work.concurrency
+    this.prefetchFollows = work.prefetch === null
     this.forget = forget
     this.acknowledger = new Acknowledger(this, parts, contract, settings, this.replies)
     this.runner = new HandlerRunner(this, parts, contract, outlets, handler, work, this.acknowledger)
@@ -93,6 +97,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
       deadLettered,
       operationSeconds,
       operationRate: operationSeconds === 0 ? 0 : processed / operationSeconds,
+      concurrency: this.runner.concurrencyStats,
     }
   }
 
@@ -126,6 +131,21 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     const { listeners } = this
     this.listeners = []
     for (const listener of listeners) listener()
+  }
+
+  prefetchChanged(): void {
+    if (!this.prefetchFollows || this.changingPrefetch !== null || this.state !== 'open') return
+    const { prefetch } = this.runner
+    const isNear = prefetch <= this.prefetch && prefetch * 2 >= this.prefetch
+    const { channel } = this
+    if (isNear || channel === null || this.consumerTag === '') return
+    this.prefetch = prefetch
+    // What fails has closed the channel, and that is told elsewhere.
+    this.changingPrefetch = this.changePrefetch(channel)
+      .catch(() => {})
+      .finally(() => {
+        this.changingPrefetch = null
+      })
   }
 
   // What the channel tells. Handlers start from flush() alone, at the end of the broker's turn.
@@ -172,11 +192,32 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     const channel = this.parts.session.openChannel(this)
     this.channel = channel
     this.acknowledger.attach(channel)
-    const { replies, queueName: queue, prefetch: prefetchCount } = this
-    const qos = { type: 'basic.qos', prefetchSize: 0, prefetchCount, global: false } as const
-    const consume = { type: 'basic.consume', queue, consumerTag: '', noAck: false, exclusive: false } as const
-    const table = this.parts.isLeveret ? workerArguments(this.concurrency) : emptyTable
-    await Promise.all([replies.execute(channel, qos), replies.execute(channel, { ...consume, arguments: table })])
+    this.prefetch = this.runner.prefetch
+    await Promise.all([this.limitTo(channel, this.prefetch), this.consume(channel)])
+  }
+
+  private limitTo(channel: Channel, prefetchCount: number): Promise<Reply> {
+    // A limit over the channel holds from now on, one for each consumer for those that begin later. But RabbitMQ's quorum
+    // queues know only the latter.
+    const global = this.prefetchFollows && this.parts.isLeveret
+    return this.replies.execute(channel, { type: 'basic.qos', prefetchSize: 0, prefetchCount, global })
+  }
+
+  private consume(channel: Channel): Promise<Reply> {
+    const consume = { type: 'basic.consume', consumerTag: '', noAck: false, exclusive: false } as const
+    const { isLeveret } = this.parts
+    // How many it works on at once is not known beforehand where that is being looked for.
+    const told = this.prefetchFollows ? answersItself : workerArguments(this.concurrency)
+    const table = isLeveret ? told : emptyTable
+    return this.replies.execute(channel, { ...consume, queue: this.queueName, arguments: table })
+  }
+
+  private async changePrefetch(channel: Channel): Promise<void> {
+    const { consumerTag } = this
+    await this.limitTo(channel, this.prefetch)
+    if (this.parts.isLeveret) return
+    await this.consume(channel)
+    await this.replies.execute(channel, { type: 'basic.cancel', consumerTag })
   }
 
   /** The broker closed the channel, and took back everything that came through it: begin anew. */
@@ -225,6 +266,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     await this.begun?.catch(() => {})
     if (this.isClosed) return
     const cancelTimer = setLivingTimer(this.parts.platform.clock, timeoutMs, () => this.finish())
+    await this.changingPrefetch
     const { channel } = this
     if (channel !== null) {
       const cancel = { type: 'basic.cancel', consumerTag: this.consumerTag } as const
