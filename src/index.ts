@@ -84,16 +84,20 @@ export type {
   Subscription,
 } from './client/subscriptions.ts'
 export type { CommitContext, HandlerContext } from './client/task.ts'
+export { defineHandler, type ThreadContext, type ThreadHandler } from './client/thread-context.ts'
 export type { TlsOptions } from './client/tls-options.ts'
 export { version } from './client/version.ts'
 export type {
   BatchOptions,
   CloseOptions,
+  ConcurrencyRange,
   Handler,
   ProcessOptions,
+  ThreadOptions,
   Worker,
   WorkerStats,
 } from './client/worker-options.ts'
+export type { ConcurrencyStats } from './flow/auto-concurrency.ts'
 export type { AdminCommand, Hashing, Json, JsonObject } from './model/administration.ts'
 export type { Reply } from './model/command.ts'
 export type { DeliverAfter, Durability } from './model/durability.ts'

@@ -6,6 +6,7 @@ import {
   connect,
   defineCall,
   defineEvent,
+  defineHandler,
   defineQueue,
   type EventContract,
   type InboxOutcome,
@@ -18,6 +19,7 @@ import {
   type Schedule,
   type Sent,
   type StandardSchema,
+  type ThreadHandler,
 } from '../src/index.ts'
 
 function schema<Input, Output>(): StandardSchema<Input, Output> {
@@ -175,5 +177,21 @@ describe('a bus', () => {
       for await (const outcome of bus.receipts({ sender: 'web-1' })) expectTypeOf(outcome).toEqualTypeOf<InboxOutcome>()
       expectTypeOf(connect).returns.resolves.toEqualTypeOf<Bus>()
     })
+  })
+})
+
+describe('a handler in a file of its own', () => {
+  it('is typed by the contract of its queue', () => {
+    const days = defineQueue('days', { input: schema<string, Date>(), result: schema<number, string>() })
+    const handler = defineHandler(days, ({ data }, context) => {
+      expectTypeOf(data).toEqualTypeOf<Date>()
+      expectTypeOf(context.send(days, 'monday')).toEqualTypeOf<void>()
+      // @ts-expect-error the data are of another type
+      context.send(days, new Date(0))
+      return context.attempt > 1 ? context.retry() : data.getDay()
+    })
+    expectTypeOf(handler).toEqualTypeOf<ThreadHandler<Date, number>>()
+    // @ts-expect-error the result is of another type
+    defineHandler(days, () => 'monday')
   })
 })

@@ -30,6 +30,13 @@ export const clientLimits = {
    * sockets that systems let a process open, and what is behind handlers seldom serves one process with more.
    */
   autoConcurrencyMax: 256,
+  /** Threads of one worker: each has a heap of its own. */
+  threadsMax: 256,
+  /** A thread that has ended is replaced at once; one that ends again and again, after a pause that doubles up to this. */
+  threadPauseMinMs: 100,
+  threadPauseMaxMs: 30_000,
+  /** How long a handler that has lost its lease may take to notice, before its thread is stopped; half its lease if that is less. */
+  threadGraceMs: 1_000,
   prefetchMax: 65_535,
   prefetchDefault: 100,
   /** Messages of one batch: they are acknowledged in one commit, which is one frame of the log. */

@@ -9,6 +9,7 @@ import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
 import type { ForecastOptions, QueueForecast, QueueModel } from './flow-figures.ts'
+import { HandlerPool } from './handler-pool.ts'
 import type { Outlets } from './handler-runner.ts'
 import type { ReceivedMessage } from './incoming.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
@@ -21,6 +22,7 @@ import { Redrive, type RedriveOptions, redriveSettings } from './redrive.ts'
 import type { ReceiptOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
 import type { QueueStats, Statistics } from './statistics.ts'
+import type { Task } from './task.ts'
 import { QueueWorker } from './worker.ts'
 import {
   type BatchOptions,
@@ -28,6 +30,8 @@ import {
   type Handler,
   type ProcessOptions,
   processSettings,
+  type ThreadOptions,
+  threadSettings,
   type Worker,
   type WorkSettings,
 } from './worker-options.ts'
@@ -101,8 +105,20 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
    * Calls the handler for each message. What it returns acknowledges the message and goes to a sender that waits for it;
    * what it throws is tried again as the queue's `retry` says, then put into the dead-letter queue.
    */
-  process(handler: Handler<Data, Returned>, options: ProcessOptions = {}): Worker {
-    return this.startWorker(handler as Handler<unknown, unknown>, processSettings(`${this.what}: process`, options))
+  process(handler: Handler<Data, Returned>, options?: ProcessOptions): Worker
+  /**
+   * The same with a handler that is the default export of a file, such as `new URL('./resize-handler.js', import.meta.url)`, and runs in
+   * threads: see ThreadHandler. `worker.ready()` rejects with E_BAD_OPTION if it cannot be loaded.
+   */
+  process(file: URL, options?: ThreadOptions): Worker
+  process(handler: Handler<Data, Returned> | URL, options: ThreadOptions = {}): Worker {
+    const where = `${this.what}: process`
+    if (handler instanceof URL) return this.startThreads(where, handler, options)
+    if (typeof handler !== 'function') {
+      const text = `${where}: a handler is a function, or the URL of a file: new URL('./handler.js', import.meta.url)`
+      throw new LeveretError('E_BAD_OPTION', text)
+    }
+    return this.startWorker(handler as Handler<unknown, unknown>, processSettings(where, options))
   }
 
   /**
@@ -113,7 +129,31 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     return this.startWorker(handler as AnyBatchHandler, batchSettings(`${this.what}: processBatch`, options))
   }
 
-  private startWorker(handler: Handler<unknown, unknown> | AnyBatchHandler, work: WorkSettings): Worker {
+  private startThreads(where: string, file: URL, options: ThreadOptions): Worker {
+    const { parts } = this.owner
+    const { clock, threads } = parts.platform
+    if (threads === undefined) throw new LeveretError('E_UNSUPPORTED', `${where}: there are no threads here`)
+    const settings = threadSettings(where, options, threads.parallelism)
+    const { work } = settings
+    const about = {
+      queue: this.name,
+      file,
+      leaseMs: work.leaseMs,
+      isChecked: this.contract.input !== undefined,
+    }
+    const pool = new HandlerPool(clock, threads, { ...about, threads: settings.threads }, (error) =>
+      parts.report(error),
+    )
+    // A handler's context is its task.
+    const handler: Handler<unknown, unknown> = ({ data }, context) => pool.run(data, context as Task)
+    return this.startWorker(handler, work, pool)
+  }
+
+  private startWorker(
+    handler: Handler<unknown, unknown> | AnyBatchHandler,
+    work: WorkSettings,
+    pool: HandlerPool | null = null,
+  ): Worker {
     const { parts, outlets, closables } = this.owner
     const worker = new QueueWorker(
       parts,
@@ -123,6 +163,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
       handler,
       work,
       (one) => closables.delete(one),
+      pool,
     )
     const ended = this.owner.ended()
     closables.add(worker)

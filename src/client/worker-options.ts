@@ -38,6 +38,12 @@ export interface ProcessOptions {
   readonly onError?: (error: unknown, message: IncomingMessage, attempt: number) => void
 }
 
+/** For handlers in threads. */
+export interface ThreadOptions extends ProcessOptions {
+  /** Threads; each handler gets the one that runs the fewest. Default: as many as the machine has processors. */
+  readonly threads?: number
+}
+
 /** Within which 'auto' looks for a concurrency. */
 export interface ConcurrencyRange {
   /** Default 1. */
@@ -124,6 +130,17 @@ export function processSettings(where: string, options: ProcessOptions): WorkSet
     onError,
     batch: null,
   }
+}
+
+/** Also tells how many threads; without a concurrency each runs one handler. Throws E_BAD_OPTION. */
+export function threadSettings(
+  where: string,
+  options: ThreadOptions,
+  parallelism: number,
+): { readonly threads: number; readonly work: WorkSettings } {
+  const { threads = Math.min(parallelism, clientLimits.threadsMax), ...others } = options
+  checkInteger(where, 'threads', threads, 1, clientLimits.threadsMax)
+  return { threads, work: processSettings(where, { concurrency: threads, ...others }) }
 }
 
 /** Null: it is to be fixed. Throws E_BAD_OPTION. */

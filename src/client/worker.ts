@@ -21,6 +21,7 @@ import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { answersItself, workerArguments } from './copies.ts'
 import { durationMs } from './duration.ts'
+import type { HandlerPool } from './handler-pool.ts'
 import { HandlerRunner, type HandlerRunnerOwner, type Outlets } from './handler-runner.ts'
 import { headerNames } from './headers.ts'
 import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
@@ -37,6 +38,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   private readonly replies = new Replies()
   private readonly acknowledger: Acknowledger
   private readonly runner: HandlerRunner
+  /** Null: handlers run in this thread. */
+  private readonly pool: HandlerPool | null
 
   private channel: Channel | null = null
   private consumerTag = ''
@@ -63,8 +66,10 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     handler: Handler<unknown, unknown> | AnyBatchHandler,
     work: WorkSettings,
     forget: (worker: QueueWorker) => void,
+    pool: HandlerPool | null = null,
   ) {
     this.parts = parts
+    this.pool = pool
     this.queueName = contract.name
     this.what = `queue '${contract.name}'`
     this.concurrency = work.concurrency
@@ -189,6 +194,8 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   // Beginning, and beginning anew.
 
   private async begin(): Promise<void> {
+    if (this.pool !== null) await this.pool.start()
+    if (this.isClosed) return
     const channel = this.parts.session.openChannel(this)
     this.channel = channel
     this.acknowledger.attach(channel)
@@ -263,8 +270,9 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   private async closeWithin(timeoutMs: number): Promise<void> {
     if (this.state !== 'open') return
     this.state = 'closing'
+    if (this.pool?.isStarting === true) void this.pool.close()
     await this.begun?.catch(() => {})
-    if (this.isClosed) return
+    if (this.isClosed) return this.pool?.close()
     const cancelTimer = setLivingTimer(this.parts.platform.clock, timeoutMs, () => this.finish())
     await this.changingPrefetch
     const { channel } = this
@@ -279,6 +287,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     while (!this.isClosed && !this.isIdle) await new Promise<void>((resolve) => this.listeners.push(resolve))
     cancelTimer()
     this.finish()
+    await this.pool?.close()
   }
 
   private get isClosed(): boolean {
@@ -295,6 +304,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     this.state = 'closed'
     this.release?.()
     this.loseAll(this.lossOf(this.failure))
+    void this.pool?.close()
     this.channel?.close()
     this.channel = null
     this.replies.failAll(new LeveretError('E_CLOSED', `the worker of ${this.what} is closed`))

@@ -96,6 +96,7 @@ export type LeveretErrorCode =
   | 'E_OUTCOME_UNKNOWN'
   | 'E_QUEUE_DIFFERS'
   | 'E_REFUSED'
+  | 'E_THREAD_LOST'
   | 'E_TIMEOUT'
   | 'E_UNROUTABLE'
   | 'E_UNSUPPORTED'

@@ -5,6 +5,7 @@ import { NodeDisk } from './node-disk.ts'
 import { NodeHost } from './node-host.ts'
 import { NodeNetwork } from './node-network.ts'
 import { NodeRandom } from './node-random.ts'
+import { NodeThreads } from './node-threads.ts'
 import type { Platform } from './platform.ts'
 
 export class NodePlatform implements Platform {
@@ -14,4 +15,5 @@ export class NodePlatform implements Platform {
   readonly random: NodeRandom = new NodeRandom()
   readonly crypto: NodeCrypto = new NodeCrypto()
   readonly host: NodeHost = new NodeHost()
+  readonly threads: NodeThreads = new NodeThreads()
 }

@@ -10,6 +10,7 @@ import type { Disk } from './disk.ts'
 import type { Host } from './host.ts'
 import type { Network } from './network.ts'
 import type { Random } from './random.ts'
+import type { Threads } from './threads.ts'
 
 export interface Platform {
   readonly clock: Clock
@@ -18,4 +19,6 @@ export interface Platform {
   readonly random: Random
   readonly crypto: Crypto
   readonly host: Host
+  /** Left out where none can be started. */
+  readonly threads?: Threads
 }

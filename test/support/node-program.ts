@@ -15,13 +15,13 @@ export class NodeProgram {
   private wake: () => void = () => {}
 
   /** The source is a module in which `leveret`, `args` and `say(value)` are there already. */
-  constructor(source: string, args: Record<string, unknown> = {}) {
+  constructor(source: string, args: Record<string, unknown> = {}, nodeArguments: readonly string[] = []) {
     const prologue = `
       import * as leveret from ${JSON.stringify(packageIndex)}
       const args = ${JSON.stringify(args)}
       const say = (value) => process.stdout.write(JSON.stringify(value) + '\\n')
     `
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', prologue + source], {
+    const child = spawn(process.execPath, [...nodeArguments, '--input-type=module', '--eval', prologue + source], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.child = child

@@ -1,10 +1,11 @@
 // A test broker whose inside can be reached: for tests of Leveret itself that need more than `leveret/testing` gives to users.
 import { onTestFinished } from 'vitest'
-import type { BusWiring } from '../../src/client/bus.ts'
+import type { Bus, BusWiring } from '../../src/client/bus.ts'
 import type { Driver } from '../../src/model/channel.ts'
 import type { BrokerMachine } from '../../src/testing/kit/broker-process.ts'
 import { machineFor, TestBroker, type TestBrokerOptions } from '../../src/testing/kit/test-broker.ts'
 import type { SimClock } from '../../src/testing/sim-clock.ts'
+import type { SimThreads } from '../../src/testing/sim-threads.ts'
 import { PlainClient } from './plain-client.ts'
 
 export interface WhiteBoxOptions extends TestBrokerOptions {
@@ -31,6 +32,13 @@ export class WhiteBoxBroker extends TestBroker {
     const { running } = this.machine
     if (running === null) throw new Error('the test broker has crashed')
     return running.driver
+  }
+
+  /** The threads of the process that the bus is in. */
+  threadsOf(bus: Bus): SimThreads {
+    const client = [...this.clients].find((one) => one.bus === bus)
+    if (client === undefined) throw new Error('the bus is none of this broker')
+    return client.threads
   }
 
   /** A connection of somebody who speaks plain AMQP. */

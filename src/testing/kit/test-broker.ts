@@ -14,6 +14,7 @@ import { limits } from '../../model/limits.ts'
 import { ProcessClock } from '../process-clock.ts'
 import { SimDisk } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'
+import { SimThreads } from '../sim-threads.ts'
 import { type BrokerMachine, BrokerProcess, noSockets, simulatedPlatform } from './broker-process.ts'
 import { BusLink } from './bus-link.ts'
 import { Faults } from './faults.ts'
@@ -76,9 +77,11 @@ export function machineFor(options: TestBrokerOptions): { readonly seed: number;
   return { seed, machine }
 }
 
-interface Client {
+/** A bus, and what of its process can be reached. */
+export interface Client {
   readonly bus: Bus
   readonly link: BusLink
+  readonly threads: SimThreads
 }
 
 /** Use `createTestBroker`. */
@@ -91,7 +94,7 @@ export class TestBroker implements AsyncDisposable {
   private readonly parts: BrokerMachine
   private readonly rewire: (wiring: BusWiring) => BusWiring
   private readonly time: VirtualTime
-  private readonly clients: Set<Client> = new Set()
+  protected readonly clients: Set<Client> = new Set()
   private processes = 0
   private crashes = 0
   private buses = 0
@@ -133,7 +136,8 @@ export class TestBroker implements AsyncDisposable {
     const link = new BusLink(running.driver, clock, this.faults)
     const seed = seedFor(this.seed, 'bus', this.buses++)
     const { onError, ...others } = options
-    const wiring = this.wiring(running, link, simulatedPlatform(clock, parts.disk, seed))
+    const threads = new SimThreads(clock, (work) => time.during(work))
+    const wiring = this.wiring(running, link, { ...simulatedPlatform(clock, parts.disk, seed), threads })
     const bus = await time.run(
       openBus(this.rewire(wiring), {
         ...others,
@@ -148,7 +152,7 @@ export class TestBroker implements AsyncDisposable {
       await bus.close()
       throw new LeveretError('E_CONNECT_FAILED', 'connect: the test broker has ended meanwhile')
     }
-    this.clients.add({ bus, link })
+    this.clients.add({ bus, link, threads })
     return bus
   }
 

@@ -62,13 +62,14 @@ export class VirtualTime {
     })
   }
 
-  /** Nothing is taken to be over while this is under way. */
+  /** No time goes by, and nothing is taken to be over, while this is under way. */
   async during<T>(work: Promise<T>): Promise<T> {
     this.outside++
     try {
       return await work
     } finally {
       this.outside--
+      this.wake()
     }
   }
 
@@ -109,7 +110,8 @@ export class VirtualTime {
 
   private get isDue(): boolean {
     const { nextMs } = this.clock
-    return nextMs !== null && nextMs <= this.horizonMs
+    const untilMs = this.outside === 0 ? this.horizonMs : this.clock.monotonicMs()
+    return nextMs !== null && nextMs <= untilMs
   }
 
   /** So far time may go by. The nearest moment comes first, for whoever asked for it may ask for something else there. */
@@ -135,6 +137,7 @@ export class VirtualTime {
   private conclude(): boolean {
     const { horizonMs, clock } = this
     if (this.goals.size === 0) return false
+    if (this.outside > 0) return true
     if (horizonMs < Number.POSITIVE_INFINITY) {
       clock.pause(Math.max(0, horizonMs - clock.monotonicMs()))
       for (const goal of this.goals) {
@@ -142,7 +145,7 @@ export class VirtualTime {
         this.goals.delete(goal)
         goal.reached()
       }
-    } else if (this.outside === 0) this.failAll((goal) => stuckError(goal.what))
+    } else this.failAll((goal) => stuckError(goal.what))
     return true
   }
 

@@ -1,0 +1,163 @@
+/** What a handler in a thread gets beside its message: the context of a handler, as far as it reaches across. */
+import { LeveretError } from '../model/errors.ts'
+import type { EventContract, QueueContract } from './contract.ts'
+import { type Duration, durationMs } from './duration.ts'
+import type { IncomingMessage } from './incoming.ts'
+import { isShare } from './progress.ts'
+import type { EmitOptions, SendOptions } from './send-options.ts'
+import { GiveUp, RetryLater, type Settlement } from './settlement.ts'
+import { type StandardSchema, validate } from './standard-schema.ts'
+import type { CarriedSend, FromThread } from './thread-messages.ts'
+
+/** The default export of a handler's file. */
+export type ThreadHandler<Data = unknown, Returned = unknown> = (
+  message: IncomingMessage<Data>,
+  context: ThreadContext,
+) => Returned | Settlement | Promise<Returned | Settlement>
+
+/** As HandlerContext; but what is sent gives no receipt, for it is made where the bus is. */
+export interface ThreadContext {
+  /** The number of this attempt: 1 for the first. */
+  readonly attempt: number
+  /** Aborted when the result would no longer count; `signal.reason` says why. */
+  readonly signal: AbortSignal
+  /**
+   * Sends with this handler's commit: stored together with its acknowledgement, or not at all. The bus of the worker must have
+   * opened the queue; if it has not, the attempt fails when the handler has returned.
+   */
+  send<Input>(
+    to: QueueContract<Input, unknown, unknown, unknown> | { readonly name: string },
+    data: Input,
+    options?: SendOptions,
+  ): void
+  /** Emits with this handler's commit. */
+  emit<Input>(event: EventContract<Input, unknown>, data: Input, options?: EmitOptions): void
+  /** Tells the sender how much is done, from 0 to 1, if it asked for that. */
+  progress(share: number): void
+  /** The lease begins anew, or lasts so long from now; see ProcessOptions.lease. Throws E_LEASE_LOST if it is over. */
+  extend(by?: Duration): void
+  /** To be returned: try again, after the time given or the queue's backoff. It counts as an attempt. */
+  retry(options?: { readonly after?: Duration }): RetryLater
+  /** To be returned: put it aside now, without further attempts. */
+  deadLetter(reason: string): GiveUp
+}
+
+/** Types a handler by the contract of its queue: `export default defineHandler(resize, async (message, context) => …)`. */
+export function defineHandler<Input, Result, Data, Returned>(
+  _contract: QueueContract<Input, Result, Data, Returned>,
+  handler: ThreadHandler<Data, Returned>,
+): ThreadHandler<Data, Returned> {
+  return handler
+}
+
+/** What nobody in a thread could be called back by. */
+const callbackNames = ['receipt', 'signal', 'onDelivered', 'onProgress', 'onProcessed']
+
+export class RunContext implements ThreadContext {
+  readonly attempt: number
+  readonly sends: CarriedSend[] = []
+  private readonly run: number
+  private readonly queue: string
+  private readonly hasLease: boolean
+  private readonly post: (message: FromThread) => void
+  private readonly controller = new AbortController()
+  private isOver = false
+
+  constructor(run: number, queue: string, attempt: number, hasLease: boolean, post: (message: FromThread) => void) {
+    this.run = run
+    this.queue = queue
+    this.attempt = attempt
+    this.hasLease = hasLease
+    this.post = post
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal
+  }
+
+  send(to: QueueContract | { readonly name: string }, data: unknown, options?: SendOptions): void {
+    const where = `context.send to queue '${to.name}' in a thread`
+    this.checkOpen()
+    if ('input' in to) check(to.input, data, where)
+    this.sends.push({ kind: 'send', queue: to.name, data: copy(data, where), options: copyOptions(options, where) })
+  }
+
+  emit(event: EventContract, data: unknown, options?: EmitOptions): void {
+    const where = `context.emit of event '${event.name}' in a thread`
+    this.checkOpen()
+    check(event.input, data, where)
+    this.sends.push({ kind: 'emit', event: event.name, data: copy(data, where), options: copyOptions(options, where) })
+  }
+
+  progress(share: number): void {
+    if (!isShare(share)) {
+      throw new LeveretError('E_BAD_OPTION', `context.progress: ${String(share)} is no share from 0 to 1`)
+    }
+    if (!this.isOver) this.post({ kind: 'progress', run: this.run, share })
+  }
+
+  extend(by?: Duration): void {
+    const reason: unknown = this.signal.reason
+    if (reason instanceof LeveretError && reason.code === 'E_LEASE_LOST') throw reason
+    if (by !== undefined) durationMs(by, 'context.extend')
+    if (!this.hasLease) {
+      const text = `queue '${this.queue}': there is no lease to extend: process with { lease: '30s' }`
+      throw new LeveretError('E_BAD_OPTION', text)
+    }
+    if (!this.isOver) this.post({ kind: 'extend', run: this.run, by })
+  }
+
+  retry(options: { readonly after?: Duration } = {}): RetryLater {
+    if (options.after !== undefined) durationMs(options.after, 'context.retry: after')
+    return new RetryLater(options.after)
+  }
+
+  deadLetter(reason: string): GiveUp {
+    return new GiveUp(reason)
+  }
+
+  // What the thread does with it.
+
+  abort(reason: Error): void {
+    this.controller.abort(reason)
+  }
+
+  over(): void {
+    this.isOver = true
+  }
+
+  private checkOpen(): void {
+    const reason: unknown = this.signal.reason
+    // A deadline that is over is no reason: what is returned counts all the same.
+    if (reason instanceof LeveretError && reason.code !== 'E_EXPIRED') throw reason
+    if (!this.isOver) return
+    const text = `the handler of queue '${this.queue}' has ended, and what it sends with it: await everything in the handler`
+    throw new LeveretError('E_CLOSED', text)
+  }
+}
+
+function check(schema: unknown, data: unknown, where: string): void {
+  if (schema === undefined) return
+  const checked = validate(schema as StandardSchema, data, `the data of ${where}`)
+  if (!(checked instanceof Promise)) return
+  checked.catch(() => {})
+  throw new LeveretError('E_UNSUPPORTED', `${where}: its schema is asynchronous, and nothing waits for it: use another`)
+}
+
+/** As it is now, whatever the handler does with it later. */
+function copy(data: unknown, where: string): unknown {
+  try {
+    return structuredClone(data)
+  } catch (error) {
+    throw new LeveretError('E_BAD_DATA', `${where}: the data cannot be copied: ${(error as Error).message}`, error)
+  }
+}
+
+function copyOptions<Options extends SendOptions | EmitOptions>(options: Options | undefined, where: string): Options {
+  for (const name of callbackNames) {
+    if ((options as Record<string, unknown> | undefined)?.[name] === undefined) continue
+    const text = `${where}: there is no '${name}' in a thread, for it is sent when the handler has returned: give a 'sender', or send elsewhere`
+    throw new LeveretError('E_UNSUPPORTED', text)
+  }
+  return copy(options, where) as Options
+}
