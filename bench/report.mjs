@@ -170,3 +170,25 @@ export function jobQueueLatencyTable(systems, rounds) {
   ])
   return table('Latency, from the call of send', [head, ...rows])
 }
+
+/** @param {string} title @param {{ name: string }[]} targets  the last is the one that finds its number @param {any[]} rounds */
+export function autoTable(title, targets, rounds) {
+  const fixed = targets.slice(0, -1)
+  const rows = targets.map(({ name }) => {
+    const isFixed = name !== 'auto'
+    const limits = rounds.map((round) => round[name].concurrency.limit)
+    // In one round all met the same weather. What others took is no loss.
+    const lossOf = (/** @type {'rate' | 'fromStart'} */ figure) =>
+      median(rounds.map((round) => 1 - round.auto[figure] / Math.max(...fixed.map((one) => round[one.name][figure]))))
+    return [
+      isFixed ? name : `auto: ${limits.join(', ')}`,
+      rateCell(rounds, (round) => round[name].rate),
+      rateCell(rounds, (round) => round[name].fromStart),
+      shortNumber(medianOf(rounds, (round) => round[name].handlerMs)),
+      isFixed
+        ? ''
+        : `${(lossOf('rate') * 100).toFixed(1)} %, with the search ${(lossOf('fromStart') * 100).toFixed(1)} %`,
+    ]
+  })
+  return table(title, [['at a time', 'msg/s', 'from the start', 'ms each', 'loss against the best'], ...rows])
+}

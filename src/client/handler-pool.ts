@@ -271,7 +271,7 @@ export class HandlerPool {
 
   private sendFor(task: Task, sent: CarriedSend): void {
     if (sent.kind === 'emit') task.emit(this.eventOf(sent.event), sent.data, sent.options)
-    else task.send({ name: sent.queue, input: undefined, result: undefined }, sent.data, sent.options)
+    else task.send({ kind: 'queue', name: sent.queue, input: undefined, result: undefined }, sent.data, sent.options)
   }
 
   private eventOf(name: string): EventContract {

@@ -91,6 +91,14 @@ describe('a controller of concurrency', () => {
     }
   })
 
+  it('grows from a single handler when each takes much longer than before', () => {
+    // Two of 100 ms do twice as much; two that share a processor did not.
+    for (const seed of seeds) {
+      const { stats } = simulate({ kind: served(1, exactly(5)), later: waiting(exactly(100)), forMs: 120_000, seed })
+      expect(stats.limit, `seed ${seed}`).toBeGreaterThan(32)
+    }
+  })
+
   it('does not grow without a backlog, for a limit that is not used says nothing', () => {
     for (const seed of seeds) {
       const { stats, rate } = simulate({ kind: waiting(exponential(20)), arrivalRate: 100, forMs: 60_000, seed })

@@ -130,7 +130,7 @@ export class AutoConcurrency {
   }
 
   /**
-   * A handler has ended that took so long, in ms; done: it will not be called for that message again. `running` are left.
+   * A handler has ended that took so long, in ms; done: it neither failed nor wants another attempt. `running` are left.
    * True: the load was looked at, so limit and prefetch may have changed.
    */
   end(nowMs: number, running: number, tookMs: number, isDone: boolean): boolean {
@@ -342,6 +342,8 @@ export class AutoConcurrency {
     if (this.becameSlower) {
       this.becameSlower = false
       this.phase = 'grow'
+      // There are no fewer to compare with.
+      if (this.base.limit <= this.min) this.aloneMs = this.base.timePerDoneMs
       return this.judgeBaseToGrow(nowMs)
     }
     this.phase = 'hold'

@@ -90,7 +90,7 @@ export class HandlerLoad {
     this.lacks = lacks
   }
 
-  /** A handler has ended that took so long; done: it will not be called for that message again. True: a block is complete. */
+  /** A handler has ended that took so long; done: it neither failed nor wants another attempt. True: a block is complete. */
   end(tookMs: number, isDone: boolean): boolean {
     if (this.skip > 0) {
       this.skip--
