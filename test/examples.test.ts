@@ -17,7 +17,14 @@ async function linesOf(program: string, ...args: string[]): Promise<string[]> {
 describe('the examples', () => {
   it('have a page each', () => {
     const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-    expect(names.map(({ name }) => name)).toEqual(['distributed', 'pipeline'])
+    expect(names.map(({ name }) => name)).toEqual([
+      'callbacks',
+      'distributed',
+      'events',
+      'pipeline',
+      'real-time',
+      'request-reply',
+    ])
     for (const { name } of names) expect(existsSync(`${folder}${name}/README.md`), name).toBe(true)
   })
 
@@ -35,5 +42,61 @@ describe('the examples', () => {
     expect(lines.join('\n')).toMatch(/all 40 receipts came: ada did \d+ jobs, bob \d+/)
     expect(lines.join('\n')).toMatch(/^[1-9]\d* of bob's were with ada before$/m)
     expect(lines.at(-1)).toBe('the queue is empty, nothing was lost')
+  })
+
+  it('tell of events: live, kept over a restart, and shared by two processes', async () => {
+    const lines = await linesOf('events/main.mjs')
+    expect(lines.join('\n')).not.toContain('unloads the Vega')
+    expect(lines).toContain('  customs inspect the Endurance, attempt 1')
+    expect(lines).toContain('  customs inspect the Gauss, attempt 2')
+    expect(lines.at(-1)).toBe('  each of the 12 was towed once')
+  })
+
+  it('call back on the way, with the error first, and after the sender was killed', async () => {
+    const lines = await linesOf('callbacks/main.mjs')
+    expect(lines).toContain('  risotto is 14 €')
+    expect(lines).toContain("  E_CALL_FAILED: call 'price' failed: Error: we do not cook those")
+    const order = ['  risotto: the cook has begun', '  risotto: ███░░░░░░░░░', '  risotto: 1 plate']
+    expect(lines.filter((line) => order.includes(line))).toEqual(order)
+    expect(lines.join('\n')).toMatch(/soufflé: E_NOT_PROCESSED: .* was dead-lettered: it collapsed/)
+    expect(lines.at(-1)).toBe('  table 7 is back and hears of its orders: processed: 1 plate')
+  })
+
+  it('ask, and say what became of the question when time runs out, callers give up and answerers die', async () => {
+    const lines = await linesOf('request-reply/main.mjs')
+    const said = [
+      '  only 3 are left; so we take 3',
+      '  the caller has E_TIMEOUT',
+      '  Ada stops: E_EXPIRED',
+      '  the caller has E_CANCELLED',
+      '  Ada stops: E_CANCELLED',
+      '  the caller has E_OUTCOME_UNKNOWN: it may have been done, or not',
+      '  the answer is 42, says Dot',
+    ]
+    expect(lines.filter((line) => said.includes(line))).toEqual(said)
+  })
+
+  it('let low priorities wait in an overload, and drop what is too late, while live events are heard', async () => {
+    const lines = await linesOf('real-time/main.mjs', '--seconds', '0.7', '--rate', '500')
+    expect(lines.filter((line) => / positions, all heard: p50 [\d.]+ ms, p99 [\d.]+ ms, max/.test(line))).toHaveLength(
+      3,
+    )
+    const overload = lines.slice(lines.findIndex((line) => line.startsWith('overload')))
+    const figures = (kind: string): number[] =>
+      overload
+        .find((line) => line.includes(kind))
+        ?.trim()
+        .split(/ +/)
+        .slice(1)
+        .map(Number) ?? []
+    for (const kind of ['brake', 'doors', 'advert']) {
+      const [sent, ...outcomes] = figures(kind).slice(0, 4)
+      expect(
+        outcomes.reduce((sum, count) => sum + count, 0),
+        kind,
+      ).toBe(sent)
+    }
+    const shareDropped = (kind: string): number => (figures(kind)[3] ?? 0) / (figures(kind)[0] ?? 0)
+    expect(shareDropped('advert')).toBeGreaterThan(shareDropped('brake'))
   })
 })
