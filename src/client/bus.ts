@@ -488,7 +488,10 @@ export class Bus implements AsyncDisposable {
     const known = this.eventOutlets.get(contract.name)
     if (known !== undefined && (!isContract || known.contract === contract)) return known
     const outlet = new EventOutlet(this.parts, contract)
-    if (this.eventOutlets.size < clientLimits.eventsRememberedMax) this.eventOutlets.set(contract.name, outlet)
+    // Who emits by the name alone is held to the schema that was told, also behind somebody who knows none.
+    const isBetter = known === undefined || contract.input !== undefined
+    if (isBetter && this.eventOutlets.size < clientLimits.eventsRememberedMax)
+      this.eventOutlets.set(contract.name, outlet)
     return outlet
   }
 

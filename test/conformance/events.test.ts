@@ -101,6 +101,8 @@ conformance((test) => {
     const heard = new Arrivals<number>()
     await bus.on(event, ({ data }) => heard.add(data.ms))
     expect(await codeOf(bus.emit(event, { day: 'none' }))).toBe('E_BAD_DATA')
+    await bus.emit(defineEvent(event.name), { day: 'none' })
+    expect(await codeOf(bus.emit(event.name, { day: 'none' }))).toBe('E_BAD_DATA')
     // Somebody who knows no schema; the listener never sees it.
     await (await another()).emit(event.name, { day: 'none' })
     await bus.emit(event, { day: '2026-01-02' })
