@@ -5,6 +5,9 @@ import { Entry } from '../store/entry.ts'
 import { ConsumerMeter } from './consumer-meter.ts'
 import { type MeteredQueue, MeteredQueues, QueueMeter } from './queue-meter.ts'
 
+/** Each delivery is in the place of its tag. */
+const tags = { tagAt: (slot: number): number => slot }
+
 /** A queue of which nothing is ready but what is asked for, and its clock. */
 class Scene {
   readonly clock = { monotonicMs: 0 }
@@ -72,7 +75,7 @@ describe('what is known of the work of a consumer', () => {
             settledMs = clock.monotonicMs
             const [done] = work.splice(value % work.length, 1) as [{ tag: number; beganMs: number }]
             worked += clock.monotonicMs - done.beganMs
-            consumer.settled(done.tag)
+            consumer.settled(tags, done.tag)
             begin()
           }
         }
@@ -92,7 +95,7 @@ describe('what is known of the work of a consumer', () => {
     scene.clock.monotonicMs = 5_000
     for (let tag = 1; tag <= 10; tag++) scene.hand(consumer, tag)
     scene.clock.monotonicMs = 5_020
-    for (let tag = 1; tag <= 10; tag++) consumer.settled(tag)
+    for (let tag = 1; tag <= 10; tag++) consumer.settled(tags, tag)
     const { count, seconds, secondsSquared } = scene.flow().processing
     expect(count).toBe(10)
     expect(seconds).toBeCloseTo(0.02, 12)
@@ -105,8 +108,9 @@ describe('what is known of the work of a consumer', () => {
     const consumer = new ConsumerMeter(scene.meter, 2)
     for (let tag = 1; tag <= 5; tag++) scene.hand(consumer, tag)
     scene.clock.monotonicMs = 1_000
-    consumer.settled(1)
-    for (let tag = 2; tag <= 5; tag++) consumer.gaveBack(tag)
+    consumer.settled(tags, 1)
+    consumer.followNone()
+    for (let tag = 2; tag <= 5; tag++) consumer.settled(tags, tag)
     const flow = scene.flow()
     expect([flow.processing.count, flow.working, flow.waiting]).toEqual([1, 0, 0])
   })
@@ -118,7 +122,7 @@ describe('what is known of the work of a consumer', () => {
       scene.clock.monotonicMs += 0.01
       scene.hand(consumer, tag)
       scene.clock.monotonicMs += 0.001
-      consumer.settled(tag)
+      consumer.settled(tags, tag)
     }
     const { count, samples, seconds } = scene.flow().processing
     expect(samples).toBeGreaterThan(300)
@@ -129,7 +133,7 @@ describe('what is known of the work of a consumer', () => {
     for (let tag = 300_001; tag <= 300_500; tag++) {
       scene.clock.monotonicMs += 50
       scene.hand(consumer, tag)
-      consumer.settled(tag)
+      consumer.settled(tags, tag)
     }
     expect(scene.flow().processing.samples - samples).toBeGreaterThan(400)
   })
@@ -141,7 +145,7 @@ describe('the queues that are measured', () => {
     one.metered.count = 10_000
     const consumer = new ConsumerMeter(one.meter, 1)
     one.hand(consumer, 1)
-    consumer.settled(1)
+    consumer.settled(tags, 1)
     expect(one.meter.describe(one.queue, 5)).toBeNull()
     one.metered.count = 9_999
     one.hand(consumer, 2)

@@ -13,6 +13,8 @@ import { Deque } from '../lib/deque.ts'
 import type { Entry } from '../store/entry.ts'
 import type { QueueMeter } from './queue-meter.ts'
 
+const concurrencyMax = 1_000_000_000
+
 /** A delivery that is followed. */
 interface Sample {
   /** How many the consumer has settled when its turn comes. */
@@ -25,6 +27,11 @@ interface Sample {
   beganMs: number
 }
 
+/** What a channel has handed out, by places. */
+interface Deliveries {
+  tagAt(slot: number): number
+}
+
 export class ConsumerMeter {
   private readonly queue: QueueMeter
   private readonly concurrency: number
@@ -32,10 +39,12 @@ export class ConsumerMeter {
   private handedCount = 0
   private settledCount = 0
   private readonly samples = new Map<number, Sample>()
-  /** Samples that have not begun, in order, and how many are settled when the first of them does. */
+  private followed = 0
+  /** Samples that have not begun, in order, and how many are settled when the first of them does; -1: there are none. */
   private readonly waiting = new Deque<Sample>(2)
-  private nextBegins = Number.POSITIVE_INFINITY
+  private nextBegins = -1
   /** The turn in which something was settled last: when it was, and how many had been settled before it. */
+  private turn = -1
   private turnMs = -1
   private settledBefore = 0
   /** For how long it had worked by then since the turn before, or since it had something to do. */
@@ -47,7 +56,8 @@ export class ConsumerMeter {
   /** `concurrency`: how many it works on at once; infinity: all that it has. */
   constructor(queue: QueueMeter, concurrency: number) {
     this.queue = queue
-    this.concurrency = concurrency
+    // All that are compared for each message are small integers.
+    this.concurrency = Math.min(concurrency, concurrencyMax)
   }
 
   handed(tag: number, entry: Entry): void {
@@ -59,26 +69,22 @@ export class ConsumerMeter {
     if ((tag & queue.sampleMask) === 0) this.follow(tag, entry)
   }
 
-  /** It is done with, one way or the other. */
-  settled(tag: number): void {
+  /** It is done with, one way or the other. Short, for it is a part of what is done for each message. */
+  settled(deliveries: Deliveries, slot: number): void {
     const { queue } = this
-    queue.touch()
+    if (queue.clock.monotonicMs !== queue.nowMs || queue.turn !== this.turn) this.newTurn()
     if (--this.held < this.concurrency) queue.working--
     else queue.unstarted--
-    if (queue.nowMs !== this.turnMs) this.beginTurn(queue.nowMs)
-    this.settledCount++
-    if (this.settledCount >= this.nextBegins) this.beginNext()
-    if (this.samples.size > 0) this.end(tag)
+    if (++this.settledCount === this.nextBegins) this.beginNext()
+    if (this.followed > 0) this.end(deliveries.tagAt(slot))
   }
 
-  /** It went back because the consumer goes: nobody was done with it. */
-  gaveBack(tag: number): void {
-    const { queue } = this
-    queue.touch()
-    if (--this.held < this.concurrency) queue.working--
-    else queue.unstarted--
-    this.settledCount++
-    this.samples.delete(tag)
+  /** What it has now will be given back unfinished. */
+  followNone(): void {
+    this.samples.clear()
+    this.followed = 0
+    this.waiting.clear()
+    this.nextBegins = -1
   }
 
   private follow(tag: number, entry: Entry): void {
@@ -88,6 +94,7 @@ export class ConsumerMeter {
     const hasBegun = held <= concurrency
     const sample: Sample = { begins: handedCount - concurrency, count, cameMs, beganMs: hasBegun ? queue.nowMs : -1 }
     this.samples.set(tag, sample)
+    this.followed++
     if (hasBegun) queue.waited(cameMs, count)
     else {
       this.waiting.push(sample)
@@ -103,21 +110,29 @@ export class ConsumerMeter {
       queue.waited(next.cameMs, next.count)
       waiting.shift()
     }
-    this.nextBegins = waiting.peek()?.begins ?? Number.POSITIVE_INFINITY
+    this.nextBegins = waiting.peek()?.begins ?? -1
   }
 
   private end(tag: number): void {
     const sample = this.samples.get(tag)
     if (sample === undefined) return
     this.samples.delete(tag)
+    this.followed--
     // It was settled before its turn.
     if (sample.beganMs < 0) return
     if (this.ended.length === 0) this.queue.hasEnded(this)
     this.ended.push(sample)
   }
 
+  private newTurn(): void {
+    const { queue } = this
+    queue.touch()
+    if (queue.turn !== this.turn) this.beginTurn(queue.nowMs)
+  }
+
   private beginTurn(nowMs: number): void {
     this.turnTookMs = nowMs - Math.max(this.turnMs, this.busySinceMs)
+    this.turn = this.queue.turn
     this.turnMs = nowMs
     this.settledBefore = this.settledCount
   }

@@ -25,8 +25,6 @@ export class Outstanding {
   private readonly unacked = new UnackedRing()
   private readonly holdTimes = new HoldTimes()
   private nextTag = 1
-  /** All goes back: nobody is done with anything. */
-  private isEnding = false
 
   constructor(channel: CreditOwner) {
     this.channel = channel
@@ -94,13 +92,13 @@ export class Outstanding {
   /** All but what a transaction settles goes back to its place. */
   requeueAll(transaction: Transaction | null): void {
     const { unacked } = this
-    this.isEnding = true
+    // Nobody is done with any of it.
+    for (let slot = 0; slot < unacked.slots; slot++) unacked.consumerAt(slot)?.meter.followNone()
     for (let slot = 0; slot < unacked.slots; slot++) {
       const entry = unacked.entryAt(slot)
       if (entry === null || transaction?.settledTags.has(unacked.tagAt(slot)) === true) continue
       this.settleSlot(slot, entry, 'requeued')
     }
-    this.isEnding = false
     unacked.trim()
   }
 
@@ -139,8 +137,7 @@ export class Outstanding {
     unacked.clear(slot)
     if (consumer === null) return null
     consumer.unackedCount--
-    if (this.isEnding) consumer.meter.gaveBack(unacked.tagAt(slot))
-    else consumer.meter.settled(unacked.tagAt(slot))
+    consumer.meter.settled(unacked, slot)
     this.ofConsumers--
     return consumer
   }

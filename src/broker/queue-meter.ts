@@ -50,16 +50,19 @@ export interface MeteredQueue {
 const samplesPerSpell = 128
 const spellMs = 100
 const sampleMaskMax = 65_535
+/** Small integers are compared for each message. */
+const turnMax = 0x3fff_ffff
 
 export class QueueMeter {
-  /** When it was touched last. */
+  readonly clock: TurnClock
+  /** When it was touched last, and a number for that moment. */
   nowMs = -1
+  turn = 0
   /** With consumers: worked on, and not yet. */
   working = 0
   unstarted = 0
   /** Of deliveries those are followed whose tags have none of these bits. */
   sampleMask = 0
-  private readonly clock: TurnClock
   private readonly metered: MeteredQueues
   /** Null: nothing came yet, or too many others are measured. */
   private sums: FlowSums | null = null
@@ -185,6 +188,8 @@ export class QueueMeter {
     if (nowMs > this.nowMs) this.goOn(nowMs)
     else this.sumUp()
     const { readyCount, lengthMax, isKeyed, consumers, counters } = queue
+    // Some may have been removed without a turn.
+    this.ready = readyCount
     const oldest = readyCount === 0 ? 0 : queue.oldestReady()
     const oldestMs = oldest === 0 ? -1 : this.cameAt(oldest)
     const active = consumers.isSingle && consumers.count > 0 ? this.servers / consumers.count : this.servers
@@ -220,6 +225,7 @@ export class QueueMeter {
     }
     this.sumUp()
     this.nowMs = nowMs
+    this.turn = (this.turn + 1) & turnMax
     if (nowMs >= this.spellEndsMs) this.beginSpell(nowMs)
   }
 
