@@ -24,6 +24,7 @@ describe('the examples', () => {
       'pipeline',
       'real-time',
       'request-reply',
+      'schedule',
     ])
     for (const { name } of names) expect(existsSync(`${folder}${name}/README.md`), name).toBe(true)
   })
@@ -98,5 +99,14 @@ describe('the examples', () => {
     }
     const shareDropped = (kind: string): number => (figures(kind)[3] ?? 0) / (figures(kind)[0] ?? 0)
     expect(shareDropped('advert')).toBeGreaterThan(shareDropped('brake'))
+  })
+
+  it('run on a schedule that two processes make, and make up for a stop', async () => {
+    const lines = await linesOf('schedule/main.mjs')
+    expect(lines.filter((line) => line === '  ding')).toHaveLength(3)
+    expect(lines.join('\n')).toMatch(/next at night in Berlin: .* at 02:30$/m)
+    expect(lines).toContain('  no second came twice')
+    expect(lines.join('\n')).toMatch(/one stroke makes up for what was missed: \d+ had none of their own/)
+    expect(lines.at(-1)).toMatch(/rung once by hand: 'ring' has run \d+ times$/)
   })
 })

@@ -171,6 +171,13 @@ it('tells everybody, and asks', async () => {
   expect(quote).toBe(42)
 })
 
+it('does so again and again', async () => {
+  const nightly = await bus.schedule('nightly', '0 3 * * *', resize, { file: 'all' }, { timezone: 'Asia/Shanghai' })
+  expect(nightly.nextAt?.getUTCHours()).toBe(19)
+  await test.advance('1d')
+  expect((await queue.stats()).ready).toBe(1)
+})
+
 it('counts, pauses, looks and purges', async () => {
   await queue.pause()
   await queue.send({ file: 'a.png' })
