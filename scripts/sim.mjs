@@ -14,6 +14,8 @@ const { values } = parseArgs({
     letters: { type: 'boolean', default: false },
     // Histories of the typed API: processes that send and work, die and come back.
     api: { type: 'boolean', default: false },
+    // Histories of events, calls and families in that API.
+    patterns: { type: 'boolean', default: false },
     // For the test of planted bugs: another build, the end at the first violation, and one line of JSON.
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
     stop: { type: 'boolean', default: false },
@@ -32,9 +34,9 @@ const hangMs = 60_000
 // Whoever breaks everything need not see all of it.
 const printedMax = 10
 const counted = ['crashes', 'recoveries', 'probes', 'damages', 'diskOperations', 'publishes', 'confirms']
-if (values.api) counted.push('clientCrashes', 'calls')
+if (values.api || values.patterns) counted.push('clientCrashes', 'calls')
 /** @type {readonly string[]} */
-const kind = values.api ? ['--api'] : values.letters ? ['--letters'] : []
+const kind = ['api', 'patterns', 'letters'].filter((name) => values[name]).map((name) => `--${name}`)
 
 /** @type {unknown} */
 let uncaught = null
@@ -63,6 +65,7 @@ async function loadSimulate() {
   process.on('uncaughtException', keep)
   const load = async (name) => await import(pathToFileURL(`${values.dist}/testing/${name}.js`).href)
   if (values.api) return (await load('api-histories/history')).simulateApi
+  if (values.patterns) return (await load('pattern-histories/history')).simulatePatterns
   if (values.letters) return (await load('simulation/letter-simulator')).simulateLetters
   return (await load('simulation/simulator')).simulate
 }

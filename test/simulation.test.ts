@@ -25,7 +25,8 @@ it.each([
   ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 60, ['--letters']],
   ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 40, []],
   ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 40, ['--letters']],
-  ['histories of processes that use the typed API, die and come back', 1, 150, ['--api']],
+  ['histories of processes that use the typed API, die and come back', 1, 120, ['--api']],
+  ['histories of events, calls and families, whose processes die and come back', 1, 50, ['--patterns']],
 ] as const)('keeps every promise in simulated %s', { timeout: 180_000 }, async (what, first, count, more) => {
   const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count, more)
   console.log(

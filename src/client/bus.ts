@@ -562,6 +562,7 @@ export class Bus implements AsyncDisposable {
     control.end(error)
     sender.end(error)
     receipts.end(error)
+    this.families.end(error)
     this.statistics.close()
     for (const one of this.closables) one.end(error)
   }

@@ -88,3 +88,18 @@ test(`in ${seeds} histories each family that was stored is done as a whole`, { t
   // It is not that the power always goes before anything is stored.
   expect(done).toBeGreaterThan(seeds * 3)
 })
+
+test('whoever waits for a family to be stored is told that the connection is lost', async () => {
+  await using broker = await createTestBroker()
+  const bus = await broker.connect({ onError() {} })
+  const album = await bus.createQueue<number, number[]>('album')
+  const resize = await bus.createQueue<number, number>('resize')
+  broker.faults.syncDelay('1s')
+  const sent = album.send(1, { children: [child(resize, 2)] })
+  const outcome = sent.catch(({ code }: { code: string }) => code)
+  // The queue of the parent is made, and the family itself is on its way to the disk.
+  await broker.advance('1500ms')
+  await broker.faults.crashClient(bus)
+  broker.faults.end()
+  expect(await broker.run(outcome)).toBe('E_CONNECTION_LOST')
+})

@@ -214,7 +214,12 @@ export class Families {
   }
 
   close(): void {
-    this.line?.close()
+    this.end(new LeveretError('E_CLOSED', 'the bus is closed'))
+  }
+
+  /** The session is gone: whoever waits for a family to be stored is told so. */
+  end(error: LeveretError): void {
+    this.line?.end(error)
   }
 }
 
@@ -281,8 +286,9 @@ class CommitLine implements ChannelEvents {
     return done
   }
 
-  close(): void {
-    this.replies.failAll(new LeveretError('E_CLOSED', 'the bus is closed'))
+  end(error: LeveretError): void {
+    this.lost()
+    this.replies.failAll(error)
     this.channel.close()
   }
 

@@ -13,9 +13,10 @@ export interface Bug {
   readonly patches: readonly Patch[]
   /** A seed that finds it. */
   readonly seed: number
-  /** It is a seed of a history of letters, or of the typed API. */
+  /** It is a seed of a history of letters, of the typed API, or of events, calls and families in that. */
   readonly letters?: true
   readonly api?: true
+  readonly patterns?: true
 }
 
 /** Where `from` stands in a source. */

@@ -4,13 +4,17 @@ import { describe, expect, it } from 'vitest'
 import { apiBugs } from './api-bugs.ts'
 import { brokerBugs } from './broker-bugs.ts'
 import { placesOf } from './bug.ts'
+import { patternBugs } from './pattern-bugs.ts'
 import { storageBugs } from './storage-bugs.ts'
 
 describe('a planted bug', () => {
-  it.each([...storageBugs, ...brokerBugs, ...apiBugs])('has one place in the build: $name', ({ patches }) => {
-    for (const patch of patches) {
-      const source = readFileSync(new URL(`../../dist/${patch.file}`, import.meta.url), 'utf8')
-      expect(source.match(placesOf(patch))?.length ?? 0, `${patch.file} has once: ${patch.from}`).toBe(1)
-    }
-  })
+  it.each([...storageBugs, ...brokerBugs, ...apiBugs, ...patternBugs])(
+    'has one place in the build: $name',
+    ({ patches }) => {
+      for (const patch of patches) {
+        const source = readFileSync(new URL(`../../dist/${patch.file}`, import.meta.url), 'utf8')
+        expect(source.match(placesOf(patch))?.length ?? 0, `${patch.file} has once: ${patch.from}`).toBe(1)
+      }
+    },
+  )
 })

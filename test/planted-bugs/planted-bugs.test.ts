@@ -14,6 +14,7 @@ import { featureSeedsMin, usualSeedsMax } from '../../src/testing/simulation/lev
 import { apiBugs } from './api-bugs.ts'
 import { brokerBugs } from './broker-bugs.ts'
 import { type Bug, type Patch, placesOf } from './bug.ts'
+import { patternBugs } from './pattern-bugs.ts'
 import { storageBugs } from './storage-bugs.ts'
 
 /** Bugs that trying every crash of a short workload finds, without any seed, and that workload. There are more. */
@@ -44,21 +45,21 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }), 60_000)
 describe('the simulator', () => {
   const limit = makeLimit(atOnce)
 
-  it.concurrent.each([...bugs, ...apiBugs.map((bug): Bug => ({ ...bug, api: true }))])(
-    'finds out when $name',
-    { timeout: 1_800_000 },
-    (bug) =>
-      limit(async () => {
-        const dist = plant(bug, 'seeds')
-        const isSearch = seedsToSearch > 0
-        const start = [featureSeedsMin, usualSeedsMax + 1].find((seed) => bug.seed >= seed) ?? 1
-        const kind = bug.api === true ? ['--api'] : bug.letters === true ? ['--letters'] : []
-        const found = await search(dist, isSearch ? start : bug.seed, isSearch ? seedsToSearch : neighbours, kind)
-        const [first] = found.violations
-        if (isSearch)
-          console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
-        expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds`).toBeGreaterThan(0)
-      }),
+  const inApi = apiBugs.map((bug): Bug => ({ ...bug, api: true }))
+  const inPatterns = patternBugs.map((bug): Bug => ({ ...bug, patterns: true }))
+
+  it.concurrent.each([...bugs, ...inApi, ...inPatterns])('finds out when $name', { timeout: 1_800_000 }, (bug) =>
+    limit(async () => {
+      const dist = plant(bug, 'seeds')
+      const isSearch = seedsToSearch > 0
+      const start = [featureSeedsMin, usualSeedsMax + 1].find((seed) => bug.seed >= seed) ?? 1
+      const kind = (['api', 'patterns', 'letters'] as const).filter((one) => bug[one] === true).map((one) => `--${one}`)
+      const found = await search(dist, isSearch ? start : bug.seed, isSearch ? seedsToSearch : neighbours, kind)
+      const [first] = found.violations
+      if (isSearch)
+        console.log(`${bug.name}: seed ${first?.seed ?? '-'}, ${first?.violation.slice(0, 200) ?? 'NOT FOUND'}`)
+      expect(found.violations.length, `${bug.name}: not found by ${found.seeds} seeds`).toBeGreaterThan(0)
+    }),
   )
 })
 
