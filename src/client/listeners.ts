@@ -79,7 +79,8 @@ export class Listeners implements ChannelEvents, Closable {
       await binding.bound
     } catch (error) {
       this.drop(listener)
-      throw error
+      // Its queue goes before whoever binds is told why.
+      throw (this.ended as Error | null) ?? error
     }
   }
 

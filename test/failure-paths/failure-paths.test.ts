@@ -49,6 +49,23 @@ const expected: Readonly<Record<string, unknown>> = {
   'a send is given up by its signal': refusals.asExpected,
   'a receipt is forgotten, or waited for too shortly': ['E_TIMEOUT', 'E_TIMEOUT', 'E_CLOSED', 'E_CLOSED'],
   'an iterator is left while it waits': ['(true)', '(true)'],
+  'the connection is cut while listeners, calls and families are open': refusals.both,
+  'the bus closes while listeners, calls and families are open, and an answerer never ends': refusals.asExpected,
+  'the power goes, or a client dies, while listeners, calls and families are open': refusals.asExpected,
+  'a listener throws or rejects, whatever it throws': [1, 15],
+  'the schema of an event refuses, throws or rejects': [
+    ['a bug in the schema', 'E_BAD_DATA'],
+    ['a bug in the schema', 'E_BAD_DATA'],
+  ],
+  'a durable subscriber fails for good, and is forgotten while it listens': [1, 'E_CLOSED', '(undefined)'],
+  'a callback of a call throws': [[1, 'E_CALL_FAILED'], 2],
+  'a call is given up before, while and after it is answered': [
+    '(quick)',
+    'changed my mind',
+    'E_CANCELLED',
+    'E_TIMEOUT',
+  ],
+  'children cannot be sent, or fail': ['E_NOT_PROCESSED', 'NOT_FOUND', 'E_BAD_DATA', 'E_BAD_OPTION', 'given up'],
 }
 
 const found = new Map<string, Path>()

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, defineQueue, hashPassword } from '../../dist/index.js'
 import { createTestBroker } from '../../dist/testing/index.js'
+import { patternPaths } from './patterns.mjs'
 
 const unhandled = []
 process.on('unhandledRejection', (error) => unhandled.push(String(error?.stack ?? error)))
@@ -45,6 +46,7 @@ const gate = () => {
 }
 
 const memory = async (options) => keep(await connect('memory:', options))
+const file = async () => keep(await connect(`file:${folder()}`))
 
 /** A served bus, and a way to it that can be cut. */
 async function cuttable() {
@@ -449,6 +451,7 @@ const paths = {
     controller.abort()
     return [await next, await inbox]
   },
+  ...patternPaths({ allOf, code, cuttable, file, gate, keep, memory, schema, sorted, turn }),
   // So that the watch is known to see: nobody handles this one.
   'the program makes a mistake': async () => {
     void Promise.reject(new Error('nobody handles this'))
