@@ -13,6 +13,7 @@ const seedsPerTurn = 1000
 const oracleSeedsPerTurn = 500
 const letterSeedsPerTurn = 500
 const apiSeedsPerTurn = 1000
+const patternSeedsPerTurn = 1000
 const killsPerTurn = 20
 const ledgerMessagesPerTurn = 10_000
 const ledgerKillsPerTurn = 30
@@ -37,6 +38,7 @@ while (performance.now() < endMs) {
   if (performance.now() < endMs) await compareWithSqlite()
   if (performance.now() < endMs) await simulateLetters()
   if (performance.now() < endMs) await simulateApi()
+  if (performance.now() < endMs) await simulatePatterns()
   if (performance.now() < endMs) await fuzz()
   if (performance.now() < endMs) await kill()
   if (performance.now() < endMs) await keepLedger()
@@ -77,6 +79,14 @@ async function simulateApi() {
   counts.apiSeeds += found.seeds ?? 0
   counts.nextApiSeed += apiSeedsPerTurn
   finishTurn(found.code, `the simulator of the typed API ended with status ${found.code}`)
+}
+
+/** Histories of events, calls and families in it. */
+async function simulatePatterns() {
+  const found = await runSeeds(counts.nextPatternSeed, patternSeedsPerTurn, ['--patterns'])
+  counts.patternSeeds += found.seeds ?? 0
+  counts.nextPatternSeed += patternSeedsPerTurn
+  finishTurn(found.code, `the simulator of events, calls and families ended with status ${found.code}`)
 }
 
 async function runSeeds(first, seeds, more) {
@@ -206,8 +216,10 @@ function readCounts() {
     nextLetterSeed: seedFirst,
     seeds: 0,
     nextApiSeed: seedFirst,
+    nextPatternSeed: seedFirst,
     letterSeeds: 0,
     apiSeeds: 0,
+    patternSeeds: 0,
     clientCrashes: 0,
     calls: 0,
     crashes: 0,
@@ -257,6 +269,7 @@ function writeCounts() {
     '| --- | --- |',
     `| simulated histories (seeds) | ${number(counts.seeds)} |`,
     `| simulated histories of expiring, rejected and keyed messages (seeds) | ${number(counts.letterSeeds)} |`,
+    `| simulated histories of events, calls and families (seeds) | ${number(counts.patternSeeds)} |`,
     `| simulated histories of the typed API (seeds), calls of handlers in them | ${number(counts.apiSeeds)}, ${number(counts.calls)} |`,
     `| processes that died in those | ${number(counts.clientCrashes)} |`,
     `| simulated crashes | ${number(counts.crashes)} |`,
