@@ -31,7 +31,7 @@ export function patternPaths({ allOf, code, cuttable, file, gate, keep, memory, 
       parent.send(5, { children: [child(leaf, 6)] }),
       bus.on('late', () => {}),
       bus.answer('late', () => {}),
-      new Promise((_resolve, reject) => bus.call('ask', 7, (error) => reject(error))),
+      new Promise((resolve) => bus.call('ask', 7, (error) => resolve(Promise.reject(error ?? new Error('none'))))),
     ].map(code)
     await begun.opened
     return {
@@ -87,7 +87,9 @@ export function patternPaths({ allOf, code, cuttable, file, gate, keep, memory, 
         await bus.on('a', () => {
           throw one
         })
-        await bus.on('a', () => Promise.reject(one))
+        await bus.on('a', async () => {
+          throw one
+        })
         await bus.once('a', async () => {
           await turn()
           throw one

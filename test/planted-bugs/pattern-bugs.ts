@@ -71,17 +71,6 @@ export const patternBugs: readonly Bug[] = [
     seed: 1,
   },
   {
-    name: 'a parent is passed on in one frame and settled in the next',
-    patches: [
-      {
-        file: 'broker/gathering.js',
-        from: 'release(entry.message, this.gathers.to);',
-        to: '{ release(entry.message, this.gathers.to); this.tick.store.commit(); }',
-      },
-    ],
-    seed: 1,
-  },
-  {
     name: 'the answers for a parent go before it is committed',
     patches: [
       {
@@ -114,12 +103,12 @@ export const patternBugs: readonly Bug[] = [
         to: 'for (const message of messages) await this.line.commit([message]);',
       },
     ],
-    seed: 9,
+    seed: 6,
   },
   {
     name: 'who waits for a family to be stored is not told that the connection is lost',
     patches: [{ file: 'client/bus.js', from: 'this.families.end(error);', to: '' }],
-    seed: 30,
+    seed: 6,
   },
   {
     name: 'the request of a call that came before is answered again',

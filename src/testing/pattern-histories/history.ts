@@ -126,6 +126,7 @@ class History implements World {
     }
     for (let slot = 0; slot < this.plan.slots; slot++) this.beside(`start ${slot}`, this.start(slot))
     this.beside('act', this.act(plan.actions))
+    if (plan.diskFull !== null) this.beside('disk', this.fillDisk(plan.diskFull))
     const endMs = this.nowMs() + plan.endMs
     while (this.nowMs() < endMs && this.lines < plan.endLines) await test.advance(sliceMs)
     await this.end(plan)
@@ -225,6 +226,16 @@ class History implements World {
     await test.faults.crashClient(app.bus)
     await test.sleep(backAfterMs)
     if (!this.isEnding && life === this.life) await this.start(slot)
+  }
+
+  private async fillDisk({ atMs, forMs }: NonNullable<LifePlan['diskFull']>): Promise<void> {
+    const { test, life } = this
+    await test.sleep(atMs)
+    if (this.isEnding || life !== this.life) return
+    this.note('the disk is full')
+    const fault = test.faults.diskFull()
+    await test.sleep(forMs)
+    fault.end()
   }
 
   private async act(actions: LifePlan['actions']): Promise<void> {

@@ -191,6 +191,7 @@ export class Judge {
     // What reached the broker is there, unless the power went right behind it.
     const [word] = words
     const life = this.plan.lives[party.life]
+    if (life?.diskFull != null) return
     const storedMs = sentMs + storedWithinMs + 4 * (life?.syncDelayMs ?? 0)
     const wasThere = (word?.atMs ?? 0) > storedMs || (job.runs.length > 0 && !this.ledger.powerCuts.has(party.life))
     if (wasThere && code !== 'E_REFUSED')

@@ -108,6 +108,8 @@ export class Ledger {
   readonly calls: Map<string, Call> = new Map()
   readonly families: Family[] = []
   readonly members: Map<string, Member> = new Map()
+  /** What handlers asked somebody else, and was answered. */
+  readonly confirmed: Set<string> = new Set()
   /** Lives in which a process died, or acknowledgements got lost. */
   readonly troubledLives: Set<number> = new Set()
   /** Lives that ended by a power cut. */

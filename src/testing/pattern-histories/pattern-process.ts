@@ -17,7 +17,7 @@ import { isLoss, isRefusal, PlannedFailure } from '../api-histories/expected-err
 import { checkChildren } from './family-check.ts'
 import { type Call, type Ear, type Family, hears, type Job, type Member, type Party, type Run } from './ledger.ts'
 import { type ActionPlan, attemptsMax, type CallPlan, type SubscriberPlan } from './plan.ts'
-import { ask, type Data, type Mark, marksQueue, memberQueues, type World } from './world.ts'
+import { ask, confirmJob, type Data, type Mark, marksQueue, memberQueues, type World } from './world.ts'
 
 type MemberQueue = Queue<Data, Mark>
 
@@ -102,6 +102,7 @@ export class PatternProcess implements Party {
       const settings = { retry, concurrency: 1 + prng.below(3), onError() {} }
       await bus.answer(ask, ({ uid }, context) => this.run(this.callJob(uid), context), settings)
     }
+    await bus.answer(confirmJob, (asked) => this.confirm(asked), { onError() {} })
     const work = { concurrency: 2, onError() {} }
     leaf.process(({ data }, context) => this.run(this.member(data.uid).job, context) as never, work)
     parent.process(({ data }, context) => this.runParent(data.uid, context) as never, work)
@@ -286,9 +287,35 @@ export class PatternProcess implements Party {
     world.note(`run ${run.number} by ${this.name}: ${job.key}, attempt ${attempt}`)
     if (attempt > 1 && !job.runs.some((one) => one.attempt === attempt - 1 && one.verdict === 'failed'))
       world.complain('retry', `attempt ${attempt} of ${job.key} begins, and none before it has failed`)
-    const { workMs } = job.deed
+    const { workMs, asks } = job.deed
+    if (asks) return this.askFirst(run, context)
     if (workMs === 0) return this.finish(run, context)
     return world.test.sleep(workMs).then(() => this.finish(run, context))
+  }
+
+  /** What it asks for ends with its own deadline, and is given up when it is; whatever goes wrong there is its own failure. */
+  private async askFirst(run: Run, context: HandlerContext): Promise<unknown> {
+    const { world } = this
+    await world.test.sleep(run.job.deed.workMs)
+    const question = `${run.number} of ${run.job.key}`
+    try {
+      const answer = await context.call(confirmJob, question)
+      if (answer !== question) world.complain('call', `run ${question} is told of ${answer}`)
+    } catch (error) {
+      if (typeof (error as LeveretError).code !== 'string') throw error
+      world.ledger.end(run, 'failed')
+      throw new PlannedFailure(`run ${run.number} of ${run.job.key}`)
+    }
+    return this.finish(run, context)
+  }
+
+  private async confirm(question: string): Promise<string> {
+    const { world } = this
+    const { confirmed } = world.ledger
+    if (confirmed.has(question)) world.complain('once', `what run ${question} asks is answered twice`)
+    confirmed.add(question)
+    await world.test.sleep(world.prng.below(10))
+    return question
   }
 
   private finish(run: Run, context: HandlerContext): Mark | Settlement | undefined {

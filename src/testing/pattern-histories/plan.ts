@@ -19,6 +19,8 @@ export interface DeedPlan {
   readonly workMs: number
   /** The name of the event that it emits with its commit. */
   readonly emits: string | null
+  /** It calls somebody else before it ends, and fails if that does. */
+  readonly asks: boolean
 }
 
 export interface MemberPlan {
@@ -56,6 +58,7 @@ export interface LifePlan {
   /** The shares of sends that fail, and of acknowledgements that never arrive. */
   readonly failedShare: number
   readonly lostShare: number
+  readonly diskFull: { readonly atMs: number; readonly forMs: number } | null
 }
 
 export interface Plan {
@@ -88,7 +91,9 @@ export function makePlan(seed: number): Plan {
       concurrency: 1 + prng.below(3),
     }),
   )
-  const lives = Array.from({ length: 1 + prng.below(4) }, () => makeLife(prng, slots))
+  // Dice of their own, so that what is added here leaves the histories without it as they are.
+  const more = new Prng(seed + 2 ** 42)
+  const lives = Array.from({ length: 1 + prng.below(4) }, () => makeLife(prng, slots, makeDiskFull(more)))
   const deliverAfter = prng.chance(0.5) ? 'sync' : 'accept'
   return { seed, deliverAfter, slots, subscribers, livePattern: oneOf(prng, patterns), lives }
 }
@@ -103,10 +108,15 @@ export function deedOf(seed: number, key: string, mayEmit: boolean): DeedPlan {
     failures,
     workMs: prng.chance(0.4) ? 0 : 1 + prng.below(prng.chance(0.8) ? 15 : 80),
     emits: mayEmit && prng.chance(0.3) ? oneOf(prng, eventNames) : null,
+    asks: prng.chance(0.08),
   }
 }
 
-function makeLife(prng: Prng, slots: number): LifePlan {
+function makeDiskFull(prng: Prng): LifePlan['diskFull'] {
+  return prng.chance(0.12) ? { atMs: prng.below(200), forMs: 1 + prng.below(300) } : null
+}
+
+function makeLife(prng: Prng, slots: number, diskFull: LifePlan['diskFull']): LifePlan {
   const actions: LifePlan['actions'][number][] = []
   for (let burst = 1 + prng.below(4), atMs = prng.below(20); burst > 0; burst--) {
     const slot = prng.below(slots)
@@ -127,6 +137,7 @@ function makeLife(prng: Prng, slots: number): LifePlan {
     syncDelayMs: prng.chance(0.5) ? 0 : 1 + prng.below(20),
     failedShare: prng.chance(0.15) ? 0.2 : 0,
     lostShare: prng.chance(0.15) ? 0.2 : 0,
+    diskFull,
   }
 }
 

@@ -39,3 +39,5 @@ export const ask: CallContract<Data, Mark, Data, Mark, { refused: { run: number 
   Mark,
   { refused: { run: number } }
 >('ask')
+/** What some handlers ask for before they end: whose job it is comes back. */
+export const confirmJob: CallContract<string, string> = defineCall<string, string>('confirm-job')
