@@ -31,7 +31,9 @@ export function patternPaths({ allOf, code, cuttable, file, gate, keep, memory, 
       parent.send(5, { children: [child(leaf, 6)] }),
       bus.on('late', () => {}),
       bus.answer('late', () => {}),
-      new Promise((resolve) => bus.call('ask', 7, (error) => resolve(Promise.reject(error ?? new Error('none'))))),
+      new Promise((resolve) => bus.call('ask', 7, resolve)).then((error) => {
+        throw error
+      }),
     ].map(code)
     await begun.opened
     return {
