@@ -20,7 +20,6 @@ import { checkEventPattern, checkName, checkOptionNames } from './names.ts'
 import type { Queue } from './queue.ts'
 import type { KeyOptions, QueueOptions } from './queue-options.ts'
 import type { RetryOptions } from './retry.ts'
-import type { Settlement } from './settlement.ts'
 import type { HandlerContext } from './task.ts'
 import type { Handler, ProcessOptions, Worker } from './worker-options.ts'
 
@@ -48,11 +47,11 @@ export interface SubscriberOptions extends ListenOptions, ProcessOptions {
   readonly keys?: KeyOptions
 }
 
-/** As a queue's handler: what it returns acknowledges the event, what it throws is tried again. */
-export type SubscriberHandler<Data = unknown> = (
-  event: IncomingMessage<Data>,
-  context: HandlerContext,
-) => void | Settlement | Promise<void | Settlement>
+/**
+ * As a queue's handler: when it returns the event is acknowledged, what it throws is tried again. It may return
+ * `context.retry()` or `context.deadLetter(reason)`; nobody waits for anything else.
+ */
+export type SubscriberHandler<Data = unknown> = (event: IncomingMessage<Data>, context: HandlerContext) => unknown
 
 export interface Subscription extends AsyncDisposable {
   /** What it listens to, such as 'image.*'. */
