@@ -19,12 +19,12 @@ interface Summary {
 const root = fileURLToPath(new URL('../', import.meta.url))
 
 it.each([
-  ['histories at the usual level of durability', 1, 100, []],
-  ['histories at every level', usualSeedsMax + 1, 40, []],
-  ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 60, ['--letters']],
-  ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 60, ['--letters']],
-  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 40, []],
-  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 40, ['--letters']],
+  ['histories at the usual level of durability', 1, 80, []],
+  ['histories at every level', usualSeedsMax + 1, 25, []],
+  ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 40, ['--letters']],
+  ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 40, ['--letters']],
+  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 25, []],
+  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 25, ['--letters']],
   ['histories of processes that use the typed API, die and come back', 1, 120, ['--api']],
   ['histories of events, calls and families, whose processes die and come back', 1, 50, ['--patterns']],
 ] as const)('keeps every promise in simulated %s', { timeout: 180_000 }, async (what, first, count, more) => {

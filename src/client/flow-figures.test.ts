@@ -235,3 +235,16 @@ describe('a forecast', () => {
     await expect(queue.forecast()).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
   })
 })
+
+it('the first rates of a bus that is younger than its broker are those of the time in which the broker counted', async () => {
+  await using broker = await createTestBroker()
+  const queue = await (await broker.connect()).createQueue<number>('old')
+  await queue.sendMany(Array.from({ length: 1_000 }, (_, at) => at))
+  await broker.advance('100s')
+  const young = await (await broker.connect()).openQueue('old')
+  await broker.advance('10ms')
+  const { sendRate, windowSeconds } = await young.stats()
+  expect(windowSeconds).toBeGreaterThan(99)
+  expect(sendRate).toBeGreaterThan(9.5)
+  expect(sendRate).toBeLessThan(10.5)
+})

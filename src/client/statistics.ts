@@ -2,8 +2,9 @@
  * How long the queues are and how fast they go. The broker counts; here the counters are sampled and divided by time.
  *
  * Sampling begins with the first question and ends when nobody has asked for a minute, so it costs nothing otherwise. The
- * first answer therefore gives averages since the bus was opened, the next ones a sliding window of ten seconds. Of what takes
- * time (waits, processing, and the model made of them) the window is a minute, and before that all since the broker was started.
+ * first answer therefore gives averages since the bus was opened, or since the first message where the broker is older, the next
+ * ones a sliding window of ten seconds. Of what takes time (waits, processing, and the model made of them) the window is a minute,
+ * and before that all since the broker was started.
  */
 import { FlowSampler } from '../flow/flow-sampler.ts'
 import { type QueueRates, Sampler } from '../flow/sampler.ts'
@@ -105,7 +106,7 @@ export class Statistics {
     const queues = reply.type === 'leveret.queues-ok' ? reply.queues : []
     const nowMs = this.clock.monotonicMs()
     for (const { name, counters, flow } of queues) {
-      this.samplerOf(name).add(nowMs, counters)
+      this.samplerOf(name, flow === null ? 0 : flow.atSeconds - flow.sinceSeconds).add(nowMs, counters)
       const isLookedAt = this.flows.has(name) || this.flows.size < clientLimits.flowQueuesMax
       if (isLookedAt && (flow !== null || this.flows.has(name))) this.flowSamplerOf(name).add(flow)
     }
@@ -113,10 +114,12 @@ export class Statistics {
     return queues
   }
 
-  private samplerOf(name: string): Sampler {
+  /** `countedSeconds`: for how long its broker has counted, which may be older than this bus. */
+  private samplerOf(name: string, countedSeconds: number): Sampler {
     let sampler = this.samplers.get(name)
     if (sampler === undefined) {
-      sampler = new Sampler(clientLimits.statsWindowMs, this.openedMs, zeroCounters)
+      const sinceMs = Math.min(this.openedMs, this.clock.monotonicMs() - countedSeconds * 1000)
+      sampler = new Sampler(clientLimits.statsWindowMs, sinceMs, zeroCounters)
       this.samplers.set(name, sampler)
     }
     return sampler
@@ -155,7 +158,7 @@ export class Statistics {
 
   private describe(queue: QueueInfo): QueueStats {
     const { name, durability, deliverAfter, ready, readyBytes, unacked, delayed, consumers, paused } = queue
-    const rates = this.samplerOf(name).rates()
+    const rates = this.samplerOf(name, 0).rates()
     const length = ready + unacked
     const counts = { ready, readyBytes, unacked, delayed, length, consumers, paused }
     return { name, durability, deliverAfter, ...counts, ...rates, ...this.figuresOf(queue).stats() }
