@@ -45,7 +45,6 @@ beforeEach(async () => {
     deadLetter: 'resize.dead',
     maxLength: 1_000_000,
     overflow: 'reject',
-    maxPriority: 9,
     keys: { concurrency: 1, rate: '10/s' },
   })
 })

@@ -26,6 +26,8 @@ export const headerNames = {
   queue: 'x-leveret-queue',
   /** In a dead letter: the reply_to it had, so that handling the dead letter answers nobody a second time. */
   replyTo: 'x-leveret-reply-to',
+  /** True: its AMQP priority holds in a queue without `x-max-priority`, too. */
+  priority: 'x-leveret-priority',
   /** How long the broker is to hide it, in ms. */
   delay: 'x-leveret-delay',
   /** In a request for another attempt: the tag of the delivery. */

@@ -23,6 +23,10 @@ export interface QueueOptions {
   readonly maxBytes?: number
   /** 'reject' fails the send, 'drop-oldest' drops at the head. Default: drop-oldest, as in AMQP. */
   readonly overflow?: 'reject' | 'drop-oldest'
+  /**
+   * A higher priority counts as this one, from 1 to 255. Without it a Leveret serves what this library sends by its priority all the
+   * same; other brokers, and what others send, need it.
+   */
   readonly maxPriority?: number
   /** How long a message may wait. */
   readonly ttl?: Duration

@@ -169,17 +169,36 @@ describe('in which order', () => {
   it('is not promised by a queue without keys', async () => {
     const { queue } = await withQueue()
     await expect(queue.send(1, { key: 'a' })).rejects.toThrow('create it with { keys: { concurrency: 1 } }')
-    await expect(queue.send(1, { priority: 3 })).rejects.toThrow('create it with { maxPriority: … }')
   })
 
-  it('comes a higher priority first', async () => {
-    const { test, queue } = await withQueue({ maxPriority: 9 })
-    await queue.send('usual')
-    await queue.send('urgent', { priority: 5 })
-    const seen = watch(queue)
-    await test.settle()
-    expect(seen).toEqual(['urgent', 'usual'])
-    await expect(queue.send(1, { priority: 256 })).rejects.toMatchObject({ code: 'E_BAD_OPTION' })
+  it('comes a higher priority first, in any queue', async () => {
+    for (const options of [{ maxPriority: 9 }, {}]) {
+      const { test, queue } = await withQueue(options)
+      await queue.send('usual')
+      await queue.send('soon', { priority: 5 })
+      await queue.send('late', { priority: 9, delay: '1s' })
+      await queue.send('urgent', { priority: 9 })
+      await test.advance(1_100)
+      const seen = watch(queue)
+      await test.settle()
+      expect(seen).toEqual(['urgent', 'late', 'soon', 'usual'])
+      await expect(queue.send(1, { priority: 256 })).rejects.toMatchObject({ code: 'E_BAD_OPTION' })
+    }
+  })
+
+  it('has the priority of a plain client count where the queue has priorities, and nowhere else', async () => {
+    for (const [options, expected] of [
+      [{}, ['usual', 'urgent']],
+      [{ maxPriority: 9 }, ['urgent', 'usual']],
+    ] as const) {
+      const { test, queue } = await withQueue(options)
+      const plain = await test.connectPlain()
+      plain.publish(queue.name, '"usual"', {})
+      plain.publish(queue.name, '"urgent"', { priority: 5 })
+      const seen = watch(queue)
+      await test.settle()
+      expect(seen).toEqual(expected)
+    }
   })
 })
 

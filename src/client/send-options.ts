@@ -41,7 +41,10 @@ export interface SendOptions extends EmitOptions {
   readonly delay?: Duration
   /** Nobody gets it before then: a Date, or milliseconds since 1970. */
   readonly at?: Date | number
-  /** From 0, the usual one, to 255: a higher one is served first. The queue must have been created with `maxPriority`. */
+  /**
+   * From 0, the usual one, to 255: a higher one is served first. A queue of another broker must have been created with `maxPriority`,
+   * and a higher one counts as that.
+   */
   readonly priority?: number
   /**
    * So long after the send it is of no use any more: nobody begins with it, a handler's signal is aborted, and no attempt
@@ -130,7 +133,11 @@ export function sendProperties(where: string, options: AnyOptions, facts: QueueF
   if (expiresMs !== null) properties.expiration = String(expiresMs)
   if (options.priority !== undefined) {
     properties.priority = checkInteger(where, 'priority', options.priority, 0, 255)
-    if (facts.maxPriority === 0) throw bad(`${where}: the queue has no priorities: create it with { maxPriority: … }`)
+    const { maxPriority } = facts
+    if (!facts.isLeveret && maxPriority === 0)
+      throw bad(`${where}: the queue has no priorities: create it with { maxPriority: … }`)
+    const isDeclared = maxPriority !== null && maxPriority > 0
+    if (facts.isLeveret && !isDeclared && options.priority > 0) headers.set(headerNames.priority, toField(true))
   }
   if (headers.size > 0) properties.headers = headers
   return properties

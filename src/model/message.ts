@@ -148,6 +148,11 @@ export class Message {
     return (this.traits & traits.mayTell) !== 0
   }
 
+  /** Whether its priority holds in a queue without priorities, too. */
+  get ranks(): boolean {
+    return (this.traits & traits.ranks) !== 0
+  }
+
   /** 0 if it has none. */
   get priority(): number {
     return this.traits >>> priorityShift

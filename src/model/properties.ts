@@ -97,6 +97,8 @@ export const traits = {
   mayReplyDirectly: 256,
   /** Its sender may want to be told what becomes of it: x-leveret-receipt. A guess. */
   mayTell: 512,
+  /** Its priority holds in a queue without priorities, too: x-leveret-priority. Nobody looks closer. */
+  ranks: 1024,
 } as const
 
 export const priorityShift = 12
@@ -157,13 +159,15 @@ function scanHeaders(buffer: Buffer, start: number, end: number): number {
       if (buffer[at - 1] === 2) found |= traits.mayCopy
       else if (buffer[at - 1] === 0x42 && buffer[at - 2] === 3) found |= traits.mayCopy | traits.mayHide
     } else if (octet === 0x78 && buffer[at + 1] === 0x2d) {
-      // x-l, and where x-leveret- ends a d, an i or a k, or an r; or x-de, as in x-delay
+      // x-l, and where x-leveret- ends a d, an i or a k, an r, or a p; or x-de, as in x-delay
       const initial = buffer[at + 2]
       if (initial === 0x6c) {
         const own = buffer[at + 10]
         if (own === 0x64 || own === 0x69 || own === 0x6b) found |= traits.mayAsk
         // r e c, of -receipt and not of -reply-to
         else if (own === 0x72 && buffer[at + 12] === 0x63) found |= traits.mayTell
+        // p r i, of a name with 18 octets
+        else if (own === 0x70 && buffer[at + 12] === 0x69 && buffer[at - 1] === 18) found |= traits.ranks
       } else if (initial === 0x64 && buffer[at + 3] === 0x65 && buffer[at + 4] === 0x6c) found |= traits.mayAsk
     }
   }

@@ -59,7 +59,7 @@ export class QueueIndex implements GatedIndex, BackedIndex, IndexOwner {
   /** Null: what is accepted may be handed out. */
   private gate: SyncGate | null = null
   private waitsAtGate = false
-  /** A higher priority counts as this one. */
+  /** A higher priority counts as this one; 0: none counts, but of messages that say it does. */
   private maxPriority = 0
   /** What was hidden and due by then counts as handed out if its sequence is suspect, in ms since 1970. */
   private suspectDueMs = 0
@@ -93,7 +93,7 @@ export class QueueIndex implements GatedIndex, BackedIndex, IndexOwner {
 
   /** Appends a message at the end and gives it its sequence. */
   push(message: Message, logged: boolean, expiresAt = 0, keyHash = 0): Entry {
-    const priority = this.maxPriority === 0 ? 0 : Math.min(message.priority, this.maxPriority)
+    const priority = message.priority === 0 ? 0 : this.priorityOf(message)
     const entry = new Entry(message, this.nextSequence++, logged, message.bodyBytes, priority, expiresAt, keyHash)
     if (message.refers) this.bodies?.add(entry, message)
     if (expiresAt > 0) this.mayExpire = true
@@ -110,7 +110,7 @@ export class QueueIndex implements GatedIndex, BackedIndex, IndexOwner {
     keyHash: number,
     nowMs: number,
   ): Entry {
-    const priority = Math.min(message.priority, this.maxPriority)
+    const priority = this.priorityOf(message)
     const { bodyBytes } = message
     const entry = new Entry(message, this.nextSequence++, logged, bodyBytes, priority, expiresAt, keyHash, dueAt)
     if (message.refers) this.bodies?.add(entry, message)
@@ -118,6 +118,10 @@ export class QueueIndex implements GatedIndex, BackedIndex, IndexOwner {
     this.lanes.wheel.push(entry, nowMs)
     this.memory.add(entry)
     return entry
+  }
+
+  private priorityOf({ priority, ranks }: Message): number {
+    return ranks && this.maxPriority === 0 ? priority : Math.min(priority, this.maxPriority)
   }
 
   /** What waits here, for whoever takes nothing. */
