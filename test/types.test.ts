@@ -389,6 +389,10 @@ describe('a family', () => {
       const plain = await bus.createQueue<number, boolean>('plain')
       const album = await bus.createQueue<string, number>('album')
       expectTypeOf(child(days, '2026')).toEqualTypeOf<Child>()
+      const contract = defineQueue('days', { input: schema<string, Date>() })
+      expectTypeOf(child(contract, '2026')).toEqualTypeOf<Child>()
+      // @ts-expect-error so does its contract
+      child(contract, new Date())
       expectTypeOf(
         child(plain, 1, { delay: '5s', priority: 2, children: [child(days, '2026')] }),
       ).toEqualTypeOf<Child>()

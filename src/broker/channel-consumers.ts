@@ -56,8 +56,9 @@ export class ChannelConsumers {
     const queue = named ?? (this.replyQueue as Queue)
     const { noAck, exclusive } = command
     const answersItself = command.arguments.get('x-leveret-answers')?.value === true
+    const triesOnce = command.arguments.get('x-leveret-once')?.value === true
     const afterConfirm = command.arguments.get('x-leveret-deliver-after')?.value === 'confirm'
-    const traits = [prefetchCount, priority, answersItself, afterConfirm] as const
+    const traits = [prefetchCount, priority, answersItself, triesOnce, afterConfirm] as const
     const concurrency = consumerConcurrency(command.arguments)
     const consumer = new Consumer(tag, this.channel, queue, noAck, exclusive, ...traits, concurrency)
     this.consumers.set(tag, consumer)

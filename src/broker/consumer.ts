@@ -23,6 +23,8 @@ export class Consumer implements Subscriber {
   readonly priority: number
   /** It tells the senders of what it processes by itself. */
   readonly answersItself: boolean
+  /** What it was handed that is transient, nobody else may try when it is gone. */
+  readonly triesOnce: boolean
   /** It is handed nothing before all that was stored by then is as safe as a confirm says. */
   readonly afterConfirm: boolean
   /** Deliveries it may hold unacknowledged; 0 = any number. */
@@ -43,6 +45,7 @@ export class Consumer implements Subscriber {
     prefetchCount: number,
     priority: number,
     answersItself: boolean,
+    triesOnce: boolean,
     afterConfirm: boolean,
     concurrency: number,
   ) {
@@ -54,6 +57,7 @@ export class Consumer implements Subscriber {
     this.prefetchCount = prefetchCount
     this.priority = priority
     this.answersItself = answersItself
+    this.triesOnce = triesOnce
     this.afterConfirm = afterConfirm
     // One at a time is one at a time, whoever says it.
     this.saysConcurrency = concurrency > 0 || prefetchCount === 1

@@ -89,7 +89,7 @@ export class Outstanding {
     this.creditReturned(queue)
   }
 
-  /** All but what a transaction settles goes back to its place. */
+  /** All but what a transaction settles goes back to its place, or nowhere if its consumer said so of what is transient. */
   requeueAll(transaction: Transaction | null): void {
     const { unacked } = this
     // Nobody is done with any of it.
@@ -97,7 +97,8 @@ export class Outstanding {
     for (let slot = 0; slot < unacked.slots; slot++) {
       const entry = unacked.entryAt(slot)
       if (entry === null || transaction?.settledTags.has(unacked.tagAt(slot)) === true) continue
-      this.settleSlot(slot, entry, 'requeued')
+      if (unacked.consumerAt(slot)?.triesOnce === true && entry.message?.persistent === false) this.abandon(slot, entry)
+      else this.settleSlot(slot, entry, 'requeued')
     }
     unacked.trim()
   }
@@ -105,6 +106,13 @@ export class Outstanding {
   /** The time that some delivery was not to exceed and has, in ms; null: none has. `nowMs` is monotonic. */
   overdueMs(nowMs: number, timeoutMs: number): number | null {
     return this.holdTimes.overdue(this.unacked, this.nextTag, nowMs, timeoutMs)
+  }
+
+  private abandon(slot: number, entry: Entry): void {
+    const queue = this.unacked.queueAt(slot)
+    this.leave(slot)
+    queue.abandon(entry)
+    this.creditReturned(queue)
   }
 
   private settleSlots(start: number, end: number, outcome: Outcome, transaction: Transaction | null): void {

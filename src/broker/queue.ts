@@ -436,6 +436,17 @@ export class Queue implements TickedQueue, IndexOwner, ExpiringQueue, Cancelling
     if (!this.marked) this.tick.markQueue(this)
   }
 
+  /** The consumer that held it is gone, and nobody else may try it. */
+  abandon(entry: Entry): void {
+    this.unackedCount--
+    if (this.deleted) {
+      this.index.settle(entry)
+      return
+    }
+    this.counters.dropped++
+    this.exits.leave(entry, 'abandoned')
+  }
+
   /**
    * An unacknowledged entry comes back to its place, and is not handed out before so long; those of its key wait for it. Its next
    * receiver gets the headers.

@@ -3,7 +3,7 @@
  * somebody has their message, that it was given up, that a plain consumer acknowledged it, or that it was there before.
  * Each word is a message to `reply_to`, in the same frame of the log as what it tells of.
  */
-import { type Field, type FieldTable, toField } from '../model/field-table.ts'
+import { type Field, type FieldTable, toField, toTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
 import { Message } from '../model/message.ts'
 import { namespaces } from '../model/namespaces.ts'
@@ -30,6 +30,12 @@ const finalWords: readonly string[] = ['processed', 'failed', 'dead-lettered', '
 const passingWordMs = '60000'
 const receiptHeader = 'x-leveret-receipt'
 const outcomeHeader = 'x-leveret-outcome'
+
+/** What an answerer would say of a call that it must not try again. */
+const unknownOutcome: FieldTable = toTable({
+  'x-leveret-error-name': 'LeveretError',
+  'x-leveret-error-code': 'E_OUTCOME_UNKNOWN',
+})
 
 /** Somebody who sent a message again that was taken before, and wants to know what becomes of that one. */
 interface Asker {
@@ -84,7 +90,10 @@ export class SenderReceipts<Host extends AskedHost> {
     if (request === null) return
     const [word, error] = fateOf(reason, isKept)
     const body = error === undefined ? emptyBody : Buffer.from(JSON.stringify({ error }))
-    const answer = toSender(request, { ...answerTo(request, queue.name, word, error), deliveryMode: 2 }, body)
+    const properties = answerTo(request, queue.name, word, error)
+    const headers =
+      reason === 'abandoned' ? new Map([...(properties.headers ?? []), ...unknownOutcome]) : properties.headers
+    const answer = toSender(request, { ...properties, ...(headers && { headers }), deliveryMode: 2 }, body)
     this.send(host, answer)
     this.answered(host, answer)
   }
@@ -205,6 +214,8 @@ function fateOf(reason: DepartureReason, isKept: boolean): [word: string, error:
       return ['failed', 'it was cancelled']
     case 'replaced':
       return ['failed', 'a later one took its place']
+    case 'abandoned':
+      return ['failed', 'the answerer that had it is gone, and whether it was done nobody knows']
   }
 }
 

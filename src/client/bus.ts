@@ -162,7 +162,7 @@ export class Bus implements AsyncDisposable {
     this.parts = { platform, session, control, sender, receipts, ids, commits, isLeveret, messageBytesMax, report }
     this.administrator = new Administrator(control)
     this.statistics = new Statistics(platform.clock, control, isLeveret)
-    this.families = new Families(this.parts)
+    this.families = new Families(this.parts, this.queues)
     const { parts, statistics, closables, queues } = this
     const outlets: Outlets = {
       queues,

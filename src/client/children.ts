@@ -18,9 +18,10 @@ import { failureOf, readAnswer } from './answers.ts'
 import type { BusParts } from './bus-parts.ts'
 import type { ChildOutcome } from './child-outcome.ts'
 import { clientLimits } from './client-limits.ts'
+import type { QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
 import { headerNames, textHeader, withHeaders } from './headers.ts'
-import type { Outlet, SendTarget } from './outlet.ts'
+import { type Outlet, openedOutlet, type SendTarget } from './outlet.ts'
 import type { Outgoing } from './pending-send.ts'
 import { Queued } from './queued-message.ts'
 import { Replies } from './replies.ts'
@@ -29,7 +30,7 @@ import type { Sent } from './sent.ts'
 
 /** A message that is sent with its parent, and processed before it. */
 export interface Child {
-  readonly to: SendTarget
+  readonly to: SendTarget | QueueContract
   readonly data: unknown
   readonly options: ChildOptions
 }
@@ -53,9 +54,13 @@ export interface ParentOptions {
   readonly childFailure?: ChildFailure
 }
 
-/** A child for the `children` of a send: `child(resize, { file: 'a.png' })`. */
-export function child<Input>(to: SendTarget<Input>, data: Input, options: ChildOptions = {}): Child {
-  return { to: to as SendTarget, data, options }
+/** A child for the `children` of a send: `child(resize, { file: 'a.png' })`. This bus has opened its queue. */
+export function child<Input>(
+  to: SendTarget<Input> | QueueContract<Input, unknown, unknown, unknown>,
+  data: Input,
+  options: ChildOptions = {},
+): Child {
+  return { to: to as Child['to'], data, options }
 }
 
 /** In a parent: what to do if a child failed. */
@@ -71,10 +76,13 @@ interface Planned {
 
 export class Families {
   private readonly parts: BusParts
+  private readonly queues: ReadonlyMap<string, Outlet>
   private line: CommitLine | null = null
 
-  constructor(parts: BusParts) {
+  /** `queues`: those that the bus has opened, by name. */
+  constructor(parts: BusParts, queues: ReadonlyMap<string, Outlet>) {
     this.parts = parts
+    this.queues = queues
   }
 
   /** Resolves when parent and children are stored, all of them or none. */
@@ -113,11 +121,8 @@ export class Families {
     answersTo: { readonly name: string; readonly index: number } | null,
   ): void {
     const where = `sending to queue '${to}'`
-    if (!Array.isArray(children) || children.some((one) => one?.to?.outlet === undefined)) {
-      throw new LeveretError(
-        'E_BAD_OPTION',
-        `${where}: children is a list of child(queue, data), of queues of this bus`,
-      )
+    if (!Array.isArray(children) || children.some((one) => typeof one?.to?.name !== 'string')) {
+      throw new LeveretError('E_BAD_OPTION', `${where}: children is a list of child(queue, data)`)
     }
     if (childFailure !== 'fail' && childFailure !== 'spare') {
       throw new LeveretError(
@@ -153,7 +158,7 @@ export class Families {
     planned.messages.push(Message.of('', name, encodeProperties({ ...properties, headers }), message.body))
     for (const [index, { to: target, data, options }] of children.entries()) {
       const { children: own = [], childFailure: ownFailure, ...sendOptions } = options
-      const outgoing = target.outlet.prepareNow(data, sendOptions)
+      const outgoing = openedOutlet(this.queues, target, where).prepareNow(data, sendOptions)
       this.plan(planned, target.name, outgoing, own, ownFailure, { name, index })
     }
   }

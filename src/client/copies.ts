@@ -114,9 +114,16 @@ export function wantsAnswer(properties: Properties, word: 'delivered' | 'progres
 /** The argument of a consumer that answers its senders by itself. */
 export const answersItself: FieldTable = toTable({ 'x-leveret-answers': true })
 
-/** A worker also says how many messages it works on at once: what it holds beyond that still waits. */
-export function workerArguments(concurrency: number): FieldTable {
-  return toTable({ 'x-leveret-answers': true, 'x-leveret-concurrency': concurrency })
+/**
+ * A worker also says how many messages it works on at once, for what it holds beyond that still waits (null: it does not know
+ * beforehand), and an answerer that calls which are not durable are over with it.
+ */
+export function workerArguments(concurrency: number | null, isCall: boolean): FieldTable {
+  return toTable({
+    'x-leveret-answers': true,
+    ...(concurrency === null ? {} : { 'x-leveret-concurrency': concurrency }),
+    ...(isCall ? { 'x-leveret-once': true } : {}),
+  })
 }
 
 /** A worker has begun. */

@@ -145,8 +145,8 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
 
   // What tasks and batches ask for.
 
-  findOutlet(name: string): Outlet | undefined {
-    return this.outlets.queues.get(name)
+  get queues(): ReadonlyMap<string, Outlet> {
+    return this.outlets.queues
   }
 
   findEvent(contract: EventContract): EventOutlet {

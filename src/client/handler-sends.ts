@@ -1,9 +1,8 @@
 /** What a handler sends and emits: made when it is said, stored with the handler's commit, dropped with its attempt. */
-import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { EventContract, QueueContract } from './contract.ts'
 import type { EventOutlet } from './event-outlet.ts'
-import type { Outlet, SendTarget } from './outlet.ts'
+import { type Outlet, openedOutlet, type SendTarget } from './outlet.ts'
 import type { Outgoing } from './pending-send.ts'
 import type { Receipt } from './receipt.ts'
 import type { EmitOptions, SendOptions } from './send-options.ts'
@@ -12,7 +11,8 @@ import type { Sent } from './sent.ts'
 /** Whose handler it is. */
 export interface SendsOwner {
   readonly queueName: string
-  findOutlet(name: string): Outlet | undefined
+  /** Those that the bus has opened, by name. */
+  readonly queues: ReadonlyMap<string, Outlet>
   findEvent(contract: EventContract): EventOutlet
 }
 
@@ -25,9 +25,10 @@ export class HandlerSends {
   }
 
   send(to: SendTarget | QueueContract, data: unknown, options?: SendOptions): Receipt {
-    const outgoing = this.outletOf(to).prepareNow(data, options)
+    const { queues, queueName } = this.owner
+    const outgoing = openedOutlet(queues, to, `context.send in queue '${queueName}'`).prepareNow(data, options)
     this.outgoing.push(outgoing)
-    outgoing.receipt?.hold(this.owner.queueName)
+    outgoing.receipt?.hold(queueName)
     return outgoing.sent as Receipt
   }
 
@@ -61,15 +62,5 @@ export class HandlerSends {
   drop(): void {
     for (const { receipt } of this.outgoing) receipt?.forget()
     this.outgoing = []
-  }
-
-  private outletOf(to: SendTarget | QueueContract): Outlet {
-    const outlet = 'outlet' in to ? to.outlet : this.owner.findOutlet(to.name)
-    if (outlet !== undefined) return outlet
-    throw new LeveretError(
-      'E_BAD_OPTION',
-      `context.send in queue '${this.owner.queueName}': this bus has not opened queue '${to.name}': ` +
-        'await bus.createQueue for it before you process',
-    )
   }
 }

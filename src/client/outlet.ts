@@ -32,6 +32,18 @@ export interface SendTarget<Input = unknown, Result = unknown> {
   send(data: Input, options?: SendOptions): Promise<Sent>
 }
 
+/** Of a queue that the bus holds, or of a contract whose queue it has opened; otherwise throws E_BAD_OPTION. */
+export function openedOutlet(
+  queues: ReadonlyMap<string, Outlet>,
+  to: SendTarget | QueueContract,
+  where: string,
+): Outlet {
+  const outlet = 'outlet' in to ? to.outlet : queues.get(to.name)
+  if (outlet !== undefined) return outlet
+  const text = `${where}: this bus has not opened queue '${to.name}': await bus.createQueue for it before`
+  throw new LeveretError('E_BAD_OPTION', text)
+}
+
 export class Outlet {
   readonly name: string
   private readonly what: string

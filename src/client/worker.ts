@@ -19,7 +19,7 @@ import type { AnyBatchHandler } from './batch.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
-import { answersItself, workerArguments } from './copies.ts'
+import { workerArguments } from './copies.ts'
 import { durationMs } from './duration.ts'
 import type { HandlerPool } from './handler-pool.ts'
 import { HandlerRunner, type HandlerRunnerOwner, type Outlets } from './handler-runner.ts'
@@ -44,6 +44,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   private channel: Channel | null = null
   private consumerTag = ''
   /** Whether messages held are counted over the channel: such a limit can be changed. */
+  private readonly isCall: boolean
   private readonly prefetchFollows: boolean
   /** What the broker was told. */
   private prefetch = 0
@@ -74,6 +75,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     this.what = `queue '${contract.name}'`
     this.concurrency = work.concurrency
     this.prefetchFollows = work.prefetch === null
+    this.isCall = settings.isCall
     this.forget = forget
     this.acknowledger = new Acknowledger(this, parts, contract, settings, this.replies)
     this.runner = new HandlerRunner(this, parts, contract, outlets, handler, work, this.acknowledger)
@@ -214,7 +216,7 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     const consume = { type: 'basic.consume', consumerTag: '', noAck: false, exclusive: false } as const
     const { isLeveret } = this.parts
     // How many it works on at once is not known beforehand where that is being looked for.
-    const told = this.prefetchFollows ? answersItself : workerArguments(this.concurrency)
+    const told = workerArguments(this.prefetchFollows ? null : this.concurrency, this.isCall)
     const table = isLeveret ? told : emptyTable
     return this.replies.execute(channel, { ...consume, queue: this.queueName, arguments: table })
   }

@@ -1,6 +1,6 @@
 // Parents that wait for their children: one after the other, with their results, over failures and restarts.
 import { expect } from 'vitest'
-import { type ChildOutcome, child } from '../../src/index.ts'
+import { type ChildOutcome, child, defineQueue } from '../../src/index.ts'
 import { Arrivals, codeOf, conformance, Gate, quickRetry } from './scene.ts'
 
 const statusesOf = (children: readonly ChildOutcome[]): unknown[] =>
@@ -31,6 +31,17 @@ conformance((test) => {
     gate.open()
     expect(await receipt.processed()).toEqual([1, 2, 3])
     expect(order).toEqual(['bb', 'ccc', 'a', 'holidays'])
+  })
+
+  test('a child is for a queue that this bus has opened, said by the contract, too', async ({ bus, name }) => {
+    const pages = defineQueue<string, number>(name('pages'))
+    const books = await bus.createQueue<string, unknown>(name('books'))
+    expect(await codeOf(books.send('Emma', { children: [child(pages, 'I')] }))).toBe('E_BAD_OPTION')
+    const opened = await bus.createQueue(pages)
+    opened.process(({ data }) => data.length)
+    books.process((_message, { children }) => statusesOf(children))
+    const receipt = await books.send('Emma', { children: [child(pages, 'I'), child(pages, 'II')], receipt: true })
+    expect(await receipt.processed()).toEqual([1, 2])
   })
 
   test('when a parent is done nothing of its family is left', async ({ bus, name }) => {
