@@ -65,7 +65,7 @@ it('sends, and waits or is called back', async () => {
       context.emit(resized, { file: message.data.file })
       return { bytes: 10 }
     },
-    { concurrency: 10, rate: '100/s' },
+    { concurrency: 'auto', rate: '100/s' },
   )
 
   const { id, duplicate } = await queue.send({ file: 'a.png' })
@@ -185,6 +185,27 @@ it('counts, pauses, looks and purges', async () => {
   expect(await queue.purge()).toBe(1)
   await queue.resume()
   expect(bus.capabilities().keys.support).toBe('native')
+})
+
+it('knows what goes through it, and what would with more workers', async () => {
+  queue.process(async () => {
+    await test.sleep(50)
+    return { bytes: 10 }
+  })
+  for (let sent = 0; sent < 300; sent++) {
+    await queue.send({ file: 'a.png' }, { key: `tenant-${sent % 50}` })
+    await test.advance(100)
+  }
+  const stats = await queue.stats()
+  for (const rate of [stats.sendRate, stats.receiveRate, stats.processingRate]) expect(rate).toBeCloseTo(10, 0)
+  expect(stats.sendBytesRate / stats.sendRate).toBeCloseTo(16, 0)
+  expect(stats.processingSeconds?.p50).toBeCloseTo(0.05, 2)
+  const { arrivalRate, serviceRate, utilisation, drainSeconds } = await queue.model()
+  expect([arrivalRate, serviceRate, utilisation].map((value) => Math.round((value ?? 0) * 10) / 10)).toEqual([
+    10, 20, 0.5,
+  ])
+  expect(drainSeconds.value).toBe(0)
+  expect((await queue.forecast({ workers: 8 })).utilisation).toBeCloseTo(0.0625, 2)
 })
 
 it('is served from a folder, to others who type the same', async () => {

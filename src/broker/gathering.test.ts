@@ -1,5 +1,6 @@
 // A queue that gathers answers for the message at its head, in plain AMQP.
 import { describe, expect, test } from 'vitest'
+import { ControlledStore } from '../testing/controlled-store.ts'
 import { type CoreChannel, declareQueue, openCore } from '../testing/core-harness.ts'
 
 async function open(count: number, to = 'album'): Promise<CoreChannel> {
@@ -26,6 +27,24 @@ describe('a queue that gathers', () => {
     expect(headers?.get('x-leveret-gathered')?.value).toBe('gather')
     channel.publish('', 'gather', 'one too many')
     expect([ready(channel, 'album'), ready(channel, 'gather')]).toEqual([0, 3])
+  })
+
+  test('passes it on in one frame of the log, so that a crash leaves it in one of both places', async () => {
+    const store = new ControlledStore()
+    const channel = await (await openCore({ store })).channel()
+    for (const [name, table] of [
+      ['album', {}],
+      ['gather', { 'x-leveret-gather': 1, 'x-leveret-gather-to': 'album' }],
+    ] as const) {
+      channel.give(declareQueue(name, { durable: true, arguments: table }))
+      store.commit()
+      store.sync()
+    }
+    const persistent = { persistent: true }
+    channel.publish('', 'gather', 'parent', persistent)
+    store.sync()
+    channel.publish('', 'gather', 'answer', persistent)
+    expect(store.frames.at(-1)).toEqual(['publish parent to 1:1', 'settled 2 1 1'])
   })
 
   test('keeps its parent as long as there is no queue for it', async () => {
