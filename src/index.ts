@@ -4,15 +4,10 @@
  * This is the public API, and the place where the concrete classes are put together: `connect` picks broker, store and
  * driver by the URL, and loads what that URL needs and nothing else.
  */
-import {
-  type Bus,
-  type BusWiring,
-  type ConnectOptions,
-  openBus,
-  type Served,
-  type ServeSettings,
-} from './client/bus.ts'
+import { type Bus, type ConnectOptions, openBus } from './client/bus.ts'
 import { parseBusUrl } from './client/bus-url.ts'
+import type { BusWiring } from './client/bus-wiring.ts'
+import type { Served, ServeSettings } from './client/serve-options.ts'
 import { type StorageSettings, storageOptions } from './client/storage-options.ts'
 import type { TlsSettings } from './client/tls-options.ts'
 import { version } from './client/version.ts'
@@ -30,7 +25,7 @@ import type { Store } from './store/store.ts'
 
 export type { ExportOptions, ImportOptions } from './client/administrator.ts'
 export type { BatchContext, BatchHandler, BatchReturn } from './client/batch.ts'
-export type { Bus, ConnectOptions, OpenOptions, Served, ServeOptions } from './client/bus.ts'
+export type { Bus, ConnectOptions, OpenOptions } from './client/bus.ts'
 export { CallError, callError, isCallError, type RemoteError } from './client/call-errors.ts'
 export type { CallCallback, CallOptions } from './client/call-options.ts'
 export type { AnswerHandler, AnswerOptions } from './client/calls.ts'
@@ -72,6 +67,7 @@ export type { RetryOptions } from './client/retry.ts'
 export type { Schedule, ScheduleInfo, ScheduleOptions, ScheduleTarget, ScheduleWhen } from './client/schedules.ts'
 export type { EmitOptions, ReceiptOptions, SendOptions } from './client/send-options.ts'
 export type { Sent } from './client/sent.ts'
+export type { Served, ServeOptions } from './client/serve-options.ts'
 export type { Settlement } from './client/settlement.ts'
 export type { StandardSchema } from './client/standard-schema.ts'
 export type { QueueStats } from './client/statistics.ts'

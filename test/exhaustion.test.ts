@@ -21,7 +21,7 @@ const workloads = [
   'delays',
 ]
 
-it('keeps every promise whenever the power goes in a short workload', { timeout: 60_000 }, async () => {
+it('keeps every promise whenever the power goes in a short workload', { timeout: 240_000 }, async () => {
   const { violations, states, crashPoints, seconds } = await run(
     '--once',
     ...workloads.flatMap((name) => ['--workload', name]),

@@ -5,14 +5,13 @@
  *     receipts  answers, on an exclusive queue     workers and receivers have a channel each
  */
 import type { AdminCommand, JsonObject } from '../model/administration.ts'
-import type { Driver, Login, Session, SessionEvents } from '../model/channel.ts'
+import type { Session } from '../model/channel.ts'
 import type { Reply } from '../model/command.ts'
 import { BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
-import { limits } from '../model/limits.ts'
-import type { Platform } from '../platform/platform.ts'
 import { Administrator, type ExportOptions, type ImportOptions } from './administrator.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
+import type { BusWiring } from './bus-wiring.ts'
 import type { CallCallback, CallOptions } from './call-options.ts'
 import { type AnswerHandler, type AnswerOptions, Calls, type CallsOwner } from './calls.ts'
 import { type Capabilities, capabilitiesOf } from './capabilities.ts'
@@ -38,6 +37,8 @@ import { type Schedule, type ScheduleOptions, Schedules, type ScheduleTarget, ty
 import type { EmitOptions } from './send-options.ts'
 import { Sender } from './sender.ts'
 import type { Sent } from './sent.ts'
+import { type Served, type ServeOptions, serveSettings } from './serve-options.ts'
+import { SessionWatch } from './session-watch.ts'
 import { type QueueStats, Statistics } from './statistics.ts'
 import type { StorageOptions } from './storage-options.ts'
 import {
@@ -49,7 +50,6 @@ import {
   Subscriptions,
   type SubscriptionsOwner,
 } from './subscriptions.ts'
-import { type TlsOptions, type TlsSettings, tlsSettings } from './tls-options.ts'
 import type { Worker } from './worker-options.ts'
 
 export interface ConnectOptions extends StorageOptions {
@@ -66,63 +66,12 @@ export interface ConnectOptions extends StorageOptions {
 /** What can be said about a queue that is there already. */
 export type OpenOptions = Pick<QueueOptions, 'retry' | 'deadLetter'>
 
-export interface ServeOptions {
-  /** The TCP port for AMQP 0-9-1; 0 takes a free one. Default 5672. `false`: TLS alone. */
-  readonly amqp?: number | false
-  /** Serves TLS too, on a port of its own. */
-  readonly tls?: TlsOptions
-  /** The address to listen on. Default 127.0.0.1: this machine alone. */
-  readonly host?: string
-  /** The largest body that is taken, in bytes, up to 134,217,728. Default 16,777,216, as RabbitMQ. */
-  readonly messageBytesMax?: number
-}
-
-/** A listener that other processes use. */
-export interface Served extends AsyncDisposable {
-  /** Of AMQP without TLS, where that is served; otherwise of TLS. */
-  readonly port: number
-  /** What others connect to. */
-  readonly url: string
-  /** What those connect to who use TLS; null: it is not served. */
-  readonly tlsUrl: string | null
-  close(): Promise<void>
-}
-
-export interface ServeSettings {
-  readonly host: string
-  readonly port: number | null
-  readonly tls: TlsSettings | null
-  readonly messageBytesMax: number
-}
-
-/** What whoever makes a bus decides: which broker, and what it can do. */
-export interface BusWiring {
-  readonly platform: Platform
-  readonly driver: Driver
-  readonly login: Login
-  /** See BusParts. */
-  readonly commits: 'native' | 'tx'
-  /** Nothing outlives the process. */
-  readonly inMemory: boolean
-  /** Whether the broker answers leveret.* commands; asked when the session is open. */
-  readonly statistics: () => boolean
-  readonly messageBytesMax: number
-  /** What recovery found and did, in words for people. */
-  readonly notes: readonly string[]
-  /** Tells of a storage that failed for good. */
-  onFailure(listener: (error: LeveretError) => void): void
-  /** Tells of a message that cannot be read any more, or that a schedule could not give to anybody; everything else goes on. */
-  onDamage(listener: (error: Error) => void): void
-  /** Null: it is served already, by somebody else. */
-  readonly serve: ((settings: ServeSettings) => Promise<Served>) | null
-}
-
 /** Resolves with a bus; rejects with what the broker says. */
 export async function openBus(wiring: BusWiring, options: ConnectOptions): Promise<Bus> {
   checkOptionNames('connect', options, ['highWater', 'onError', 'durability', 'deliverAfter', 'networkFolder'])
   const { highWater = clientLimits.highWaterDefault } = options
   checkInteger('connect', 'highWater', highWater, 1, 1_000_000)
-  const events = new Events(options.onError)
+  const events = new SessionWatch(options.onError)
   const session = await wiring.driver.openSession(wiring.login, events)
   wiring.onFailure((error) => events.report(error))
   wiring.onDamage((error) => events.report(error))
@@ -148,7 +97,7 @@ export class Bus implements AsyncDisposable {
   private ended: LeveretError | null = null
 
   /** Use `connect`. */
-  constructor(wiring: BusWiring, session: Session, events: Events, highWater: number) {
+  constructor(wiring: BusWiring, session: Session, events: SessionWatch, highWater: number) {
     const { platform } = wiring
     this.wiring = wiring
     this.session = session
@@ -194,12 +143,13 @@ export class Bus implements AsyncDisposable {
     events.attach(sender, (error) => this.end(error))
   }
 
+  /** By its name, without a contract: nothing is checked at run time. */
+  createQueue<Input = unknown, Result = unknown>(name: string, options?: QueueOptions): Promise<Queue<Input, Result>>
   /** Creates the queue or opens it. Rejects with E_QUEUE_DIFFERS if it is there with another definition. */
   createQueue<Input, Result, Data, Returned>(
     contract: QueueContract<Input, Result, Data, Returned>,
     options?: QueueOptions,
   ): Promise<Queue<Input, Result, Data, Returned>>
-  createQueue<Input = unknown, Result = unknown>(name: string, options?: QueueOptions): Promise<Queue<Input, Result>>
   async createQueue(nameOrContract: string | QueueContract, options: QueueOptions = {}): Promise<Queue> {
     const contract = contractOf(nameOrContract)
     const settings = queueSettings(contract.name, options, this.wiring.inMemory)
@@ -208,6 +158,8 @@ export class Bus implements AsyncDisposable {
     return this.hold(contract, settings)
   }
 
+  /** By its name, without a contract. */
+  openQueue<Input = unknown, Result = unknown>(name: string, options?: OpenOptions): Promise<Queue<Input, Result>>
   /**
    * Opens a queue that is there, however it was defined; `options` are the client's own, `retry` and `deadLetter`. Rejects
    * with NOT_FOUND if there is none.
@@ -216,7 +168,6 @@ export class Bus implements AsyncDisposable {
     contract: QueueContract<Input, Result, Data, Returned>,
     options?: OpenOptions,
   ): Promise<Queue<Input, Result, Data, Returned>>
-  openQueue<Input = unknown, Result = unknown>(name: string, options?: OpenOptions): Promise<Queue<Input, Result>>
   async openQueue(nameOrContract: string | QueueContract, options: OpenOptions = {}): Promise<Queue> {
     const contract = contractOf(nameOrContract)
     checkOptionNames(`queue '${contract.name}': openQueue`, options, ['retry', 'deadLetter'])
@@ -225,12 +176,13 @@ export class Bus implements AsyncDisposable {
     return this.hold(contract, settings)
   }
 
+  /** By its name: as `emit` of a contract, but for the types. */
+  emit(name: string, data: unknown, options?: EmitOptions): Promise<Sent>
   /**
    * Tells everybody who listens. Resolves when the event is stored for every durable subscriber there is; one that nobody
    * listens to is no error.
    */
   emit<Input>(event: EventContract<Input, unknown>, data: Input, options?: EmitOptions): Promise<Sent>
-  emit(name: string, data: unknown, options?: EmitOptions): Promise<Sent>
   emit(event: string | EventContract, data: unknown, options?: EmitOptions): Promise<Sent> {
     try {
       return this.eventOutlet(event).emit(data, options)
@@ -239,6 +191,8 @@ export class Bus implements AsyncDisposable {
     }
   }
 
+  /** By a pattern: 'image.*' for one more word, 'image.#' for any number of them. */
+  on(pattern: string, handler: EventHandler, options?: ListenOptions): Promise<Subscription>
   /**
    * Listens to an event, or to all whose names match a pattern ('image.*', 'image.#'). Resolves when it listens: what is emitted
    * from then on is heard, as long as the bus is open. The handler is called for each event at once, and what it throws the bus's
@@ -249,7 +203,8 @@ export class Bus implements AsyncDisposable {
     handler: EventHandler<Data>,
     options?: ListenOptions,
   ): Promise<Subscription>
-  on(pattern: string, handler: EventHandler, options?: ListenOptions): Promise<Subscription>
+  /** By a pattern, as a durable subscriber. */
+  on(pattern: string, handler: SubscriberHandler, options: SubscriberOptions): Promise<DurableSubscription>
   /**
    * A durable subscriber: its events are kept while nobody listens, over restarts too, and several processes of one name share the
    * work. The handler works as one of `queue.process` does: what it throws is tried again.
@@ -259,7 +214,6 @@ export class Bus implements AsyncDisposable {
     handler: SubscriberHandler<Data>,
     options: SubscriberOptions,
   ): Promise<DurableSubscription>
-  on(pattern: string, handler: SubscriberHandler, options: SubscriberOptions): Promise<DurableSubscription>
   on(
     event: string | EventContract,
     handler: EventHandler<never> | SubscriberHandler<never>,
@@ -268,13 +222,14 @@ export class Bus implements AsyncDisposable {
     return this.subscriptions.on(event, handler as EventHandler, options, false)
   }
 
+  /** By a pattern. */
+  once(pattern: string, handler: EventHandler, options?: ListenOptions): Promise<Subscription>
   /** As `on`, for the next event alone. */
   once<Input, Data>(
     event: EventContract<Input, Data>,
     handler: EventHandler<Data>,
     options?: ListenOptions,
   ): Promise<Subscription>
-  once(pattern: string, handler: EventHandler, options?: ListenOptions): Promise<Subscription>
   once(
     event: string | EventContract,
     handler: EventHandler<never>,
@@ -291,16 +246,19 @@ export class Bus implements AsyncDisposable {
     return this.subscriptions.off(event as EventContract, handler)
   }
 
+  /** By a pattern. */
+  events(pattern: string, options?: EventIteratorOptions): EventStream
   /**
    * Events one after the other, for `for await`: live ones from the first that is asked for, or those of a durable subscriber. An
    * event is done with when the next one is asked for.
    */
   events<Input, Data>(event: EventContract<Input, Data>, options?: EventIteratorOptions): EventStream<Data>
-  events(pattern: string, options?: EventIteratorOptions): EventStream
   events(event: string | EventContract, options: EventIteratorOptions = {}): EventStream<never> {
     return this.subscriptions.events(event, options) as EventStream<never>
   }
 
+  /** By its name, without a contract. */
+  call(name: string, data: unknown, options?: CallOptions): Promise<unknown>
   /**
    * Asks, and resolves with the answer. At most one answerer works on it, and at most once, unless it is `durable`. Rejects with a
    * CallError (E_CALL_FAILED) if the answerer threw, with E_TIMEOUT if nobody answered in time (30 s, if nothing is said).
@@ -310,7 +268,9 @@ export class Bus implements AsyncDisposable {
     data: Input,
     options?: CallOptions,
   ): Promise<Result>
-  call(name: string, data: unknown, options?: CallOptions): Promise<unknown>
+  /** By its name, told as Node's callbacks are. */
+  call(name: string, data: unknown, options: CallOptions, callback: CallCallback<unknown>): void
+  call(name: string, data: unknown, callback: CallCallback<unknown>): void
   /** As Node's callbacks: told once, the error first. */
   call<Input, Result, Errors>(
     contract: CallContract<Input, Result, unknown, unknown, Errors>,
@@ -323,8 +283,6 @@ export class Bus implements AsyncDisposable {
     data: Input,
     callback: CallCallback<Result>,
   ): void
-  call(name: string, data: unknown, options: CallOptions, callback: CallCallback<unknown>): void
-  call(name: string, data: unknown, callback: CallCallback<unknown>): void
   call(
     contract: string | CallContract,
     data: unknown,
@@ -338,6 +296,8 @@ export class Bus implements AsyncDisposable {
     return answer as Promise<never>
   }
 
+  /** By its name, without a contract. */
+  answer(name: string, handler: AnswerHandler, options?: AnswerOptions): Promise<Worker>
   /**
    * Answers calls. What the handler returns is the answer, what it throws rejects the caller's promise. Several answerers, here and
    * in other processes, share the calls. Resolves when it answers.
@@ -347,7 +307,6 @@ export class Bus implements AsyncDisposable {
     handler: AnswerHandler<Data, Returned>,
     options?: AnswerOptions,
   ): Promise<Worker>
-  answer(name: string, handler: AnswerHandler, options?: AnswerOptions): Promise<Worker>
   answer(contract: string | CallContract, handler: AnswerHandler<never>, options: AnswerOptions = {}): Promise<Worker> {
     return this.calls.answer(contract, handler as AnswerHandler, options)
   }
@@ -445,19 +404,13 @@ export class Bus implements AsyncDisposable {
 
   /** Lets other processes and languages in, over AMQP 0-9-1, until the bus or what it returns is closed. */
   async serve(options: ServeOptions = {}): Promise<Served> {
-    checkOptionNames('serve', options, ['amqp', 'host', 'messageBytesMax', 'tls'], ['http'])
-    const { amqp = 5672, host = '127.0.0.1', messageBytesMax = limits.messageBytesMax } = options
-    const tls = options.tls === undefined ? null : tlsSettings(options.tls)
-    if (amqp !== false) checkInteger('serve', 'amqp', amqp, 0, 65_535)
-    else if (tls === null)
-      throw new LeveretError('E_BAD_OPTION', 'serve: amqp is false and tls is not there, so nobody could connect')
-    checkInteger('serve', 'messageBytesMax', messageBytesMax, 1, limits.messageBytesCeiling)
+    const settings = serveSettings(options)
     if (this.closing !== null) throw new LeveretError('E_CLOSED', 'the bus is closed')
     const { serve } = this.wiring
     if (serve === null) {
       throw new LeveretError('E_UNSUPPORTED', 'a bus over amqp:// is served by its broker: give others its URL')
     }
-    const served = await serve({ host, port: amqp === false ? null : amqp, tls, messageBytesMax })
+    const served = await serve(settings)
     this.served.add(served)
     return {
       port: served.port,
@@ -578,60 +531,4 @@ function contractOf(nameOrContract: string | QueueContract): QueueContract {
 function noKeys(name: string): LeveretError {
   const text = `queue '${name}': this broker is no Leveret and keeps no order per key: take a queue per key, or one worker with concurrency 1`
   return new LeveretError('E_UNSUPPORTED', text)
-}
-
-/** What the broker says about the session, and what goes wrong where nobody waits. */
-class Events implements SessionEvents {
-  private readonly onError: ((error: Error) => void) | undefined
-  private sender: Sender | null = null
-  private end: ((error: LeveretError) => void) | null = null
-  private isBlocked = false
-  /** The session ended before anybody was there to be told. */
-  private lost: LeveretError | null = null
-
-  constructor(onError: ((error: Error) => void) | undefined) {
-    this.onError = onError
-  }
-
-  /** The broker may say that it is blocked, or end the session, before anybody listens. */
-  attach(sender: Sender, end: (error: LeveretError) => void): void {
-    this.sender = sender
-    this.end = end
-    if (this.isBlocked) sender.setBlocked(true)
-    if (this.lost !== null) end(this.lost)
-  }
-
-  report(error: Error): void {
-    try {
-      this.onError?.(error)
-    } catch {
-      // Whoever listens for errors and throws one has nobody left to tell.
-    }
-  }
-
-  blocked(_reason: string): void {
-    this.isBlocked = true
-    this.sender?.setBlocked(true)
-  }
-
-  unblocked(): void {
-    this.isBlocked = false
-    this.sender?.setBlocked(false)
-  }
-
-  throttled(): void {
-    this.sender?.setThrottled(true)
-  }
-
-  resumed(): void {
-    this.sender?.setThrottled(false)
-  }
-
-  closed(error: BrokerError): void {
-    const text = `the connection to the broker has ended, and what was under way is unknown: ${error.message}`
-    const lost = new LeveretError('E_CONNECTION_LOST', text, error)
-    this.lost = lost
-    this.report(lost)
-    this.end?.(lost)
-  }
 }

@@ -1,5 +1,6 @@
 // A bus on a driver that the test plays, in virtual time: nothing happens until the test lets it.
-import { type Bus, type BusWiring, type ConnectOptions, openBus } from '../../src/client/bus.ts'
+import { type Bus, type ConnectOptions, openBus } from '../../src/client/bus.ts'
+import type { BusWiring } from '../../src/client/bus-wiring.ts'
 import type { Driver } from '../../src/model/channel.ts'
 import { emptyTable } from '../../src/model/field-table.ts'
 import type { Platform } from '../../src/platform/platform.ts'

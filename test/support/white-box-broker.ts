@@ -1,6 +1,7 @@
 // A test broker whose inside can be reached: for tests of Leveret itself that need more than `leveret/testing` gives to users.
 import { onTestFinished } from 'vitest'
-import type { Bus, BusWiring } from '../../src/client/bus.ts'
+import type { Bus } from '../../src/client/bus.ts'
+import type { BusWiring } from '../../src/client/bus-wiring.ts'
 import type { Driver } from '../../src/model/channel.ts'
 import type { BrokerMachine } from '../../src/testing/kit/broker-process.ts'
 import { machineFor, TestBroker, type TestBrokerOptions } from '../../src/testing/kit/test-broker.ts'

@@ -2,7 +2,8 @@
  * A broker for tests: the one that runs in production, on a simulated disk and in virtual time, with as many buses on it as
  * a test wants processes.
  */
-import { type Bus, type BusWiring, type ConnectOptions, openBus } from '../../client/bus.ts'
+import { type Bus, type ConnectOptions, openBus } from '../../client/bus.ts'
+import type { BusWiring } from '../../client/bus-wiring.ts'
 import { type Duration, durationMs } from '../../client/duration.ts'
 import { checkInteger, checkOptionNames } from '../../client/names.ts'
 import { type StorageOptions, storageOptions } from '../../client/storage-options.ts'
