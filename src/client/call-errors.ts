@@ -22,10 +22,13 @@ export interface RemoteError {
 /** The call was answered, with an error. */
 export class CallError extends LeveretError {
   override readonly name: string = 'CallError'
+  /** The call's name. */
+  readonly call: string
   readonly remote: RemoteError
 
   constructor(call: string, remote: RemoteError, cause?: unknown) {
     super('E_CALL_FAILED', `call '${call}' failed: ${remote.name}: ${remote.message}`, cause)
+    this.call = call
     this.remote = remote
   }
 }
@@ -80,6 +83,15 @@ export function isCallError<Input, Result, Data, Returned, Errors, Name extends 
 ): error is CallError & { readonly remote: RemoteError & { readonly name: Name; readonly data: Errors[Name] } } {
   if (!(error instanceof CallError) || error.remote.name !== name) return false
   return contract.errors === undefined || name in contract.errors
+}
+
+/** What the caller is told: the data of a declared error are what its schema makes of them. Rejects if they do not match it. */
+export async function readCallError(contract: CallContract, remote: RemoteError, cause?: unknown): Promise<CallError> {
+  const { name, errors } = contract
+  const schema = (errors as { readonly [name: string]: StandardSchema } | undefined)?.[remote.name]
+  if (schema === undefined) return new CallError(name, remote, cause)
+  const data = await validate(schema, remote.data, `the data of error '${remote.name}' of call '${name}'`)
+  return new CallError(name, { ...remote, data }, cause)
 }
 
 /** What of it is told to the caller. */

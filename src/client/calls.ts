@@ -12,7 +12,7 @@ import { BrokerError, LeveretError } from '../model/errors.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties } from '../model/properties.ts'
 import type { BusParts } from './bus-parts.ts'
-import { CallError, TransportedError } from './call-errors.ts'
+import { CallError, readCallError, TransportedError } from './call-errors.ts'
 import type { CallCallback, CallOptions } from './call-options.ts'
 import { clientLimits } from './client-limits.ts'
 import type { CallContract, QueueContract } from './contract.ts'
@@ -29,7 +29,6 @@ import type { QueueOptions } from './queue-options.ts'
 import { OpenReceipt, type Receipt } from './receipt.ts'
 import type { RetryOptions } from './retry.ts'
 import type { AnyOptions } from './send-options.ts'
-import { type StandardSchema, validate } from './standard-schema.ts'
 import type { HandlerContext, Task } from './task.ts'
 import type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './worker-options.ts'
 
@@ -343,16 +342,8 @@ class PendingCall {
     const { remote } = error.cause
     // Nobody answered that: its answerer is gone.
     if (remote.code === 'E_OUTCOME_UNKNOWN') return this.reject(new LeveretError(remote.code, remote.message, error))
-    const schema = (this.contract.errors as { readonly [name: string]: StandardSchema } | undefined)?.[remote.name]
-    if (schema === undefined) return this.reject(new CallError(name, remote, error))
-    const reject = (data: unknown): void => this.reject(new CallError(name, { ...remote, data }, error))
-    try {
-      const data = validate(schema, remote.data, `the data of error '${remote.name}' of call '${name}'`)
-      if (data instanceof Promise) data.then(reject, this.reject)
-      else reject(data)
-    } catch (wrong) {
-      this.reject(wrong as Error)
-    }
+    if (this.contract.errors === undefined) return this.reject(new CallError(name, remote, error))
+    readCallError(this.contract, remote, error).then(this.reject, this.reject)
   }
 
   private timeoutError(when: string, cause?: unknown): LeveretError {

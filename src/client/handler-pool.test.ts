@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { createWhiteBoxBroker, type WhiteBoxBroker } from '../../test/support/white-box-broker.ts'
 import { SimThreads } from '../testing/sim-threads.ts'
-import { defineQueue } from './contract.ts'
+import { callError } from './call-errors.ts'
+import { child } from './children.ts'
+import { defineCall, defineQueue } from './contract.ts'
 import type { Queue } from './queue.ts'
 import type { QueueOptions } from './queue-options.ts'
 import type { StandardSchema } from './standard-schema.ts'
@@ -78,6 +80,63 @@ describe('a handler in a thread', () => {
     // This bus has not opened it.
     queue.process(file, { threads: 1 })
     await expect(resultOf(scene, { do: 'send', to: 'other', what: 1 })).rejects.toThrow("has not opened queue 'other'")
+  })
+
+  it('knows its deadline, and what became of the children of its message', async () => {
+    const scene = await stage({ retry: { attempts: 1 } })
+    const { test, queue } = scene
+    const bus = await test.connect()
+    const parts = await bus.createQueue<Order, unknown>('parts', { retry: { attempts: 1 } })
+    const whole = await bus.createQueue<Order, unknown>('whole')
+    for (const one of [queue, parts, whole]) one.process(file, { threads: 1 })
+    const nowMs = test.now.getTime()
+    const receipt = await queue.send({ do: 'see' }, { deadline: '1m', receipt: true })
+    expect(await test.run(receipt.processed())).toEqual({ deadline: nowMs + 60_000, children: [] })
+    const children = [child(parts, { do: 'text' }), child(parts, { do: 'throw' })]
+    const parent = await test.run(whole.send({ do: 'see' }, { children, childFailure: 'spare', receipt: true }))
+    const { children: seen } = (await test.run(parent.processed())) as { children: unknown[] }
+    expect(seen).toMatchObject([
+      { queue: 'parts', status: 'processed', result: { do: 'text' }, error: null },
+      { queue: 'parts', status: 'dead-lettered', error: 'E_NOT_PROCESSED' },
+    ])
+  })
+
+  it('calls others, by a name or a contract, until it gives up or its deadline is over', async () => {
+    const scene = await stage({ retry: { attempts: 1 } })
+    const { test, queue } = scene
+    const stock = defineCall<string, number, { soldOut: { left: number } }>('stock')
+    const answerer = await test.connect({ onError() {} })
+    let aborted = 0
+    await answerer.answer(stock, async (sku, { signal }) => {
+      if (sku === 'gone') throw callError(stock, 'soldOut', { left: 0 })
+      if (sku === 'slow') {
+        signal.addEventListener('abort', () => aborted++)
+        await test.sleep('1h')
+      }
+      return sku.length
+    })
+    queue.process(file, { threads: 1 })
+    const call = (order: object): Promise<unknown> => resultOf(scene, { do: 'call', name: 'stock', ...order })
+    expect(await call({ data: 'four' })).toBe(4)
+    expect(await call({ data: 'four', contract: true })).toBe(8)
+    expect(await call({ data: 5, contract: true })).toMatchObject({ text: expect.stringContaining('E_BAD_DATA') })
+    const soldOut = { call: 'stock', remote: { name: 'soldOut' } }
+    expect(await call({ data: 'gone' })).toMatchObject({ ...soldOut, remote: { data: { left: 0 } } })
+    expect(await call({ data: 'gone', contract: true })).toMatchObject({
+      ...soldOut,
+      remote: { data: { left: '0 left' } },
+    })
+    expect(await call({ data: 'slow', options: { timeout: '1s' } })).toMatchObject({
+      text: expect.stringContaining('E_TIMEOUT'),
+    })
+    await test.advance('1s')
+    expect(aborted).toBe(1)
+    expect(await call({ data: 'slow', givesUp: true })).toMatchObject({ text: 'not any more' })
+    await test.settle()
+    expect(aborted).toBe(2)
+    const late = await queue.send({ do: 'call', name: 'stock', data: 'slow' }, { deadline: '2s', receipt: true })
+    expect(await test.run(late.processed())).toMatchObject({ text: expect.stringContaining('E_EXPIRED') })
+    expect(aborted).toBe(3)
   })
 
   it('refuses options of a send that nobody could be told by', async () => {

@@ -9,6 +9,7 @@ import { Deque } from '../lib/deque.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Thread, Threads } from '../platform/threads.ts'
+import type { ChildOutcome } from './child-outcome.ts'
 import { clientLimits } from './client-limits.ts'
 import { defineEvent, type EventContract } from './contract.ts'
 import type { ThreadData } from './handler-thread.ts'
@@ -16,6 +17,8 @@ import { asError } from './headers.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 import type { Task } from './task.ts'
 import {
+  type CarriedAnswer,
+  type CarriedChild,
   type CarriedSend,
   carryError,
   type FromThread,
@@ -43,6 +46,8 @@ interface Run {
   readonly data: unknown
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
+  /** Calls that its handler waits for, each with what gives it up; null: it never made one. */
+  calls: Map<number, AbortController> | null
   seat: Seat | null
   isOverdue: boolean
 }
@@ -115,7 +120,7 @@ export class HandlerPool {
   /** The handler: settles as it does in its thread; rejects with E_THREAD_LOST if that ends under it. */
   run(data: unknown, task: Task): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const run: Run = { id: ++this.lastRun, task, data, resolve, reject, seat: null, isOverdue: false }
+      const run: Run = { id: ++this.lastRun, task, data, resolve, reject, calls: null, seat: null, isOverdue: false }
       task.signal.addEventListener('abort', () => this.aborted(run), { once: true })
       const seat = this.freest()
       if (seat === null) this.waiting.push(run)
@@ -162,7 +167,7 @@ export class HandlerPool {
   private begin(run: Run, seat: Seat): void {
     const { task } = run
     const { queue, leaseMs, isChecked } = this.settings
-    const { message, redelivered, attempt } = task
+    const { message, redelivered, attempt, deadlineMs } = task
     const propertiesBytes = message.propertiesEnd - message.propertiesStart
     const bytes = new ArrayBuffer(propertiesBytes + message.bodyBytes)
     const target = new Uint8Array(bytes)
@@ -177,6 +182,8 @@ export class HandlerPool {
       routingKey,
       redelivered,
       attempt,
+      deadlineMs,
+      children: task.children.map(carryChild),
       hasLease: leaseMs !== null,
       checked,
     }
@@ -240,6 +247,8 @@ export class HandlerPool {
     if (run === undefined) return
     if (message.kind === 'progress') run.task.progress(message.share)
     else if (message.kind === 'extend') this.extend(run.task, message.by)
+    else if (message.kind === 'call') void this.call(run, message)
+    else if (message.kind === 'cancel') run.calls?.get(message.call)?.abort()
     else {
       seat.runs.delete(run.id)
       seat.losses = 0
@@ -256,6 +265,22 @@ export class HandlerPool {
     } catch {
       // It was lost while the word was on its way, and the thread is told so.
     }
+  }
+
+  /** On behalf of the handler, which has no bus in its thread. */
+  private async call(run: Run, { call, name, data, options }: FromThread & { kind: 'call' }): Promise<void> {
+    const controller = new AbortController()
+    run.calls ??= new Map()
+    run.calls.set(call, controller)
+    let answer: CarriedAnswer
+    try {
+      answer = { kind: 'result', result: await run.task.call(name, data, { ...options, signal: controller.signal }) }
+    } catch (error) {
+      answer = { kind: 'error', error: carryError(error) }
+    }
+    run.calls.delete(call)
+    const { seat } = run
+    if (seat?.runs.has(run.id) === true) this.tell(seat, { kind: 'answer', run: run.id, call, answer })
   }
 
   private returned({ task, resolve, reject }: Run, { result, sends }: FromThread & { kind: 'returned' }): void {
@@ -339,4 +364,8 @@ export class HandlerPool {
   private tell(seat: Seat, message: ToThread, transfer?: readonly ArrayBuffer[]): void {
     seat.thread?.post(message, transfer)
   }
+}
+
+function carryChild(child: ChildOutcome): CarriedChild {
+  return { ...child, error: child.error === null ? null : carryError(child.error) }
 }

@@ -53,12 +53,13 @@ class HandlerThread {
 
   private received(message: ToThread): void {
     if (message.kind === 'run') void this.run(message)
-    else this.runs.get(message.run)?.abort(rebuildError(message.reason))
+    else if (message.kind === 'abort') this.runs.get(message.run)?.abort(rebuildError(message.reason))
+    else this.runs.get(message.run)?.answered(message.call, message.answer)
   }
 
   private async run(message: RunMessage): Promise<void> {
-    const { run, queue, attempt, hasLease } = message
-    const context = new RunContext(run, queue, attempt, hasLease, (told) => this.post(told))
+    const { run } = message
+    const context = new RunContext(message, (told) => this.post(told))
     this.runs.set(run, context)
     try {
       const value = await this.handler(incomingOf(message), context)

@@ -1,13 +1,24 @@
 /** What a handler in a thread gets beside its message: the context of a handler, as far as it reaches across. */
 import { LeveretError } from '../model/errors.ts'
-import type { EventContract, QueueContract } from './contract.ts'
+import { CallError, readCallError } from './call-errors.ts'
+import type { CallOptions } from './call-options.ts'
+import type { ChildOutcome } from './child-outcome.ts'
+import type { CallContract, EventContract, QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
 import type { IncomingMessage } from './incoming.ts'
 import { isShare } from './progress.ts'
+import { timeOf } from './queued-message.ts'
 import type { EmitOptions, SendOptions } from './send-options.ts'
 import { GiveUp, RetryLater, type Settlement } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
-import type { CarriedSend, FromThread } from './thread-messages.ts'
+import {
+  type CarriedAnswer,
+  type CarriedChild,
+  type CarriedSend,
+  type FromThread,
+  type RunMessage,
+  rebuildError,
+} from './thread-messages.ts'
 
 /** The default export of a handler's file. */
 export type ThreadHandler<Data = unknown, Returned = unknown> = (
@@ -19,8 +30,22 @@ export type ThreadHandler<Data = unknown, Returned = unknown> = (
 export interface ThreadContext {
   /** The number of this attempt: 1 for the first. */
   readonly attempt: number
+  /** When the sender has no use for it any more; null: it did not say. */
+  readonly deadline: Date | null
   /** Aborted when the result would no longer count; `signal.reason` says why. */
   readonly signal: AbortSignal
+  /** What became of the children that were sent with this message, in their order; empty if it has none. */
+  readonly children: readonly ChildOutcome[]
+  /**
+   * Calls somebody else, now and not with the commit. The call ends with this message's own deadline at the latest, and is given up
+   * when `signal` is aborted.
+   */
+  call<Input, Result, Errors>(
+    contract: CallContract<Input, Result, unknown, unknown, Errors>,
+    data: Input,
+    options?: CallOptions,
+  ): Promise<Result>
+  call(name: string, data: unknown, options?: CallOptions): Promise<unknown>
   /**
    * Sends with this handler's commit: stored together with its acknowledgement, or not at all. The bus of the worker must have
    * opened the queue; if it has not, the attempt fails when the handler has returned.
@@ -50,23 +75,37 @@ export function defineHandler<Input, Result, Data, Returned>(
   return handler
 }
 
+/** A call that waits for its answer. */
+interface OpenCall {
+  resolve(answer: CarriedAnswer): void
+}
+
 /** What nobody in a thread could be called back by. */
 const callbackNames = ['receipt', 'signal', 'onDelivered', 'onProgress', 'onProcessed']
 
 export class RunContext implements ThreadContext {
   readonly attempt: number
+  readonly deadline: Date | null
+  readonly children: readonly ChildOutcome[]
   readonly sends: CarriedSend[] = []
   private readonly run: number
   private readonly queue: string
   private readonly hasLease: boolean
   private readonly post: (message: FromThread) => void
   private readonly controller = new AbortController()
+  private readonly calls: Map<number, OpenCall> = new Map()
+  private lastCall = 0
   private isOver = false
 
-  constructor(run: number, queue: string, attempt: number, hasLease: boolean, post: (message: FromThread) => void) {
+  constructor(
+    { run, queue, attempt, deadlineMs, children, hasLease }: RunMessage,
+    post: (message: FromThread) => void,
+  ) {
     this.run = run
     this.queue = queue
     this.attempt = attempt
+    this.deadline = timeOf(deadlineMs)
+    this.children = children.map(rebuildChild)
     this.hasLease = hasLease
     this.post = post
   }
@@ -87,6 +126,23 @@ export class RunContext implements ThreadContext {
     this.checkOpen()
     check(event.input, data, where)
     this.sends.push({ kind: 'emit', event: event.name, data: copy(data, where), options: copyOptions(options, where) })
+  }
+
+  async call(nameOrContract: string | CallContract, data: unknown, options: CallOptions = {}): Promise<never> {
+    const contract = typeof nameOrContract === 'string' ? nameless(nameOrContract) : nameOrContract
+    const { name, input, result } = contract
+    const where = `context.call of '${name}' in a thread`
+    const { signal, ...others } = options
+    this.checkOpen()
+    signal?.throwIfAborted()
+    if (input !== undefined) await validate(input as StandardSchema, data, `the data for call '${name}'`)
+    const answer = await this.answerTo(name, copy(data, where), copy(others, where) as typeof others, signal)
+    if (answer.kind === 'result') {
+      if (result === undefined) return answer.result as never
+      return (await validate(result as StandardSchema, answer.result, `the result of call '${name}'`)) as never
+    }
+    const error = rebuildError(answer.error)
+    throw error instanceof CallError ? await readCallError(contract, error.remote) : error
   }
 
   progress(share: number): void {
@@ -122,8 +178,38 @@ export class RunContext implements ThreadContext {
     this.controller.abort(reason)
   }
 
+  answered(call: number, answer: CarriedAnswer): void {
+    this.calls.get(call)?.resolve(answer)
+    this.calls.delete(call)
+  }
+
   over(): void {
     this.isOver = true
+  }
+
+  private answerTo(
+    name: string,
+    data: unknown,
+    options: Omit<CallOptions, 'signal'>,
+    signal: AbortSignal | undefined,
+  ): Promise<CarriedAnswer> {
+    const { run } = this
+    const call = ++this.lastCall
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.calls.delete(call)
+        this.post({ kind: 'cancel', run, call })
+        reject(signal?.reason as Error)
+      }
+      signal?.addEventListener('abort', aborted, { once: true })
+      this.calls.set(call, {
+        resolve: (answer) => {
+          signal?.removeEventListener('abort', aborted)
+          resolve(answer)
+        },
+      })
+      this.post({ kind: 'call', run, call, name, data, options })
+    })
   }
 
   private checkOpen(): void {
@@ -134,6 +220,14 @@ export class RunContext implements ThreadContext {
     const text = `the handler of queue '${this.queue}' has ended, and what it sends with it: await everything in the handler`
     throw new LeveretError('E_CLOSED', text)
   }
+}
+
+function nameless(name: string): CallContract {
+  return { kind: 'call', name, input: undefined, result: undefined, errors: undefined }
+}
+
+function rebuildChild({ error, ...child }: CarriedChild): ChildOutcome {
+  return { ...child, error: error === null ? null : (rebuildError(error) as LeveretError) }
 }
 
 function check(schema: unknown, data: unknown, where: string): void {

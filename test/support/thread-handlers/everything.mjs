@@ -57,11 +57,52 @@ export default async function handle(message, context) {
       return await new Promise((_resolve, reject) => {
         context.signal.addEventListener('abort', () => reject(/** @type {Error} */ (context.signal.reason)))
       })
+    case 'see':
+      return {
+        deadline: context.deadline?.getTime() ?? null,
+        children: context.children.map((one) => ({ ...one, error: one.error?.code ?? null })),
+      }
+    case 'call': {
+      const controller = new AbortController()
+      const signal = data.givesUp === true ? { signal: controller.signal } : {}
+      const answer = context.call(data.contract ? contractOf(data.name) : data.name, data.data, {
+        ...data.options,
+        ...signal,
+      })
+      if (data.givesUp) controller.abort(new Error('not any more'))
+      return await answer.catch((error) => ({ text: error.message, call: error.call, remote: error.remote }))
+    }
     case 'hang':
       return context.attempt > 1 ? context.attempt : new Promise(() => {})
     case 'return a function':
       return () => {}
     default:
       return data
+  }
+}
+
+/** A call whose data, result and one error have schemas. */
+function contractOf(name) {
+  const schema = (wrong, make) => ({
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: (value) => (wrong(value) ? { issues: [{ message: 'is wrong' }] } : { value: make(value) }),
+    },
+  })
+  return {
+    kind: 'call',
+    name,
+    input: schema((value) => typeof value !== 'string', String),
+    result: schema(
+      (value) => typeof value !== 'number',
+      (value) => value * 2,
+    ),
+    errors: {
+      soldOut: schema(
+        () => false,
+        ({ left }) => ({ left: `${left} left` }),
+      ),
+    },
   }
 }
