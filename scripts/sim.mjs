@@ -64,8 +64,8 @@ async function loadSimulate() {
   process.on('unhandledRejection', keep)
   process.on('uncaughtException', keep)
   const load = async (name) => await import(pathToFileURL(`${values.dist}/testing/${name}.js`).href)
-  if (values.api) return (await load('api-histories/history')).simulateApi
-  if (values.patterns) return (await load('pattern-histories/history')).simulatePatterns
+  if (values.api) return (await load('histories/api/api-history')).simulateApi
+  if (values.patterns) return (await load('histories/patterns/pattern-history')).simulatePatterns
   if (values.letters) return (await load('simulation/letter-simulator')).simulateLetters
   return (await load('simulation/simulator')).simulate
 }

@@ -7,7 +7,7 @@ const outcomes = 'client/outcomes.js'
 const publishBeside = (message: string): string =>
   `this.parts.sender.publish(${message}, false, { what: '', bytes: 0, id: '', unroutable: false, stored() {}, refused() {} });`
 
-/** What only the client can do wrong, or its users see, in histories of the typed API (src/testing/api-histories). */
+/** What only the client can do wrong, or its users see, in histories of the typed API (src/testing/histories/api). */
 export const apiBugs: readonly Bug[] = [
   {
     name: 'a result is published beside the commit',

@@ -1,4 +1,4 @@
-// Bugs that only histories of events, calls and families find (src/testing/pattern-histories).
+// Bugs that only histories of events, calls and families find (src/testing/histories/patterns).
 import type { Bug } from './bug.ts'
 
 /** What the other histories do not use: subscribers, calls, and parents with children. */

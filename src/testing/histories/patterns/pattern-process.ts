@@ -1,75 +1,39 @@
 /**
- * One process of the application: it listens to events, answers calls, works at families, and emits, calls and sends what its
- * plan says. Everything that it sees goes into the ledger.
+ * One process of a history of patterns: it listens to events, answers calls, works at families, and emits, calls and sends what
+ * its plan says. Everything that it sees goes into the ledger.
  */
-import type { Bus } from '../../client/bus.ts'
-import { type CallError, callError } from '../../client/call-errors.ts'
-import type { CallOptions } from '../../client/call-options.ts'
-import { type Child, child } from '../../client/children.ts'
-import { defineEvent } from '../../client/contract.ts'
-import type { IncomingMessage } from '../../client/incoming.ts'
-import type { Queue } from '../../client/queue.ts'
-import type { SendOptions } from '../../client/send-options.ts'
-import type { Settlement } from '../../client/settlement.ts'
-import type { HandlerContext } from '../../client/task.ts'
-import type { LeveretError } from '../../model/errors.ts'
-import { isLoss, isRefusal, PlannedFailure } from '../api-histories/expected-errors.ts'
+import { type CallError, callError } from '../../../client/call-errors.ts'
+import type { CallOptions } from '../../../client/call-options.ts'
+import { type Child, child } from '../../../client/children.ts'
+import { defineEvent } from '../../../client/contract.ts'
+import type { IncomingMessage } from '../../../client/incoming.ts'
+import type { Queue } from '../../../client/queue.ts'
+import type { SendOptions } from '../../../client/send-options.ts'
+import type { Settlement } from '../../../client/settlement.ts'
+import type { HandlerContext } from '../../../client/task.ts'
+import type { LeveretError } from '../../../model/errors.ts'
+import { AppProcess } from '../app-process.ts'
+import { isLoss, isRefusal, PlannedFailure } from '../expected-errors.ts'
 import { checkChildren } from './family-check.ts'
-import { type Call, type Ear, type Family, hears, type Job, type Member, type Party, type Run } from './ledger.ts'
+import { type Call, type Ear, type Family, hears, type Job, type Member, type Run } from './ledger.ts'
 import { type ActionPlan, attemptsMax, type CallPlan, type SubscriberPlan } from './plan.ts'
-import { ask, confirmJob, type Data, type Mark, marksQueue, memberQueues, type World } from './world.ts'
+import { ask, confirmJob, type Data, type Mark, marksQueue, memberQueues, type PatternWorld } from './world.ts'
 
 type MemberQueue = Queue<Data, Mark>
 
 const retry = { attempts: attemptsMax, min: 2, max: 20 } as const
 
-export class PatternProcess implements Party {
-  readonly slot: number
-  readonly life: number
-  readonly name: string
-  isDead = false
-  readonly bus: Bus
-  private readonly world: World
+export class PatternProcess extends AppProcess<PatternWorld> {
   private leaf: MemberQueue | null = null
   private parent: MemberQueue | null = null
 
-  private constructor(world: World, slot: number, life: number, bus: Bus, name: string) {
-    this.world = world
-    this.slot = slot
-    this.life = life
-    this.bus = bus
-    this.name = name
-  }
-
-  /** Connects, and works from then on; null: the broker has gone meanwhile. */
-  static async start(world: World, slot: number, life: number, name: string): Promise<PatternProcess | null> {
-    let app: PatternProcess | null = null
-    const onError = (error: Error): void => app?.hearsOf(error)
-    try {
-      const bus = await world.test.connect({ onError })
-      app = new PatternProcess(world, slot, life, bus, name)
-      world.note(`${name} has connected`)
-      await app.begin()
-      return app
-    } catch (error) {
-      app?.dies()
-      if (isLoss(error)) return null
-      throw error
-    }
-  }
-
-  get sender(): string {
-    return `sender-${this.slot}`
-  }
-
-  dies(): void {
+  override dies(): void {
     if (!this.isDead) for (const ear of this.world.ledger.ears) if (ear.party === this) ear.endMs = this.world.nowMs()
-    this.isDead = true
+    super.dies()
   }
 
-  /** Ends in good order. */
-  async close(timeoutMs: number): Promise<void> {
-    await this.bus.close({ timeout: timeoutMs })
+  override async close(timeoutMs: number): Promise<void> {
+    await super.close(timeoutMs)
     this.dies()
   }
 
@@ -80,14 +44,14 @@ export class PatternProcess implements Party {
   }
 
   /** Takes the answers that wait for callers which are gone. */
-  async readInbox(): Promise<void> {
+  override async readInbox(): Promise<void> {
     for await (const { result } of this.bus.receipts({ sender: this.sender, wait: false })) {
       const mark = result as Mark | undefined
       if (mark !== undefined) this.world.ledger.calls.get(mark.job)?.inboxRuns.push(mark.run)
     }
   }
 
-  private async begin(): Promise<void> {
+  override async begin(): Promise<void> {
     const { bus, world } = this
     const { plan, prng } = world
     await bus.createQueue(marksQueue)
@@ -353,16 +317,6 @@ export class PatternProcess implements Party {
     ledger.end(run, 'failed')
     if (failure === 'give up') throw callError(ask, 'refused', { run: run.number })
     throw new PlannedFailure(`run ${run.number} of ${key}`)
-  }
-
-  private hearsOf(error: Error): void {
-    const { code } = error as LeveretError
-    if (code === 'E_CONNECTION_LOST' && error.message.includes('the connection to the broker has ended')) {
-      if (!this.isDead) this.world.note(`${this.name} is dead`)
-      this.dies()
-    } else if (typeof code !== 'string' && !(error instanceof PlannedFailure)) {
-      this.world.complain('exception', `${this.name} was told: ${error.stack ?? String(error)}`)
-    }
   }
 }
 

@@ -1,10 +1,11 @@
 /** Sends the letters of one process, and writes into the ledger what became of the sends and what is told about them. */
-import { OpenReceipt, type Receipt } from '../../client/receipt.ts'
-import type { ReceiptOptions, SendOptions } from '../../client/send-options.ts'
-import type { LeveretError } from '../../model/errors.ts'
-import { isLoss, isRefusal } from './expected-errors.ts'
-import type { Letter, Mark, Party, Sending, Word } from './ledger.ts'
-import type { WorkQueue, World } from './world.ts'
+import { OpenReceipt, type Receipt } from '../../../client/receipt.ts'
+import type { ReceiptOptions, SendOptions } from '../../../client/send-options.ts'
+import type { LeveretError } from '../../../model/errors.ts'
+import type { Party } from '../app-process.ts'
+import { isLoss, isRefusal } from '../expected-errors.ts'
+import type { Letter, Mark, Sending, Word } from './ledger.ts'
+import type { ApiWorld, WorkQueue } from './world.ts'
 
 /** The process that sends. */
 export interface SendingParty extends Party {
@@ -14,10 +15,10 @@ export interface SendingParty extends Party {
 }
 
 export class LetterSender {
-  private readonly world: World
+  private readonly world: ApiWorld
   private readonly party: SendingParty
 
-  constructor(world: World, party: SendingParty) {
+  constructor(world: ApiWorld, party: SendingParty) {
     this.world = world
     this.party = party
   }

@@ -6,17 +6,8 @@
  *     run    one call of a handler with a job
  *     mark   what a run leaves in a queue with its commit
  */
+import type { Party } from '../app-process.ts'
 import { type CallPlan, type DeedPlan, deedOf, type MemberPlan, type SubscriberPlan } from './plan.ts'
-
-/** A process as far as the ledger is concerned. */
-export interface Party {
-  readonly name: string
-  readonly slot: number
-  /** Its broker's life, from 0. */
-  readonly life: number
-  /** What happens in it from then on counts for nothing. */
-  readonly isDead: boolean
-}
 
 export interface Job {
   readonly key: string
@@ -110,8 +101,6 @@ export class Ledger {
   readonly members: Map<string, Member> = new Map()
   /** What handlers asked somebody else, and was answered. */
   readonly confirmed: Set<string> = new Set()
-  /** Lives in which a process died, or acknowledgements got lost. */
-  readonly troubledLives: Set<number> = new Set()
   /** Lives that ended by a power cut. */
   readonly powerCuts: Set<number> = new Set()
   private readonly seed: number

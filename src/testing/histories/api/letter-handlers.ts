@@ -2,17 +2,17 @@
  * Works at the queues of one process, in the ways of the plan: handlers of one message, of batches, and receivers. They do with
  * each letter what its plan says, and write every call into the ledger.
  */
-import type { BatchContext } from '../../client/batch.ts'
-import type { IncomingMessage, ReceivedMessage } from '../../client/incoming.ts'
-import type { Settlement } from '../../client/settlement.ts'
-import type { HandlerContext } from '../../client/task.ts'
-import type { Worker } from '../../client/worker-options.ts'
-import type { LeveretError } from '../../model/errors.ts'
-import { isLoss, isRefusal, PlannedFailure } from './expected-errors.ts'
+import type { BatchContext } from '../../../client/batch.ts'
+import type { IncomingMessage, ReceivedMessage } from '../../../client/incoming.ts'
+import type { Settlement } from '../../../client/settlement.ts'
+import type { HandlerContext } from '../../../client/task.ts'
+import type { Worker } from '../../../client/worker-options.ts'
+import type { LeveretError } from '../../../model/errors.ts'
+import { isLoss, isRefusal, PlannedFailure } from '../expected-errors.ts'
 import type { Call, LetterData, Mark, Verdict } from './ledger.ts'
 import type { LetterSender, SendingParty } from './letter-sender.ts'
 import type { Failure, QueuePlan } from './plan.ts'
-import { finished, marksQueue, type WorkQueue, type World } from './world.ts'
+import { type ApiWorld, finished, marksQueue, type WorkQueue } from './world.ts'
 
 /** The process that works. */
 export interface WorkingParty extends SendingParty {
@@ -23,13 +23,13 @@ type HandlerReturn = Mark | Settlement | undefined | Promise<Mark | Settlement |
 type BatchResults = (Mark | Settlement)[]
 
 export class LetterHandlers {
-  private readonly world: World
+  private readonly world: ApiWorld
   private readonly party: WorkingParty
   /** What handlers send is sent like anything else. */
   private readonly letters: LetterSender
   private readonly workers: Map<string, Worker> = new Map()
 
-  constructor(world: World, party: WorkingParty, letters: LetterSender) {
+  constructor(world: ApiWorld, party: WorkingParty, letters: LetterSender) {
     this.world = world
     this.party = party
     this.letters = letters

@@ -1,5 +1,5 @@
 /** What a parent is told of its children, compared with what the ledger knows of them. */
-import type { ChildOutcome } from '../../client/child-outcome.ts'
+import type { ChildOutcome } from '../../../client/child-outcome.ts'
 import type { Member } from './ledger.ts'
 import { attemptsMax } from './plan.ts'
 import { type Mark, memberQueues } from './world.ts'

@@ -1,5 +1,6 @@
-/** What the seed of a history decides beforehand: the queues, who works at them and how, what is sent, and what goes wrong. */
-import { Prng } from '../../lib/prng.ts'
+/** What the seed of a history of the typed API decides: the queues, who works at them and how, what is sent, and what goes wrong. */
+import { Prng } from '../../../lib/prng.ts'
+import type { DeathPlan, HistoryPlan, LifePlan } from '../plan.ts'
 
 /** How the messages of a queue are worked at. */
 export type WorkPlan =
@@ -75,25 +76,14 @@ export interface SendPlan {
   readonly letter: LetterPlan
 }
 
-/** The process in a slot dies when so many things have happened, and another one takes its place. */
-export interface ClientCrash {
-  readonly slot: number
-  readonly afterLines: number
+export interface ApiDeathPlan extends DeathPlan {
   /** Rounds of what is due go by before it dies. */
   readonly rounds: number
-  readonly backAfterMs: number
 }
 
-export interface LifePlan {
+export interface ApiLifePlan extends LifePlan {
   readonly sends: readonly SendPlan[]
-  readonly clientCrashes: readonly ClientCrash[]
-  readonly end: 'crash' | 'restart' | 'close'
-  /** It ends when so much time has gone by, or so many things have happened. */
-  readonly endMs: number
-  readonly endLines: number
-  readonly syncDelayMs: number
-  readonly diskFull: { readonly atMs: number; readonly forMs: number } | null
-  readonly failedShare: number
+  readonly deaths: readonly ApiDeathPlan[]
   /** A slot closes its worker of a queue in good order, and starts another. */
   readonly workerChange: { readonly atMs: number; readonly slot: number; readonly queue: number } | null
 }
@@ -106,19 +96,14 @@ export interface SchedulePlan {
   readonly stepMs: number
 }
 
-export interface Plan {
-  readonly seed: number
-  readonly deliverAfter: 'accept' | 'sync'
-  /** Processes at a time. */
-  readonly slots: number
+export interface ApiPlan extends HistoryPlan<ApiLifePlan> {
   readonly queues: readonly QueuePlan[]
   /** Some queues refuse what is too much: commits fail, and who is refused is tried again, so no order is kept. */
   readonly isNarrow: boolean
-  readonly lives: readonly LifePlan[]
   readonly schedules: readonly SchedulePlan[]
 }
 
-export function makePlan(seed: number): Plan {
+export function makePlan(seed: number): ApiPlan {
   const prng = new Prng(seed)
   const slots = 1 + prng.below(3)
   const isNarrow = prng.chance(0.15)
@@ -186,7 +171,7 @@ function makeWork(prng: Prng, isTriedOnce: boolean): WorkPlan {
   return { way: 'receive', prefetch: 1 + prng.below(5) }
 }
 
-function makeLife(prng: Prng, slots: number, queues: readonly QueuePlan[], maker: LetterMaker): LifePlan {
+function makeLife(prng: Prng, slots: number, queues: readonly QueuePlan[], maker: LetterMaker): ApiLifePlan {
   const sends: SendPlan[] = []
   const bursts = 1 + prng.below(5)
   for (let burst = 0, atMs = 0; burst < bursts; burst++) {
@@ -197,7 +182,7 @@ function makeLife(prng: Prng, slots: number, queues: readonly QueuePlan[], maker
     }
     atMs += prng.below(120)
   }
-  const clientCrashes = Array.from({ length: prng.chance(0.5) ? 1 + prng.below(3) : 0 }, () => ({
+  const deaths = Array.from({ length: prng.chance(0.5) ? 1 + prng.below(3) : 0 }, () => ({
     slot: prng.below(slots),
     afterLines: 1 + prng.below(120),
     rounds: prng.below(6),
@@ -206,7 +191,7 @@ function makeLife(prng: Prng, slots: number, queues: readonly QueuePlan[], maker
   const end = prng.below(10)
   return {
     sends,
-    clientCrashes,
+    deaths,
     end: end < 6 ? 'crash' : end < 8 ? 'restart' : 'close',
     endMs: 1 + prng.below(600),
     endLines: prng.chance(0.7) ? 1 + prng.below(160) : Number.POSITIVE_INFINITY,

@@ -2,17 +2,8 @@
  * What the users of a history know: every message that was sent, every call of a handler, every word that a sender was told.
  * Nothing in it comes from the broker, so what the judge finds at the end can be compared with it.
  */
+import type { Party } from '../app-process.ts'
 import type { LetterPlan, QueuePlan } from './plan.ts'
-
-/** A process as far as the ledger is concerned. */
-export interface Party {
-  readonly name: string
-  readonly slot: number
-  /** Its broker's life, from 0. */
-  readonly life: number
-  /** What happens in it from then on counts for nothing. */
-  readonly isDead: boolean
-}
 
 /** How a call of a handler ended. */
 export type Verdict =

@@ -1,5 +1,6 @@
-/** What the seed of a history decides beforehand: who listens to what, what is emitted, called and sent, and what goes wrong. */
-import { Prng } from '../../lib/prng.ts'
+/** What the seed of a history of patterns decides: who listens to what, what is emitted, called and sent, and what goes wrong. */
+import { Prng } from '../../../lib/prng.ts'
+import type { DiskFullPlan, HistoryPlan, LifePlan } from '../plan.ts'
 
 /** A durable subscriber: a name that processes share. */
 export interface SubscriberPlan {
@@ -46,30 +47,16 @@ export type ActionPlan =
   | CallPlan
   | { readonly kind: 'family'; readonly root: MemberPlan }
 
-export interface LifePlan {
+export interface PatternLifePlan extends LifePlan {
   readonly actions: readonly { readonly atMs: number; readonly slot: number; readonly what: ActionPlan }[]
-  /** The process in a slot dies when so many things have happened, and another one takes its place. */
-  readonly deaths: readonly { readonly slot: number; readonly afterLines: number; readonly backAfterMs: number }[]
-  readonly end: 'crash' | 'restart' | 'close'
-  /** It ends when so much time has gone by, or so many things have happened. */
-  readonly endMs: number
-  readonly endLines: number
-  readonly syncDelayMs: number
-  /** The shares of sends that fail, and of acknowledgements that never arrive. */
-  readonly failedShare: number
+  /** The share of acknowledgements that never arrive. */
   readonly lostShare: number
-  readonly diskFull: { readonly atMs: number; readonly forMs: number } | null
 }
 
-export interface Plan {
-  readonly seed: number
-  readonly deliverAfter: 'accept' | 'sync'
-  /** Processes at a time. */
-  readonly slots: number
+export interface PatternPlan extends HistoryPlan<PatternLifePlan> {
   readonly subscribers: readonly SubscriberPlan[]
   /** What the live listener of each process listens to. */
   readonly livePattern: string
-  readonly lives: readonly LifePlan[]
 }
 
 /** Of subscribers, calls and families alike. */
@@ -78,7 +65,7 @@ export const attemptsMax = 3
 const eventNames = ['shop.order', 'shop.order.paid', 'shop.cart', 'mail.sent'] as const
 const patterns = ['shop.#', 'shop.order', '#', '*.order', 'mail.*', 'shop.*'] as const
 
-export function makePlan(seed: number): Plan {
+export function makePlan(seed: number): PatternPlan {
   const prng = new Prng(seed)
   const slots = 1 + prng.below(3)
   const subscribers = Array.from(
@@ -112,12 +99,12 @@ export function deedOf(seed: number, key: string, mayEmit: boolean): DeedPlan {
   }
 }
 
-function makeDiskFull(prng: Prng): LifePlan['diskFull'] {
+function makeDiskFull(prng: Prng): DiskFullPlan | null {
   return prng.chance(0.12) ? { atMs: prng.below(200), forMs: 1 + prng.below(300) } : null
 }
 
-function makeLife(prng: Prng, slots: number, diskFull: LifePlan['diskFull']): LifePlan {
-  const actions: LifePlan['actions'][number][] = []
+function makeLife(prng: Prng, slots: number, diskFull: DiskFullPlan | null): PatternLifePlan {
+  const actions: PatternLifePlan['actions'][number][] = []
   for (let burst = 1 + prng.below(4), atMs = prng.below(20); burst > 0; burst--) {
     const slot = prng.below(slots)
     for (let count = 1 + prng.below(8); count > 0; count--) actions.push({ atMs, slot, what: makeAction(prng) })

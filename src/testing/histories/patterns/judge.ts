@@ -9,19 +9,10 @@
  *     call      a caller is told once, and as it was; what is not durable is answered at most once
  *     family    a parent comes behind its children, with what became of them; all of a family is there, or nothing
  */
+import type { Party } from '../app-process.ts'
 import { mayFail } from './family-check.ts'
-import {
-  type Call,
-  type Ear,
-  type Emission,
-  hears,
-  type Job,
-  type Ledger,
-  type Member,
-  type Party,
-  type Run,
-} from './ledger.ts'
-import { attemptsMax, type Plan, type SubscriberPlan } from './plan.ts'
+import { type Call, type Ear, type Emission, hears, type Job, type Ledger, type Member, type Run } from './ledger.ts'
+import { attemptsMax, type PatternPlan, type SubscriberPlan } from './plan.ts'
 import type { Mark } from './world.ts'
 
 export interface Remains {
@@ -38,7 +29,7 @@ const storedWithinMs = 150
 const latenessMs = 60
 
 export class Judge {
-  private readonly plan: Plan
+  private readonly plan: PatternPlan
   private readonly ledger: Ledger
   private readonly complain: (invariant: string, text: string) => void
   /** Where among all marks that of a run is. */
@@ -46,7 +37,7 @@ export class Judge {
   private readonly marks: Map<string, Mark[]> = new Map()
   private readonly dead: Map<string, number> = new Map()
 
-  constructor(plan: Plan, ledger: Ledger, complain: (invariant: string, text: string) => void) {
+  constructor(plan: PatternPlan, ledger: Ledger, complain: (invariant: string, text: string) => void) {
     this.plan = plan
     this.ledger = ledger
     this.complain = complain
@@ -168,9 +159,9 @@ export class Judge {
       else if (!job.runs.some(isFailed) && atMs < sentMs + (plan.timeoutMs ?? 0) - 2)
         wrong(`had ${(plan.timeoutMs ?? 0) - atMs + sentMs} ms left`)
     } else if (code === 'E_OUTCOME_UNKNOWN') {
-      if (plan.isDurable || !this.ledger.troubledLives.has(party.life)) wrong('nobody has died')
+      if (plan.isDurable || this.isLast(party)) wrong('nobody has died')
     } else if (!expectedCodes.includes(code)) wrong('nobody expects that')
-    else if (code !== 'aborted' && code !== 'E_REFUSED' && !isPartyDead && !this.ledger.troubledLives.has(party.life))
+    else if (code !== 'aborted' && code !== 'E_REFUSED' && !isPartyDead && this.isLast(party))
       wrong('its process is alive')
     const { timeoutMs, abortMs } = plan
     const limitMs = Math.min(timeoutMs ?? (plan.isDurable ? Infinity : 30_000), abortMs ?? Infinity)

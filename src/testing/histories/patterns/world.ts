@@ -1,22 +1,14 @@
-/** What all processes of a history share: its plan, its broker, its ledger, and what they call things. */
-import { type CallContract, defineCall, defineQueue, type QueueContract } from '../../client/contract.ts'
-import type { Prng } from '../../lib/prng.ts'
-import type { TestBroker } from '../kit/test-broker.ts'
+/** What all processes of a history of events, calls and families share: its plan, its ledger, and what they call things. */
+import { type CallContract, defineCall, defineQueue, type QueueContract } from '../../../client/contract.ts'
+import type { World } from '../world.ts'
 import type { Ledger } from './ledger.ts'
-import type { Plan } from './plan.ts'
+import type { PatternPlan } from './plan.ts'
 
-export interface World {
-  readonly plan: Plan
-  readonly test: TestBroker
+export interface PatternWorld extends World {
+  readonly plan: PatternPlan
   readonly ledger: Ledger
-  /** For what is decided when it happens. */
-  readonly prng: Prng
   /** Nothing goes wrong any more. */
   readonly isLast: boolean
-  nowMs(): number
-  /** Something has happened. */
-  note(line: string): void
-  complain(invariant: string, text: string): void
 }
 
 /** What every message of a history carries. */

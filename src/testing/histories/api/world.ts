@@ -1,22 +1,14 @@
-/** What all processes of a history share: its plan, its broker, its ledger, and the queues besides the plan's. */
-import { defineEvent, defineQueue, type EventContract, type QueueContract } from '../../client/contract.ts'
-import type { Queue } from '../../client/queue.ts'
-import type { Prng } from '../../lib/prng.ts'
-import type { TestBroker } from '../kit/test-broker.ts'
+/** What all processes of a history of the typed API share: its plan, its ledger, and the queues besides the plan's. */
+import { defineEvent, defineQueue, type EventContract, type QueueContract } from '../../../client/contract.ts'
+import type { Queue } from '../../../client/queue.ts'
+import type { World } from '../world.ts'
 import type { Ledger, LetterData, Mark } from './ledger.ts'
-import type { LetterMaker, Plan } from './plan.ts'
+import type { ApiPlan, LetterMaker } from './plan.ts'
 
-export interface World {
-  readonly plan: Plan
-  readonly test: TestBroker
+export interface ApiWorld extends World {
+  readonly plan: ApiPlan
   readonly ledger: Ledger
-  /** For what is decided when it happens. */
-  readonly prng: Prng
   readonly maker: LetterMaker
-  nowMs(): number
-  /** Something has happened. */
-  note(line: string): void
-  complain(invariant: string, text: string): void
 }
 
 /** What handlers send with every commit goes here, and is looked at in the end. */

@@ -1,58 +1,23 @@
-/**
- * One process of the application: a bus with workers at all queues, what it sends, and the inbox it reads. It does what the
- * plan says and writes what it was told into the ledger.
- */
-import type { Bus } from '../../client/bus.ts'
-import type { InboxIterator } from '../../client/inbox-reader.ts'
-import type { LeveretError } from '../../model/errors.ts'
-import { isLoss, PlannedFailure } from './expected-errors.ts'
+/** One process of a history of the typed API: workers at all queues, what it sends, and the inbox it reads. */
+import type { Bus } from '../../../client/bus.ts'
+import type { InboxIterator } from '../../../client/inbox-reader.ts'
+import { AppProcess, type Place } from '../app-process.ts'
+import { isLoss } from '../expected-errors.ts'
 import type { Letter, LetterData, Mark, Word } from './ledger.ts'
 import { LetterHandlers, type WorkingParty } from './letter-handlers.ts'
 import { LetterSender } from './letter-sender.ts'
 import type { QueuePlan } from './plan.ts'
-import { expiredQueue, heardQueue, marksQueue, scheduledQueue, type WorkQueue, type World } from './world.ts'
+import { type ApiWorld, expiredQueue, heardQueue, marksQueue, scheduledQueue, type WorkQueue } from './world.ts'
 
-export class AppProcess implements WorkingParty {
-  readonly slot: number
-  readonly life: number
-  readonly name: string
-  isDead = false
-  isClosing = false
-  readonly bus: Bus
+export class ApiProcess extends AppProcess<ApiWorld> implements WorkingParty {
   readonly queues: Map<string, WorkQueue> = new Map()
-  private readonly world: World
   private readonly letters: LetterSender
   private readonly handlers: LetterHandlers
 
-  private constructor(world: World, slot: number, life: number, bus: Bus, name: string) {
-    this.world = world
-    this.slot = slot
-    this.life = life
-    this.bus = bus
-    this.name = name
+  constructor(world: ApiWorld, place: Place, bus: Bus) {
+    super(world, place, bus)
     this.letters = new LetterSender(world, this)
     this.handlers = new LetterHandlers(world, this, this.letters)
-  }
-
-  /** Connects, and works from then on; null: the broker has gone meanwhile. */
-  static async start(world: World, slot: number, life: number, name: string): Promise<AppProcess | null> {
-    let app: AppProcess | null = null
-    const onError = (error: Error): void => app?.hears(error)
-    try {
-      const bus = await world.test.connect({ onError })
-      app = new AppProcess(world, slot, life, bus, name)
-      world.note(`${name} has connected`)
-      await app.begin()
-      return app
-    } catch (error) {
-      if (app !== null) app.isDead = true
-      if (isLoss(error)) return null
-      throw error
-    }
-  }
-
-  get sender(): string {
-    return `sender-${this.slot}`
   }
 
   /** Sends it, once. */
@@ -65,18 +30,11 @@ export class AppProcess implements WorkingParty {
     return this.handlers.changeWorker(plan)
   }
 
-  /** Takes what is in its inbox, until there is nothing left. */
-  async readInbox(): Promise<void> {
+  override async readInbox(): Promise<void> {
     await this.takeFrom(this.bus.receipts({ sender: this.sender, wait: false }))
   }
 
-  /** Ends in good order. */
-  async close(timeoutMs: number): Promise<void> {
-    this.isClosing = true
-    await this.bus.close({ timeout: timeoutMs })
-  }
-
-  private async begin(): Promise<void> {
+  override async begin(): Promise<void> {
     const { bus, world } = this
     const { plan, prng } = world
     await bus.createQueue(expiredQueue)
@@ -133,16 +91,6 @@ export class AppProcess implements WorkingParty {
         isSure: !this.isClosing,
       }
       world.ledger.letters.get(uid)?.inboxWords.push(word)
-    }
-  }
-
-  private hears(error: Error): void {
-    const { code } = error as LeveretError
-    if (code === 'E_CONNECTION_LOST' && error.message.includes('the connection to the broker has ended')) {
-      if (!this.isDead) this.world.note(`${this.name} is dead`)
-      this.isDead = true
-    } else if (typeof code !== 'string' && !(error instanceof PlannedFailure)) {
-      this.world.complain('exception', `${this.name} was told: ${error.stack ?? String(error)}`)
     }
   }
 

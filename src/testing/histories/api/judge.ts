@@ -8,16 +8,13 @@
  *     retry     attempts follow failures, are no more than they may be, and a dead letter tells of them
  *     receipt   a sender is told how it ended: once, and as it was
  */
+import type { LeftMessage } from '../history.ts'
 import type { Call, Ledger, Letter, Mark, Sending, Word } from './ledger.ts'
 import { list } from './ledger.ts'
-import { keepsOrder, type Plan } from './plan.ts'
+import { type ApiPlan, keepsOrder } from './plan.ts'
 
-/** What was in a queue that nobody works at. */
-export interface Left {
-  readonly data: { readonly uid: string; readonly call?: number }
-  readonly id: string
-  readonly headers: { readonly [name: string]: unknown }
-}
+/** A letter or a mark that was in a queue that nobody works at. */
+export type Left = LeftMessage<{ readonly uid: string; readonly call?: number }>
 
 export interface Remains {
   readonly marks: readonly Left[]
@@ -38,7 +35,7 @@ interface Fate {
 const acknowledgedWithinMs = 150
 
 export class Judge {
-  private readonly plan: Plan
+  private readonly plan: ApiPlan
   private readonly ledger: Ledger
   private readonly complain: (invariant: string, text: string) => void
   private readonly fates: Map<string, Fate> = new Map()
@@ -46,7 +43,7 @@ export class Judge {
   private readonly committed: Map<number, number> = new Map()
   private readonly heard: Map<number, number> = new Map()
 
-  constructor(plan: Plan, ledger: Ledger, complain: (invariant: string, text: string) => void) {
+  constructor(plan: ApiPlan, ledger: Ledger, complain: (invariant: string, text: string) => void) {
     this.plan = plan
     this.ledger = ledger
     this.complain = complain
