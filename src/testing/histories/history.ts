@@ -6,17 +6,10 @@
 import type { Bus } from '../../client/bus.ts'
 import type { Prng } from '../../lib/prng.ts'
 import { createTestBroker, type TestBroker } from '../kit/test-broker.ts'
-import { Trace, Violation } from '../simulation/trace.ts'
+import { type HistoryOptions, Trace, Violation } from '../simulation/trace.ts'
 import { type AppProcess, type Place, startProcess } from './app-process.ts'
 import type { DiskFullPlan, HistoryPlan, LifePlan } from './plan.ts'
 import type { World } from './world.ts'
-
-export interface HistoryOptions {
-  /** Gets every line of the history; null for speed. */
-  readonly print: ((line: string) => void) | null
-  /** Errors that nobody caught, such as rejected promises; what is returned is forgotten. */
-  readonly takeUncaught: () => unknown
-}
 
 export interface HistoryResult extends HistoryCounts {
   readonly seed: number

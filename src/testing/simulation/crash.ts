@@ -44,6 +44,11 @@ export function crashDisk(disk: SimDisk, prng: Prng): { readonly how: string; re
   return { how: isProcessOnly ? endProcess(disk) : cutPower(disk, prng), isProcessOnly }
 }
 
+/** Files whose every byte says something. */
+export function isPromise(path: string): boolean {
+  return /\.(log|ckpt|idx)$/.test(path)
+}
+
 /** What a disk has after damage, and in words what was done to it. */
 export interface Loss {
   readonly snapshot: ReadonlyMap<string, Buffer>

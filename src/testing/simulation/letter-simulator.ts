@@ -8,146 +8,61 @@
  * It stands beside the simulator, not in it: when something expires or appears is the broker's to say, so the reference,
  * which knows each next word, cannot be asked. Here is known what may have become of each letter, and that must be the case.
  */
-import { assert } from '../../lib/assert.ts'
 import { Prng } from '../../lib/prng.ts'
 import type { Channel, ChannelEvents, Session, SessionEvents } from '../../model/channel.ts'
 import type { Reply } from '../../model/command.ts'
 import { emptyTable } from '../../model/field-table.ts'
-import { SimClock } from '../sim-clock.ts'
-import { SimDisk } from '../sim-disk.ts'
-import { SimMachine } from '../sim-host.ts'
-import { SimNetwork } from '../sim-network.ts'
 import { isHonest } from './checker.ts'
-import { crashDisk, cutPower, endProcess, type Loss, loseSomething } from './crash.ts'
-import { type OpenedBroker, openBroker, readState, silentSession } from './found-state.ts'
+import { isPromise, type Loss, loseSomething } from './crash.ts'
+import { type OpenedBroker, readState, silentSession } from './found-state.ts'
 import type { Letter, Station } from './letter.ts'
 import { declareAll, LetterClient, Pressure } from './letter-client.ts'
 import { type LetterPlan, makeLetterPlan } from './letter-plan.ts'
 import { LetterPort } from './letter-port.ts'
 import { Letters } from './letters.ts'
-import { featureSeedsMin, safeLsn } from './level.ts'
+import { featureSeedsMin } from './level.ts'
 import { Lodger } from './lodger.ts'
 import { type Ending, pick } from './plan.ts'
-import { SimProcess } from './sim-process.ts'
-import type { SimulationOptions, SimulationResult } from './simulator.ts'
-import { Trace, Violation } from './trace.ts'
-import { Trouble } from './trouble.ts'
+import type { SimProcess } from './sim-process.ts'
+import { type DiskCopy, Simulation, type SimulationCounts, type SimulationResult } from './simulation.ts'
+import { asViolation, type HistoryOptions, Violation } from './trace.ts'
 
 /** Runs the history of one seed to its end or to the first violation. */
-export async function simulateLetters(seed: number, options: SimulationOptions): Promise<SimulationResult> {
-  const simulation = new LetterSimulation(seed, options)
-  try {
-    await simulation.run()
-  } catch (error) {
-    simulation.trace.violated(asViolation(error))
-  }
-  return simulation.result()
+export async function simulateLetters(seed: number, options: HistoryOptions): Promise<SimulationResult> {
+  return await new LetterSimulation(seed, options).play()
 }
 
-class LetterSimulation {
-  readonly trace: Trace
-  private readonly seed: number
-  private readonly options: SimulationOptions
-  private readonly prng: Prng
-  private readonly plan: LetterPlan
-  private readonly clock = new SimClock()
-  private readonly disk: SimDisk
-  private readonly trouble: Trouble
-  private readonly network: SimNetwork
-  private readonly machine = new SimMachine()
+class LetterSimulation extends Simulation<LetterPlan> {
   private readonly letters: Letters
-  private process: SimProcess | null = null
-  private opened: OpenedBroker | null = null
   private port: LetterPort | null = null
   private clients: LetterClient[] = []
   private lodger: Lodger | null = null
   private places: ReadonlyMap<Letter, Station> = new Map()
-  /** What must be there, whatever happens to the machine. */
-  private durableLsn = 0
   /** What was there when the disk was last looked at. */
   private foundLsn = 0
-  /** What must be there as long as the power stays on. */
-  private safeLsn = 0
-  /** No power cut has come since the last broker lived, nor a failed sync, after which it may look like one. */
-  private isPowered = true
-  /** The broker has given up: its disk failed. */
-  private hasFailed = false
-  /** The last life ended with a close that was carried out. */
-  private isClosed = false
-  private wantsProbe = false
-  private isLastLife = false
-  private crashes = 0
-  private recoveries = 0
-  private probes = 0
-  private damages = 0
 
-  constructor(seed: number, options: SimulationOptions) {
-    this.seed = seed
-    this.options = options
-    this.prng = new Prng(seed)
-    this.plan = makeLetterPlan(this.prng, seed)
-    this.trace = new Trace(this.clock, options.print)
-    this.disk = new SimDisk(this.clock, this.prng.nextU32(), { latencyMsMax: this.plan.diskLatencyMs })
-    this.trouble = new Trouble(this.disk, this.prng, this.trace)
-    this.network = new SimNetwork(this.clock, new Prng(this.prng.nextU32()))
+  constructor(seed: number, options: HistoryOptions) {
+    const prng = new Prng(seed)
+    super(seed, options, prng, makeLetterPlan(prng, seed))
     this.letters = new Letters(this.plan.queues, this.trace, this.plan.clockTrouble === 0)
   }
 
-  result(): SimulationResult {
-    return {
-      seed: this.seed,
-      hash: this.trace.hash,
-      transport: 'direct',
-      violation: this.trace.violation,
-      crashes: this.crashes,
-      recoveries: this.recoveries,
-      probes: this.probes,
-      damages: this.damages,
-      diskOperations: this.disk.operations,
-      publishes: this.letters.all.length,
-      confirms: this.letters.all.filter(({ isConfirmed }) => isConfirmed).length,
-    }
+  protected override get title(): string {
+    return 'letters'
   }
 
-  async run(): Promise<void> {
-    this.trace.add(`letters ${this.seed}: ${JSON.stringify(this.plan)}`)
-    for (let life = 1; life <= this.plan.incarnations; life++) {
-      const ending = pick(this.prng, this.plan.endings)
-      this.trace.add(`-- life ${life}, to end with ${ending}`)
-      this.isClosed = false
-      this.trouble.plan(ending)
-      if (await this.open()) await this.live(ending)
-      this.trouble.calm()
-      await this.examine()
-    }
-    this.trace.add('-- the last life, without trouble')
-    await this.lastLife()
+  protected override counts(): SimulationCounts {
+    const { all } = this.letters
+    return { transport: 'direct', publishes: all.length, confirms: all.filter(({ isConfirmed }) => isConfirmed).length }
   }
 
   // ------------------------------------------------------------------------------------------------- a life
 
-  private async open(): Promise<boolean> {
-    const { plan, clock, disk, network, machine, prng, letters, trace } = this
-    this.process = new SimProcess(clock, disk, network, machine, '127.0.0.1', prng.nextU32())
+  protected override async open(): Promise<boolean> {
+    const { plan, clock, prng, letters, trace } = this
     const { level, memoryBytesMax } = plan.hardships
-    const opened = await this.settled(
-      openBroker(this.process, plan.storage, memoryBytesMax, level.deliverAfter).catch((error: unknown) =>
-        this.forgive(error),
-      ),
-    )
-    if (opened === null) {
-      if (this.trouble.isCrashDue) this.crash()
-      else {
-        this.isPowered = false
-        this.end(false)
-        endProcess(this.disk)
-      }
-      return false
-    }
-    this.opened = opened
-    this.isPowered = true
-    this.hasFailed = false
-    this.recoveries++
+    const opened = await this.startBroker(memoryBytesMax, level.deliverAfter)
+    if (opened === null) return false
     letters.adopt(this.places, this.foundLsn)
     const { broker, store } = opened
     trace.add(`opened at frame ${store.openLsn}: ${broker.report.messages} messages`)
@@ -166,14 +81,12 @@ class LetterSimulation {
     return true
   }
 
-  /** Whose disk failed may fail, too. */
-  private forgive(error: unknown): null {
+  protected override forgive(error: Error): void {
     if (this.trouble.faults === 0) this.trace.violated(asViolation(error))
-    else this.trace.add(`failed: ${error instanceof Error ? error.message : String(error)}`)
-    return null
+    else this.trace.add(`failed: ${error.message}`)
   }
 
-  private async live(ending: Ending): Promise<void> {
+  protected override async live(ending: Ending): Promise<void> {
     const { plan, prng, clock } = this
     for (let number = 0; number < plan.clients; number++) {
       const pressure = new Pressure()
@@ -232,67 +145,37 @@ class LetterSimulation {
 
   private async openSession(events: SessionEvents): Promise<Session | null> {
     const login = { credentials: null, virtualHost: '/', remoteAddress: '', clientProperties: emptyTable }
-    const opening = (this.port as LetterPort).openSession(login, events)
-    return await this.settled(opening.catch((error: unknown) => this.forgive(error)))
+    const outcome = await this.settled((this.port as LetterPort).openSession(login, events))
+    if (outcome instanceof Error) this.forgive(outcome)
+    return outcome instanceof Error || outcome === 'crashed' ? null : outcome
   }
 
   private async close(): Promise<void> {
-    const closing = (this.port as LetterPort).close().then(
-      () => true,
-      (error: unknown) => this.forgive(error),
-    )
-    if ((await this.settled(closing)) === null) return this.crash()
+    const outcome = await this.settled((this.port as LetterPort).close())
+    if (outcome instanceof Error) this.forgive(outcome)
+    if (outcome instanceof Error || outcome === 'crashed') return this.crash()
     this.isClosed = true
-    this.end(true)
-    endProcess(this.disk)
+    this.endProcess()
   }
 
-  private crash(): void {
-    this.crashes++
-    const isProcessOnly = this.trouble.isProcessOnly ?? this.prng.chance(0.3)
-    if (!isProcessOnly) this.isPowered = false
-    this.end(isProcessOnly)
-    if (isProcessOnly) {
-      this.trace.add('CRASH process: the page cache survives')
-      endProcess(this.disk)
-      return
-    }
-    this.trace.add(`CRASH ${cutPower(this.disk, this.prng)}`)
-    this.machine.reboot()
-  }
-
-  /** What is left of the broker is heard no more. */
-  private end(isPowered: boolean): void {
-    if (this.opened !== null) {
-      const { store } = this.opened
-      this.durableLsn = store.durableLsn
-      this.safeLsn = safeLsn(store, isPowered, this.hasFailed)
-    }
-    this.opened = null
+  protected override bury(): void {
+    super.bury()
     if (this.port !== null) this.port.isDead = true
     this.port = null
     for (const client of this.clients) client.stop()
     this.lodger?.stop()
     this.lodger = null
     this.clients = []
-    this.process?.kill()
-    this.process = null
   }
 
   // ------------------------------------------------------------------------------------------------- steps
 
-  private async stepWhile(goesOn: () => boolean, untilMs: number): Promise<void> {
-    while (goesOn() && (await this.step(untilMs)));
+  protected override stepped(): void {
+    this.letters.latestMs = Math.max(this.letters.latestMs, this.clock.realtimeMs())
   }
 
-  private async step(untilMs: number): Promise<boolean> {
-    const happened = await this.clock.step(untilMs)
-    this.letters.latestMs = Math.max(this.letters.latestMs, this.clock.realtimeMs())
-    const uncaught = this.options.takeUncaught()
-    if (this.trace.violation !== null) throw this.trace.violation
-    if (uncaught != null) throw asViolation(uncaught)
-    if (this.wantsProbe && this.opened !== null && !this.trouble.isCrashDue && !this.isLastLife) await this.probe()
-    this.wantsProbe = false
+  protected override async step(untilMs: number): Promise<boolean> {
+    const happened = await super.step(untilMs)
     if (this.prng.chance(this.plan.clockTrouble / 4)) await this.setClock()
     return happened
   }
@@ -304,42 +187,19 @@ class LetterSimulation {
     this.trace.add(`the wall clock is set by ${byMs.toFixed(0)} ms`)
     this.letters.setBackMs += Math.max(0, -byMs)
     this.clock.jumpRealtime(byMs)
-    this.letters.latestMs = Math.max(this.letters.latestMs, this.clock.realtimeMs())
-  }
-
-  /** Null: a crash is due before it is settled. */
-  private async settled<T>(promise: Promise<T>): Promise<T | null> {
-    let isSettled = false
-    const mark = (): void => {
-      isSettled = true
-    }
-    promise.then(mark, mark)
-    await this.stepWhile(() => !isSettled && !this.trouble.isCrashDue, this.clock.monotonicMs() + 600_000)
-    if (this.trouble.isCrashDue) return null
-    if (!isSettled) throw new Violation('liveness', 'the broker does not open or close within ten minutes')
-    return await promise
+    this.stepped()
   }
 
   // ------------------------------------------------------------------------------------------------- checks
 
-  /** What if the power went now? Tried on a copy; the history goes on. */
-  private async probe(): Promise<void> {
-    this.probes++
-    const clock = lookingClock()
-    const copy = this.disk.clone(clock, this.prng.nextU32())
-    const { how } = crashDisk(copy, this.prng)
-    this.trace.add(`probe: ${how}`)
-    const { durableLsn } = (this.opened as OpenedBroker).store
-    this.letters.check(await readState(clock, copy, this.plan.storage), durableLsn)
+  protected override async checkProbe({ clock, disk }: DiskCopy, { store }: OpenedBroker): Promise<void> {
+    this.letters.check(await readState(clock, disk, this.plan.storage), store.durableLsn)
   }
 
-  /** The broker is gone; is what it promised on the disk? */
-  private async examine(): Promise<void> {
-    const clock = lookingClock()
-    const copy = this.disk.clone(clock, this.prng.nextU32())
-    const least = this.isPowered ? this.safeLsn : this.durableLsn
-    this.foundLsn = least
-    this.places = this.letters.check(await readState(clock, copy, this.plan.storage), least)
+  protected override async examine(): Promise<void> {
+    const { clock, disk } = this.copyDisk()
+    this.foundLsn = this.leastLsn
+    this.places = this.letters.check(await readState(clock, disk, this.plan.storage), this.foundLsn)
     this.trace.add(`examined: ${this.places.size} letters`)
     if (this.isClosed && this.plan.hardships.lossChance > 0) await this.tryLoss()
   }
@@ -356,10 +216,8 @@ class LetterSimulation {
     this.damages++
     // Without the file no checkpoint that names it is used, and salvage says that all before is lost.
     if (isPageOnly && hasAll(lost, disk.paths())) await this.trySalvage(lost)
-    const clock = lookingClock()
-    const copy = disk.clone(clock, 1)
-    copy.restore(lost.snapshot)
-    const found = await readState(clock, copy, plan.storage, true).catch((error: unknown) => {
+    const copy = this.copyWith(lost)
+    const found = await readState(copy.clock, copy.disk, plan.storage, true).catch((error: unknown) => {
       if (isHonest(error)) return null
       throw new Violation('I13', `after ${lost.damage} the folder ends in ${asViolation(error).message}`)
     })
@@ -373,20 +231,16 @@ class LetterSimulation {
   }
 
   /** The pages of an index can be made again. */
-  private async trySalvage({ snapshot, damage }: Loss): Promise<void> {
-    const { disk, letters, plan, places } = this
-    const clock = lookingClock()
-    const copy = disk.clone(clock, 1)
-    copy.restore(snapshot)
-    letters.checkRescued(await readState(clock, copy, { ...plan.storage, salvage: true }), places, damage)
-    this.trace.add(`${damage}: all is found again`)
+  private async trySalvage(lost: Loss): Promise<void> {
+    const { letters, plan, places } = this
+    const { clock, disk } = this.copyWith(lost)
+    letters.checkRescued(await readState(clock, disk, { ...plan.storage, salvage: true }), places, lost.damage)
+    this.trace.add(`${lost.damage}: all is found again`)
   }
 
   /** Everything expires in its time, everything else can be got, and then nothing is left. */
-  private async lastLife(): Promise<void> {
+  protected override async lastLife(): Promise<void> {
     const { letters, plan, clock } = this
-    this.isLastLife = true
-    assert(await this.open(), 'without trouble the broker opens')
     const session = (await this.openSession(silentSession)) as Session
     const last = new LastReader()
     const channel = session.openChannel(last)
@@ -489,27 +343,10 @@ class LastReader implements ChannelEvents {
   }
 }
 
-/** Files whose every byte says something. */
-function isPromise(path: string): boolean {
-  return /\.(log|ckpt|idx)$/.test(path)
-}
-
 function hasAll({ snapshot }: Loss, paths: readonly string[]): boolean {
   return paths.every((path) => snapshot.has(path))
 }
 
 function isPage(path: string): boolean {
   return path.endsWith('.idx')
-}
-
-/** Whoever looks at a disk must not see anything expire meanwhile: for him it is long ago. */
-function lookingClock(): SimClock {
-  const clock = new SimClock()
-  clock.jumpRealtime(-1_000_000_000)
-  return clock
-}
-
-function asViolation(error: unknown): Violation {
-  if (error instanceof Violation) return error
-  return new Violation('exception', error instanceof Error ? (error.stack ?? error.message) : String(error))
 }

@@ -45,6 +45,20 @@ export class Violation extends Error {
   }
 }
 
+/** What went wrong otherwise is one, too. */
+export function asViolation(error: unknown): Violation {
+  if (error instanceof Violation) return error
+  return new Violation('exception', error instanceof Error ? (error.stack ?? error.message) : String(error))
+}
+
+/** For whoever runs a history of a seed. */
+export interface HistoryOptions {
+  /** Gets every line of the history; null for speed. */
+  readonly print: ((line: string) => void) | null
+  /** Errors that nobody caught, such as rejected promises; what is returned is forgotten. */
+  readonly takeUncaught: () => unknown
+}
+
 export class Trace {
   lines = 0
   /** The first one. Who throws it may be called by code that catches errors, so it is kept here. */
