@@ -8,10 +8,10 @@ import { LeveretError } from '../../model/errors.ts'
 import type { LogStoreOptions } from '../../store/log-store.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
+import type { Candidate } from './fact-journal.ts'
 import { type DurableState, inOrder, type ModelEntry } from './facts.ts'
 import { exchangeText, type FoundQueue, type FoundState, openOnly, readState } from './found-state.ts'
 import type { Ledger } from './ledger.ts'
-import type { Candidate } from './reference.ts'
 import { Violation } from './trace.ts'
 
 const honestRefusals: readonly string[] = ['E_STORAGE_CORRUPT', 'E_FORMAT_UNSUPPORTED']

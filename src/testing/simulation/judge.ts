@@ -10,10 +10,11 @@ import type { LogStoreOptions } from '../../store/log-store.ts'
 import type { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
 import { Checker } from './checker.ts'
+import type { Candidate } from './fact-journal.ts'
 import { DurableState } from './facts.ts'
 import type { OpenedBroker } from './found-state.ts'
 import { Ledger } from './ledger.ts'
-import { type Candidate, Reference } from './reference.ts'
+import { Reference } from './reference.ts'
 import type { Trace } from './trace.ts'
 import { Witness } from './witness.ts'
 
@@ -74,7 +75,7 @@ export class ReferenceJudge implements Judge {
     const { witness, frames } = this
     await witness?.close()
     this.witness = null
-    this.candidates = this.reference.candidates(frames.durableLsn, frames.openLsn)
+    this.candidates = this.reference.journal.candidates(frames.durableLsn, frames.openLsn)
     this.frames = { openLsn: frames.openLsn, durableLsn: frames.durableLsn }
   }
 
@@ -82,7 +83,7 @@ export class ReferenceJudge implements Judge {
     const { checker, frames, reference, witness } = this
     const { openLsn, durableLsn } = frames
     const isOpen = witness !== null
-    const candidates = isOpen ? reference.candidates(durableLsn, openLsn) : this.mayHaveBegun()
+    const candidates = isOpen ? reference.journal.candidates(durableLsn, openLsn) : this.mayHaveBegun()
     const key = `${this.lives} ${isOpen} ${durableLsn} ${openLsn} ${candidates.map(({ lsn }) => lsn).join(' ')}`
     return verdictOf(checker, key, candidates, openLsn)
   }

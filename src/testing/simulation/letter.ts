@@ -53,7 +53,7 @@ export const delayQueue: LetterQueue = {
 
 export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
 
-interface Death {
+export interface Death {
   readonly queue: string
   readonly reason: DeathReason
   readonly count: number

@@ -3,14 +3,9 @@
  * none expires or appears before its time, and those of one key, or of a queue without keys, leave in the order they came
  * in. What was hidden comes behind all that was ready when it appeared, so its order is another: that in which it was due.
  */
-import { crc32 } from '../../lib/crc32.ts'
-import type { Field, FieldTable } from '../../model/field-table.ts'
-import { Message } from '../../model/message.ts'
-import { encodeProperties, type Properties } from '../../model/properties.ts'
+import type { Message } from '../../model/message.ts'
 import type { FoundState } from './found-state.ts'
 import {
-  type DeathReason,
-  delayExchange,
   delayQueue,
   Letter,
   type LetterQueue,
@@ -22,6 +17,7 @@ import {
   stationKey,
 } from './letter.ts'
 import { isLimited, markDropped, mayBeFull } from './letter-limits.ts'
+import { deathsOf, idOf, isUnharmed, messageOf } from './letter-message.ts'
 import { type Trace, Violation } from './trace.ts'
 
 /** Expiry is looked at once in a turn, and a timestamp has no fraction. */
@@ -63,17 +59,8 @@ export class Letters {
     wishes: LetterWishes = noWishes,
   ): Message {
     const letter = new Letter(this.queues, this.all.length + 1, key, expirationMs, bodyBytes, wishes)
-    const { delayMs, keptBackMs, priority, isTransient } = wishes
     this.all.push(letter)
-    const properties: Properties = { messageId: `letter-${letter.id}`, deliveryMode: isTransient ? 1 : 2 }
-    if (priority > 0) properties.priority = priority
-    const headers = new Map<string, Field>()
-    if (key !== null) headers.set('x-leveret-key', { tag: 'S', value: key })
-    if (delayMs > 0) headers.set('x-leveret-delay', { tag: 'l', value: delayMs })
-    if (keptBackMs > 0) headers.set('x-delay', { tag: 'l', value: keptBackMs })
-    if (headers.size > 0) properties.headers = headers
-    if (expirationMs < Number.POSITIVE_INFINITY) properties.expiration = String(expirationMs)
-    return Message.of(keptBackMs > 0 ? delayExchange : '', queue, encodeProperties(properties), bodyOf(letter))
+    return messageOf(letter, queue)
   }
 
   arrived(message: Message, lsn: number, nowMs: number): Letter {
@@ -395,10 +382,9 @@ export class Letters {
   }
 
   private find(message: Message): Letter {
-    const { messageId } = message.decodeProperties()
-    const letter = this.all[Number(messageId?.slice('letter-'.length)) - 1]
+    const letter = this.all[idOf(message) - 1]
     if (letter === undefined) throw this.violated('I3', 'there is a letter that nobody sent')
-    if (!message.body.equals(bodyOf(letter))) throw this.violated('I3', `#${letter.id} has another body`)
+    if (!isUnharmed(message, letter)) throw this.violated('I3', `#${letter.id} has another body`)
     return letter
   }
 
@@ -500,26 +486,4 @@ function isBefore(left: Letter, right: Letter): boolean {
     delayMs > 0 ? Math.floor(Math.ceil(publishedMs + delayMs) / unitMs) : 0,
   ) as [number, number]
   return leftUnit === rightUnit ? left.arrival < right.arrival : leftUnit < rightUnit
-}
-
-function bodyOf({ id, bodyBytes }: Letter): Buffer {
-  const body = Buffer.alloc(bodyBytes)
-  const seed = Buffer.from(String(id))
-  for (let at = 0, word = crc32(seed, 0, seed.length, 0); at + 4 <= bodyBytes; at += 4) {
-    body.writeUInt32LE(word, at)
-    word = (Math.imul(word, 0x9e3779b1) + at) >>> 0
-  }
-  return body
-}
-
-function deathsOf(message: Message): { queue: string; reason: DeathReason; count: number }[] {
-  const events = (message.decodeProperties().headers?.get('x-death')?.value ?? []) as readonly Field[]
-  return events.map(({ value }) => {
-    const event = value as FieldTable
-    return {
-      queue: String(event.get('queue')?.value as string),
-      reason: event.get('reason')?.value as DeathReason,
-      count: Number(event.get('count')?.value),
-    }
-  })
 }

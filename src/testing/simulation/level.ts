@@ -5,7 +5,7 @@
 import { Prng } from '../../lib/prng.ts'
 import type { DeliverAfter, Durability } from '../../model/durability.ts'
 import type { SimDisk } from '../sim-disk.ts'
-import type { Candidate } from './reference.ts'
+import type { Candidate } from './fact-journal.ts'
 
 export interface LevelPlan {
   readonly durability: Durability

@@ -6,123 +6,51 @@
 
 import { assert, unreachable } from '../../lib/assert.ts'
 import { failedOn } from '../../model/channel.ts'
-import type { BasicConsume, BindCommand, Command, ExchangeDeclare, QueueDeclare } from '../../model/command.ts'
-import type { ReplyCode } from '../../model/errors.ts'
-import { emptyTable } from '../../model/field-table.ts'
-import {
-  type BindingFacts,
-  bindingKey,
-  DurableState,
-  type ExchangeFacts,
-  type Fact,
-  type ModelEntry,
-  type Publication,
-} from './facts.ts'
-import { isLimited, rulesOf } from './feature-arguments.ts'
+import type { BasicConsume, Command, QueueDeclare } from '../../model/command.ts'
+import { FactJournal } from './fact-journal.ts'
+import { DurableState, type ModelEntry, type Publication } from './facts.ts'
+import { isLimited } from './feature-arguments.ts'
 import {
   type Held,
   ModelChannel,
   type ModelConsumer,
-  ModelQueue,
+  type ModelQueue,
   ModelSession,
   type ModelTransaction,
 } from './reference-channel.ts'
+import { ReferenceTopology } from './reference-topology.ts'
+import { Refusal } from './refusal.ts'
 import { route } from './routing.ts'
 
-class Refusal extends Error {
-  readonly code: ReplyCode
-
-  constructor(code: ReplyCode) {
-    super(code)
-    this.code = code
-  }
-}
-
-interface DatedFact {
-  readonly lsn: number
-  readonly fact: Fact
-}
-
-/** What the disk may hold after a crash: everything up to frame `lsn`. */
-export interface Candidate {
-  readonly lsn: number
-  readonly state: DurableState
-}
-
 export class Reference {
-  readonly exchanges: Map<string, ExchangeFacts> = new Map()
-  readonly queues: Map<string, ModelQueue> = new Map()
-  readonly bindings: Map<string, BindingFacts> = new Map()
+  readonly journal: FactJournal = new FactJournal()
+  readonly topology: ReferenceTopology = new ReferenceTopology(this.journal)
   readonly sessions: Set<ModelSession> = new Set()
-  /** The frame that is being filled: where facts go that become true now. */
-  lsn = 0
-  private base = new DurableState()
-  private journal: DatedFact[] = []
-  /** When an exchange or binding became a fact, for answers that must wait for it. */
-  private readonly bornLsns = new Map<string, number>()
   /** The channel whose command is being run: its answer goes before what is said of consumers that the command ended. */
   private executing: ModelChannel | null = null
   private readonly endedMeanwhile: string[] = []
 
   constructor() {
-    this.restart(this.base)
+    this.restart(new DurableState())
   }
 
   // ------------------------------------------------------------------------------------------------- what survives
 
-  /** The states that recovery may find, the one with the least first. */
-  candidates(durableLsn: number, openLsn: number): Candidate[] {
-    this.fold(durableLsn)
-    const found: Candidate[] = [{ lsn: durableLsn, state: this.base }]
-    let state = this.base
-    for (let at = 0; at < this.journal.length; ) {
-      const { lsn } = this.journal[at] as DatedFact
-      if (lsn >= openLsn) break
-      state = state.copy()
-      for (; at < this.journal.length && this.journal[at]?.lsn === lsn; at++)
-        state.apply((this.journal[at] as DatedFact).fact)
-      found.push({ lsn, state })
-    }
-    return found
-  }
-
-  hasFactsAfter(lsn: number): boolean {
-    return (this.journal.at(-1)?.lsn ?? 0) > lsn
-  }
-
-  /** Everything in memory is gone; `state` is what the broker begins with. From now on only a new close is a clean one. */
+  /** Everything in memory is gone; `state` is what the broker begins with. */
   restart(state: DurableState): void {
-    this.base = state.copy()
-    this.base.isClean = false
-    this.journal = []
+    this.journal.restart(state)
+    this.topology.restart(state)
     this.sessions.clear()
-    this.exchanges.clear()
-    this.queues.clear()
-    this.bindings.clear()
-    this.bornLsns.clear()
-    for (const [name, kind] of predeclared) {
-      this.exchanges.set(name, { name, kind, durable: true, autoDelete: false, internal: false, alternate: null })
-    }
-    for (const exchange of state.exchanges.values()) this.exchanges.set(exchange.name, exchange)
-    for (const { facts, entries } of state.queues.values()) {
-      const queue = new ModelQueue(facts, null)
-      for (const entry of entries.values()) {
-        queue.requeue(entry)
-        queue.nextPosition = entry.position + 1
-      }
-      this.queues.set(facts.name, queue)
-    }
-    for (const [key, binding] of state.bindings) this.bindings.set(key, binding)
   }
 
   noteClean(): void {
-    this.record({ type: 'clean' })
+    this.journal.record({ type: 'clean' })
   }
 
   /** Messages in queues, ready or held by somebody. */
   get messageCount(): number {
     let count = 0
-    for (const queue of this.queues.values()) count += queue.ready.length
+    for (const queue of this.topology.queues.values()) count += queue.ready.length
     for (const session of this.sessions) for (const channel of session.channels) count += channel.unacked.size
     return count
   }
@@ -144,7 +72,7 @@ export class Reference {
 
   /** Whether some queue refuses what is too much. */
   get hasLimits(): boolean {
-    return [...this.queues.values()].some(({ facts }) => isLimited(facts.rules))
+    return [...this.topology.queues.values()].some(({ facts }) => isLimited(facts.rules))
   }
 
   // ------------------------------------------------------------------------------------------------- sessions
@@ -275,21 +203,21 @@ export class Reference {
   private run(channel: ModelChannel, id: number, command: Command): void {
     switch (command.type) {
       case 'exchange.declare':
-        return this.reply(channel, id, this.declareExchange(command), { type: 'ok' })
+        return this.reply(channel, id, this.topology.declareExchange(command), { type: 'ok' })
       case 'exchange.delete':
-        return this.reply(channel, id, this.deleteExchange(command.exchange, command.ifUnused), { type: 'ok' })
+        return this.reply(channel, id, this.topology.deleteExchange(command.exchange, command.ifUnused), { type: 'ok' })
       case 'exchange.bind':
       case 'queue.bind':
-        return this.reply(channel, id, this.bind(channel, command), { type: 'ok' })
+        return this.reply(channel, id, this.topology.bind(channel.session, command), { type: 'ok' })
       case 'exchange.unbind':
       case 'queue.unbind':
-        return this.reply(channel, id, this.unbind(channel, command), { type: 'ok' })
+        return this.reply(channel, id, this.topology.unbind(channel.session, command), { type: 'ok' })
       case 'queue.declare':
         return this.declareQueue(channel, id, command)
       case 'queue.purge': {
-        const queue = this.findQueue(channel, command.queue)
+        const queue = this.topology.findQueue(channel.session, command.queue)
         const messageCount = queue.ready.length
-        const lsn = queue.ready.some((entry) => entry.logged) ? this.lsn : 0
+        const lsn = queue.ready.some((entry) => entry.logged) ? this.journal.lsn : 0
         for (const entry of queue.ready.splice(0)) this.settleEntry(queue, entry)
         return this.reply(channel, id, lsn, { type: 'queue.purge-ok', messageCount })
       }
@@ -353,17 +281,17 @@ export class Reference {
   }
 
   private checkPublish(publication: Publication): void {
-    const exchange = this.findExchange(publication.exchange)
+    const exchange = this.topology.findExchange(publication.exchange)
     if (exchange.internal) throw new Refusal('ACCESS_REFUSED')
   }
 
   /** Queues that have no room leave it out; `routed` counts them all the same. */
   private enqueue(publication: Publication): { entries: ModelEntry[]; routed: number; isRefused: boolean } {
-    const names = route(this, publication)
+    const names = route(this.topology, publication)
     const entries: ModelEntry[] = []
     let isRefused = false
     for (const name of names) {
-      const queue = this.queues.get(name)
+      const queue = this.topology.queues.get(name)
       assert(queue !== undefined, `the queue ${name} of a binding exists`)
       if (queue.refuses(1, publication.bodyBytes)) {
         isRefused = true
@@ -372,11 +300,20 @@ export class Reference {
       const logged = publication.persistent && queue.facts.durable
       const position = queue.nextPosition++
       const rank = position - Math.min(publication.priority, queue.facts.maxPriority) * 1_000_000
-      const entry = { publication, queue: name, position, rank, logged, lsn: this.lsn, handedOut: false, settledLsn: 0 }
+      const entry = {
+        publication,
+        queue: name,
+        position,
+        rank,
+        logged,
+        lsn: this.journal.lsn,
+        handedOut: false,
+        settledLsn: 0,
+      }
       queue.requeue(entry)
       if (logged) entries.push(entry)
     }
-    if (entries.length > 0) this.record({ type: 'published', entries })
+    if (entries.length > 0) this.journal.record({ type: 'published', entries })
     return { entries, routed: names.size, isRefused }
   }
 
@@ -384,11 +321,11 @@ export class Reference {
   private checkRoom(unit: ModelTransaction): void {
     const planned = new Map<string, { messages: number; bytes: number }>()
     for (const { publication } of unit.publishes) {
-      for (const name of route(this, publication)) {
+      for (const name of route(this.topology, publication)) {
         const { messages, bytes } = planned.get(name) ?? { messages: 0, bytes: 0 }
         const load = { messages: messages + 1, bytes: bytes + publication.bodyBytes }
         planned.set(name, load)
-        if (this.queues.get(name)?.refuses(load.messages, load.bytes)) throw new Refusal('PRECONDITION_FAILED')
+        if (this.topology.queues.get(name)?.refuses(load.messages, load.bytes)) throw new Refusal('PRECONDITION_FAILED')
       }
     }
   }
@@ -398,7 +335,7 @@ export class Reference {
     for (const { publication } of unit.publishes) this.checkPublish(publication)
     for (const { publication } of needsTargets ? unit.publishes : []) {
       const { exchange, routingKey } = publication
-      if (exchange === '' && !this.queues.has(routingKey)) throw new Refusal('NOT_FOUND')
+      if (exchange === '' && !this.topology.queues.has(routingKey)) throw new Refusal('NOT_FOUND')
     }
     this.checkRoom(unit)
     let needsDisk = false
@@ -413,7 +350,7 @@ export class Reference {
       if (held.entry.logged && !requeue && !held.queue.isDeleted) needsDisk = true
       this.settleTag(channel, tag, requeue)
     }
-    return needsDisk ? this.lsn : 0
+    return needsDisk ? this.journal.lsn : 0
   }
 
   private settleTag(channel: ModelChannel, tag: number, requeue: boolean): void {
@@ -428,12 +365,12 @@ export class Reference {
   }
 
   private settleEntry(queue: ModelQueue, entry: ModelEntry): void {
-    entry.settledLsn = this.lsn
-    if (entry.logged && !queue.isDeleted) this.record({ type: 'settled', entry })
+    entry.settledLsn = this.journal.lsn
+    if (entry.logged && !queue.isDeleted) this.journal.record({ type: 'settled', entry })
   }
 
   private get(channel: ModelChannel, id: number, name: string, noAck: boolean): void {
-    const queue = this.findQueue(channel, name)
+    const queue = this.topology.findQueue(channel.session, name)
     const entry = queue.ready.shift()
     if (entry === undefined) return this.reply(channel, id, 0, { type: 'basic.get-empty' })
     const deliveryTag = channel.nextTag++
@@ -447,7 +384,7 @@ export class Reference {
 
   private consume(channel: ModelChannel, command: BasicConsume): ModelConsumer {
     const { consumerTag: tag, noAck, exclusive: isExclusive } = command
-    const queue = this.findQueue(channel, command.queue)
+    const queue = this.topology.findQueue(channel.session, command.queue)
     if (channel.consumers.has(tag)) throw new Refusal('NOT_ALLOWED')
     if (queue.consumers.length > 0 && (isExclusive || queue.consumers.some((other) => other.isExclusive))) {
       throw new Refusal('ACCESS_REFUSED')
@@ -483,123 +420,28 @@ export class Reference {
     if (queue.facts.autoDelete && queue.consumers.length === 0 && !queue.isDeleted) this.deleteQueue(queue)
   }
 
-  // ------------------------------------------------------------------------------------------------- topology
-
-  private record(fact: Fact): void {
-    this.journal.push({ lsn: this.lsn, fact })
-  }
-
-  private fold(durableLsn: number): void {
-    let count = 0
-    for (const { lsn, fact } of this.journal) {
-      if (lsn > durableLsn) break
-      this.base.apply(fact)
-      count++
-    }
-    this.journal.splice(0, count)
-  }
-
-  private findExchange(name: string): ExchangeFacts {
-    const exchange = this.exchanges.get(name)
-    if (exchange === undefined) throw new Refusal('NOT_FOUND')
-    return exchange
-  }
-
-  private findQueue(channel: ModelChannel, name: string): ModelQueue {
-    const queue = this.queues.get(name)
-    if (queue === undefined) throw new Refusal('NOT_FOUND')
-    if (queue.owner !== null && queue.owner !== channel.session) throw new Refusal('RESOURCE_LOCKED')
-    return queue
-  }
-
-  private declareExchange(command: ExchangeDeclare): number {
-    const { exchange: name, kind, durable, autoDelete, internal } = command
-    const alternate = (command.arguments.get('alternate-exchange')?.value ?? null) as string | null
-    const existing = this.exchanges.get(name)
-    if (command.passive) {
-      this.findExchange(name)
-      return 0
-    }
-    if (existing !== undefined) {
-      const isSame = existing.kind === kind && existing.durable === durable && existing.autoDelete === autoDelete
-      if (!isSame || existing.internal !== internal || existing.alternate !== alternate)
-        throw new Refusal('PRECONDITION_FAILED')
-      return this.bornLsns.get(`exchange ${name}`) ?? 0
-    }
-    const exchange = { name, kind, durable, autoDelete, internal, alternate }
-    this.exchanges.set(name, exchange)
-    if (!durable) return 0
-    this.record({ type: 'exchange-declared', exchange })
-    return this.born(`exchange ${name}`)
-  }
-
-  private deleteExchange(name: string, ifUnused: boolean): number {
-    const exchange = this.exchanges.get(name)
-    if (exchange === undefined) return 0
-    if (ifUnused && this.bindingsFrom(name).length > 0) throw new Refusal('PRECONDITION_FAILED')
-    this.removeExchange(exchange)
-    return exchange.durable ? this.lsn : 0
-  }
-
-  private removeExchange(exchange: ExchangeFacts): void {
-    const { name } = exchange
-    this.exchanges.delete(name)
-    if (exchange.durable) this.record({ type: 'exchange-deleted', name })
-    for (const binding of this.bindingsFrom(name)) this.bindings.delete(binding.key)
-    this.removeBindingsTo('exchange', name)
-  }
+  // ------------------------------------------------------------------------------------------------- queues
 
   private declareQueue(channel: ModelChannel, id: number, command: QueueDeclare): void {
-    const { session } = channel
-    const existing = this.queues.get(command.queue)
-    if (command.passive || existing !== undefined) {
-      const queue = this.findQueue(channel, command.queue)
-      if (!command.passive) checkSameQueue(queue, command)
-      const lsn = command.passive ? 0 : queue.lsn
-      return this.reply(channel, id, lsn, declareOk(queue))
-    }
-    const durable = command.durable && !command.exclusive
-    const maxPriority = Number(command.arguments.get('x-max-priority')?.value ?? 0)
-    const rules = rulesOf(command.arguments)
-    const facts = { name: command.queue, durable, autoDelete: command.autoDelete, maxPriority, rules }
-    const queue = new ModelQueue(facts, command.exclusive ? session : null)
-    if (command.exclusive) session.exclusiveQueues.add(queue)
-    if (durable) {
-      this.record({ type: 'queue-declared', queue: facts })
-      queue.lsn = this.lsn
-    }
-    if (command.queue !== '') {
-      this.queues.set(queue.name, queue)
-      return this.reply(channel, id, queue.lsn, declareOk(queue))
-    }
-    assert(
-      !durable,
-      'a name that the broker makes is not known until it is told, so the queue must not outlive a crash',
+    const queue = this.topology.declareQueue(channel.session, command)
+    if (command.queue !== '') return this.reply(channel, id, command.passive ? 0 : queue.lsn, declareOk(queue))
+    this.reply(channel, id, 0, { type: 'queue.declare-ok', messageCount: 0, consumerCount: 0 }, null, (reply) =>
+      this.topology.nameQueue(queue, String(reply['queue'])),
     )
-    this.reply(channel, id, 0, { type: 'queue.declare-ok', messageCount: 0, consumerCount: 0 }, null, (reply) => {
-      queue.name = String(reply['queue'])
-      if (!queue.isDeleted) this.queues.set(queue.name, queue)
-    })
   }
 
   private runDeleteQueue(channel: ModelChannel, id: number, name: string, ifUnused: boolean, ifEmpty: boolean): void {
-    if (!this.queues.has(name)) return this.reply(channel, id, 0, { type: 'queue.delete-ok', messageCount: 0 })
-    const queue = this.findQueue(channel, name)
+    if (!this.topology.queues.has(name)) return this.reply(channel, id, 0, { type: 'queue.delete-ok', messageCount: 0 })
+    const queue = this.topology.findQueue(channel.session, name)
     if (ifEmpty && queue.ready.length > 0) throw new Refusal('PRECONDITION_FAILED')
     if (ifUnused && queue.consumers.length > 0) throw new Refusal('PRECONDITION_FAILED')
     const messageCount = queue.ready.length
     this.deleteQueue(queue)
-    this.reply(channel, id, queue.facts.durable ? this.lsn : 0, { type: 'queue.delete-ok', messageCount })
+    this.reply(channel, id, queue.facts.durable ? this.journal.lsn : 0, { type: 'queue.delete-ok', messageCount })
   }
 
   private deleteQueue(queue: ModelQueue): void {
-    if (queue.isDeleted) return
-    queue.isDeleted = true
-    queue.ready.length = 0
-    if (this.queues.get(queue.name) === queue) this.queues.delete(queue.name)
-    queue.owner?.exclusiveQueues.delete(queue)
-    if (queue.facts.durable) this.record({ type: 'queue-deleted', name: queue.name })
-    this.removeBindingsTo('queue', queue.name)
+    if (!this.topology.removeQueue(queue)) return
     for (const consumer of queue.consumers.splice(0)) {
       const { channel, tag } = consumer
       if (!channel.consumers.delete(tag)) continue
@@ -607,65 +449,7 @@ export class Reference {
       else channel.expected.push({ type: 'cancelled', consumerTag: tag })
     }
   }
-
-  private bind(channel: ModelChannel, command: BindCommand<'queue.bind' | 'exchange.bind'>): number {
-    const source = this.findExchange(command.exchange)
-    const toQueue = command.type === 'queue.bind'
-    const destination = toQueue
-      ? this.findQueue(channel, command.destination).facts
-      : this.findExchange(command.destination)
-    const facts = bindingOf(command, toQueue)
-    const key = bindingKey(facts)
-    if (this.bindings.has(key)) return this.bornLsns.get(key) ?? 0
-    const binding = { ...facts, key, durable: source.durable && destination.durable }
-    this.bindings.set(key, binding)
-    if (!binding.durable) return 0
-    this.record({ type: 'bound', binding })
-    return this.born(key)
-  }
-
-  private unbind(channel: ModelChannel, command: BindCommand<'queue.unbind' | 'exchange.unbind'>): number {
-    const toQueue = command.type === 'queue.unbind'
-    const key = bindingKey(bindingOf(command, toQueue))
-    const binding = this.bindings.get(key)
-    if (binding === undefined) return 0
-    if (toQueue) this.findQueue(channel, command.destination)
-    this.bindings.delete(key)
-    if (binding.durable) this.record({ type: 'unbound', key })
-    this.removeIfUnused(binding.source)
-    return binding.durable ? this.lsn : 0
-  }
-
-  private bindingsFrom(name: string): BindingFacts[] {
-    return [...this.bindings.values()].filter((binding) => binding.source === name)
-  }
-
-  private removeBindingsTo(kind: 'queue' | 'exchange', name: string): void {
-    const gone = [...this.bindings.values()].filter((one) => one.destinationKind === kind && one.destination === name)
-    for (const binding of gone) this.bindings.delete(binding.key)
-    for (const source of new Set(gone.map((binding) => binding.source))) this.removeIfUnused(source)
-  }
-
-  /** An auto-delete exchange goes with the last binding it is the source of. */
-  private removeIfUnused(name: string): void {
-    const exchange = this.exchanges.get(name)
-    if (exchange?.autoDelete === true && this.bindingsFrom(name).length === 0) this.removeExchange(exchange)
-  }
-
-  private born(key: string): number {
-    this.bornLsns.set(key, this.lsn)
-    return this.lsn
-  }
 }
-
-const predeclared: readonly (readonly [string, string])[] = [
-  ['', 'direct'],
-  ['amq.direct', 'direct'],
-  ['amq.fanout', 'fanout'],
-  ['amq.topic', 'topic'],
-  ['amq.headers', 'headers'],
-  ['amq.match', 'headers'],
-]
 
 function newTransaction(): ModelTransaction {
   return { publishes: [], settlements: [], settledTags: new Set() }
@@ -674,20 +458,4 @@ function newTransaction(): ModelTransaction {
 function declareOk(queue: ModelQueue): Readonly<Record<string, unknown>> {
   const { name, ready, consumers } = queue
   return { type: 'queue.declare-ok', queue: name, messageCount: ready.length, consumerCount: consumers.length }
-}
-
-function checkSameQueue(queue: ModelQueue, command: QueueDeclare): void {
-  if (command.exclusive && queue.owner === null) throw new Refusal('RESOURCE_LOCKED')
-  if (queue.owner === null && command.durable !== queue.facts.durable) throw new Refusal('PRECONDITION_FAILED')
-  if (command.autoDelete !== queue.facts.autoDelete) throw new Refusal('PRECONDITION_FAILED')
-}
-
-function bindingOf(command: BindCommand<string>, toQueue: boolean): Omit<BindingFacts, 'key' | 'durable'> {
-  return {
-    source: command.exchange,
-    destination: command.destination,
-    destinationKind: toQueue ? 'queue' : 'exchange',
-    routingKey: command.routingKey,
-    arguments: command.arguments.size === 0 ? emptyTable : command.arguments,
-  }
 }

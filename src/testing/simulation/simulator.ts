@@ -12,6 +12,7 @@ import { SimMachine } from '../sim-host.ts'
 import { Checker, type Match } from './checker.ts'
 import { Client } from './client.ts'
 import { crashDisk, isPromise, loseSomething } from './crash.ts'
+import type { Candidate } from './fact-journal.ts'
 import { DurableState, inOrder } from './facts.ts'
 import { withFeatures } from './features.ts'
 import { mixForks } from './forks.ts'
@@ -21,7 +22,7 @@ import { LastClient } from './last-client.ts'
 import { Ledger } from './ledger.ts'
 import { atLeast, isStored, makeLevel, SyncWatch, safeLsn } from './level.ts'
 import { type Ending, makePlan, memoryBytesPlenty, type Plan, pick } from './plan.ts'
-import { type Candidate, Reference } from './reference.ts'
+import { Reference } from './reference.ts'
 import { SimProcess } from './sim-process.ts'
 import { copyToLook, type DiskCopy, Simulation, type SimulationCounts, type SimulationResult } from './simulation.ts'
 import { asViolation, type HistoryOptions, Violation } from './trace.ts'
@@ -170,7 +171,7 @@ class BrokerSimulation extends Simulation<Plan> {
     if (opened === null) return null
     const { openLsn, durableLsn } = opened.store
     if (durableLsn !== openLsn - 1) return `frame ${openLsn - 1} does not become durable`
-    if (reference.hasFactsAfter(durableLsn)) return 'an acknowledgement does not reach the disk'
+    if (reference.journal.hasFactsAfter(durableLsn)) return 'an acknowledgement does not reach the disk'
     // Behind a connection that fell silent nobody hears anything; and memory may be short too, which is not the disk's fault.
     const mayBeBlocked = plan.networkTrouble > 0 || plan.memoryBytesMax < memoryBytesPlenty
     const blocked = mayBeBlocked ? undefined : clients.find((client) => client.waitsForDisk)
@@ -184,7 +185,7 @@ class BrokerSimulation extends Simulation<Plan> {
     else if (this.hasFailed) await this.afterFailure()
     else await this.close()
     this.openLsn = store.openLsn
-    this.candidates = this.reference.candidates(store.durableLsn, store.openLsn)
+    this.candidates = this.reference.journal.candidates(store.durableLsn, store.openLsn)
   }
 
   private async close(): Promise<void> {
@@ -256,7 +257,7 @@ class BrokerSimulation extends Simulation<Plan> {
     { store }: OpenedBroker,
     isProcessOnly: boolean,
   ): Promise<void> {
-    const candidates = this.reference.candidates(store.durableLsn, store.openLsn)
+    const candidates = this.reference.journal.candidates(store.durableLsn, store.openLsn)
     const least = safeLsn(store, isProcessOnly, this.hasFailed)
     await this.checker.check(clock, disk, atLeast(candidates, least), store.openLsn)
   }
@@ -356,7 +357,12 @@ class BrokerSimulation extends Simulation<Plan> {
     const drain = new LastClient(this.ledger, this.trace)
     const { reference } = this
     const session = await this.need(this.witness?.openSession(login, drain) as Promise<Session>)
-    drain.begin(session, new Prng(this.prng.nextU32()), [...reference.queues.keys()], this.plan.storage.segmentBytesMax)
+    drain.begin(
+      session,
+      new Prng(this.prng.nextU32()),
+      [...reference.topology.queues.keys()],
+      this.plan.storage.segmentBytesMax,
+    )
     await this.stepWhile(() => !drain.isDone, this.clock.monotonicMs() + 60_000)
     if (!drain.isDone) throw new Violation('liveness', 'a confirm or an answer does not come within a minute')
     if (reference.messageCount > 0) throw new Violation('liveness', `${reference.messageCount} messages cannot be got`)

@@ -84,7 +84,7 @@ export class Witness implements Driver {
   call<T>(action: () => T): T {
     const { frames, reference, trace } = this.parts
     const before = frames.openLsn
-    reference.lsn = before
+    reference.journal.lsn = before
     this.depth++
     let result: T
     try {
@@ -104,7 +104,7 @@ export class Witness implements Driver {
       throw trace.violated(new Violation('turn', `${what} came back inside the call that caused it`))
     }
     if (this.hasFailed) throw trace.violated(new Violation('I9', `${what} was said after the storage had failed`))
-    this.parts.reference.lsn = this.parts.frames.openLsn
+    this.parts.reference.journal.lsn = this.parts.frames.openLsn
     return true
   }
 
@@ -424,7 +424,7 @@ class WitnessChannel implements Channel, ChannelEvents {
     this.checkSafe(Math.max(...entries.map((entry) => entry.lsn)), what)
     // A confirm may come late: then the message may be gone again, and durably so.
     if (entries.every((entry) => entry.settledLsn > 0 && entry.settledLsn <= frames.durableLsn)) return
-    if (entries.every((entry) => !this.reference.queues.has(entry.queue))) return
+    if (entries.every((entry) => !this.reference.topology.queues.has(entry.queue))) return
     if (!isStored(publication.content)) throw this.violation('I9', `${what} came, and it is not on the disk`)
   }
 
