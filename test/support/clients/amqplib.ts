@@ -11,6 +11,7 @@ import {
   type Headers,
   Nacked,
   type PublishOptions,
+  plainHeaders,
   type QueueCounts,
   type QueueOptions,
   type Returned,
@@ -30,11 +31,7 @@ export const amqplibClient: TestClient = {
   // All types RabbitMQ knows; a plain number is read back, since JavaScript has one type for all of them.
   sampleHeaders: {
     sent: {
-      text: 'grüße 你好',
-      empty: '',
-      yes: true,
-      no: false,
-      nothing: null,
+      ...plainHeaders,
       int8: typed('int8', -128),
       uint8: typed('uint8', 255),
       int16: typed('int16', -32_768),
@@ -47,15 +44,9 @@ export const amqplibClient: TestClient = {
       decimal: typed('decimal', { places: 2, digits: 12_345 }),
       timestamp: typed('timestamp', 1_700_000_000),
       bytes: Buffer.from([0, 1, 254, 255]),
-      list: ['one', 2, [true, null], { deep: 'er' }],
-      table: { a: 1, b: { c: [] } },
     },
     received: {
-      text: 'grüße 你好',
-      empty: '',
-      yes: true,
-      no: false,
-      nothing: null,
+      ...plainHeaders,
       int8: -128,
       uint8: 255,
       int16: -32_768,
@@ -68,8 +59,6 @@ export const amqplibClient: TestClient = {
       decimal: typed('decimal', { places: 2, digits: 12_345 }),
       timestamp: typed('timestamp', 1_700_000_000),
       bytes: Buffer.from([0, 1, 254, 255]),
-      list: ['one', 2, [true, null], { deep: 'er' }],
-      table: { a: 1, b: { c: [] } },
     },
   },
 

@@ -63,6 +63,17 @@ export interface TestChannel {
 
 export type Headers = Record<string, unknown>
 
+/** What every library writes as it is, and reads back as it was. */
+export const plainHeaders: Headers = {
+  text: 'grüße 你好',
+  empty: '',
+  yes: true,
+  no: false,
+  nothing: null,
+  list: ['one', 2, [true, null], { deep: 'er' }],
+  table: { a: 1, b: { c: [] } },
+}
+
 export interface ExchangeOptions {
   /** Default: false, unlike some libraries. */
   readonly durable?: boolean
