@@ -5,7 +5,7 @@ import addFormats from 'ajv-formats'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { defineCall, defineEvent, defineQueue } from '../client/contract.ts'
-import { type AsyncApiDocument, asyncApi, type Contract } from './async-api.ts'
+import { type AsyncApiDocument, type AsyncApiMessage, asyncApi, type Contract } from './async-api.ts'
 
 const resize = defineQueue('resize', {
   input: z.object({ file: z.string(), size: z.number().optional() }),
@@ -14,7 +14,8 @@ const resize = defineQueue('resize', {
 const plain = defineQueue<{ file: string }>('plain')
 const resized = defineEvent('image.resized', z.object({ file: z.string() }))
 const price = defineCall('price', { input: z.object({ sku: z.string() }), result: z.number() })
-const contracts = [resize, plain, resized, price]
+const order = defineCall('order', { errors: { soldOut: z.object({ left: z.number() }), 'too late': z.string() } })
+const contracts = [resize, plain, resized, price, order]
 
 function validator(version: '3.0.0' | '3.1.0'): ValidateFunction {
   // The official schema brings draft 07 itself along, by the name under which Ajv has it.
@@ -144,6 +145,24 @@ describe('asyncApi', () => {
       'call.price': { action: 'send', reply: { channel: { $ref: '#/channels/price.reply' } } },
       'answer.price': { action: 'receive', reply: { address: { location: '$message.header#/reply_to' } } },
     })
+  })
+
+  it('says which errors a call declares: the name is in a header, the data are in the body', () => {
+    const document = asyncApi([order])
+    const { messages = [] } = document.operations['call.order']?.reply ?? {}
+    const told = messages.map((one) => follow(document, follow(document, one) as { $ref: string }) as AsyncApiMessage)
+    expect(told.map(({ name, title }) => [name, title])).toEqual([
+      ['order.reply', 'result of order'],
+      ['order.error.soldOut', 'error soldOut of order'],
+      ['order.error.too_late', 'error too late of order'],
+    ])
+    const [, soldOut] = told
+    expect(follow(document, soldOut?.payload as { $ref: string })).toMatchObject({ required: ['error', 'data'] })
+    expect(document.components.schemas['order.error.soldOut.data']).toMatchObject({ required: ['left'] })
+    expect(follow(document, soldOut?.headers as { $ref: string })).toHaveProperty([
+      'properties',
+      'x-leveret-error-name',
+    ])
   })
 
   it('leaves passwords and what is for the connection out of servers', () => {

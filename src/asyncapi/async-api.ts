@@ -93,7 +93,9 @@ function serversOf(servers: Readonly<Record<string, string>>): Record<string, As
 
 const pointer = {
   channel: (id: string): Reference => ({ $ref: `#/channels/${id}` }),
-  channelMessage: (id: string): Reference => ({ $ref: `#/channels/${id}/messages/${id}` }),
+  channelMessage: (channel: string, message = channel): Reference => ({
+    $ref: `#/channels/${channel}/messages/${message}`,
+  }),
   message: (id: string): Reference => ({ $ref: `#/components/messages/${id}` }),
   schema: (id: string): Reference => ({ $ref: `#/components/schemas/${id}` }),
   correlationId: { $ref: '#/components/correlationIds/leveret' },
@@ -191,7 +193,7 @@ class Draft {
     }
   }
 
-  private addCall(id: string, { name, input, result }: CallContract): void {
+  private addCall(id: string, { name, input, result, errors }: CallContract): void {
     this.addMessage(id, name, input, { correlationId: pointer.correlationId })
     this.channels[id] = {
       address: addressOf(name),
@@ -203,7 +205,7 @@ class Draft {
     }
     const channel = pointer.channel(id)
     const messages = [pointer.channelMessage(id)]
-    const reply = this.reply(id, name, result, 'Every request has it.')
+    const reply = this.reply(id, name, result, 'Every request has it.', errors)
     this.operations[`call.${id}`] = {
       action: 'send',
       channel,
@@ -229,17 +231,24 @@ class Draft {
   }
 
   /** The channel where results come to: its address is in the message that asks. */
-  private reply(id: string, name: string, schema: StandardSchema | undefined, when: string): AsyncApiReply {
+  private reply(
+    id: string,
+    name: string,
+    schema: StandardSchema | undefined,
+    when: string,
+    errors: Readonly<Record<string, StandardSchema>> = {},
+  ): AsyncApiReply {
     const replyId = this.ids.take(`${id}.reply`, 'reply')
     this.schemas[headersOfReplies] = replyHeaders
     this.addMessage(replyId, `result of ${name}`, schema, {
       headers: pointer.schema(headersOfReplies),
       correlationId: pointer.correlationId,
     })
+    const ids = [replyId, ...Object.entries(errors).map(([error, of]) => this.addError(id, name, error, of))]
     this.channels[replyId] = {
       address: null,
       description: `Results of ${quoted(name)}: published to the default exchange with what reply_to says as routing key.`,
-      messages: { [replyId]: pointer.message(replyId) },
+      messages: Object.fromEntries(ids.map((one) => [one, pointer.message(one)])),
     }
     return {
       address: {
@@ -247,8 +256,31 @@ class Draft {
         description: `The AMQP property reply_to: the queue that the answer is for. ${when}`,
       },
       channel: pointer.channel(replyId),
-      messages: [pointer.channelMessage(replyId)],
+      messages: ids.map((one) => pointer.channelMessage(replyId, one)),
     }
+  }
+
+  /** A declared error of a call: its name is in the headers, its data are in the body. */
+  private addError(id: string, call: string, error: string, schema: StandardSchema): string {
+    const messageId = this.ids.take(`${id}.error.${error}`, 'error')
+    const dataId = this.ids.take(`${messageId}.data`, 'data')
+    const data = pointer.schema(dataId)
+    this.schemas[dataId] = jsonSchemaOf(schema, data.$ref)
+    const payload = pointer.schema(messageId)
+    this.schemas[messageId] = {
+      type: 'object',
+      required: ['error', 'data'],
+      properties: { error: { type: 'string', description: 'In words.' }, data: { $ref: data.$ref } },
+    }
+    this.messages[messageId] = {
+      name: messageId,
+      title: `error ${error} of ${call}`,
+      contentType: 'application/json',
+      payload,
+      headers: pointer.schema(headersOfReplies),
+      correlationId: pointer.correlationId,
+    }
+    return messageId
   }
 }
 

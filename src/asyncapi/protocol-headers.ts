@@ -32,6 +32,10 @@ export const replyHeaders: JsonObject = {
       description: 'The body is the result if it is processed, or not there. The last four end the conversation.',
     },
     [headerNames.error]: text('For failed, dead-lettered and expired: why.'),
+    [headerNames.errorName]: text(
+      'Of an answer that failed: the name of what was thrown, that of the contract for a declared error.',
+    ),
+    [headerNames.errorCode]: text('Of an answer that failed: its code, if it had one.'),
     [headerNames.queue]: text('The queue the message was in.'),
     [headerNames.progress]: { type: 'number', minimum: 0, maximum: 1, description: 'For progress: how much is done.' },
   },
