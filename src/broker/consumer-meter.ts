@@ -40,6 +40,8 @@ export class ConsumerMeter {
   private settledCount = 0
   private readonly samples = new Map<number, Sample>()
   private followed = 0
+  /** Each tag that is followed has none of these bits. */
+  private followedMask = 0
   /** Samples that have not begun, in order, and how many are settled when the first of them does; -1: there are none. */
   private readonly waiting = new Deque<Sample>(2)
   private nextBegins = -1
@@ -76,7 +78,10 @@ export class ConsumerMeter {
     if (--this.held < this.concurrency) queue.working--
     else queue.unstarted--
     if (++this.settledCount === this.nextBegins) this.beginNext()
-    if (this.followed > 0) this.end(deliveries.tagAt(slot))
+    if (this.followed > 0) {
+      const tag = deliveries.tagAt(slot)
+      if ((tag & this.followedMask) === 0) this.end(tag)
+    }
   }
 
   /** What it has now will be given back unfinished. */
@@ -94,7 +99,7 @@ export class ConsumerMeter {
     const hasBegun = held <= concurrency
     const sample: Sample = { begins: handedCount - concurrency, count, cameMs, beganMs: hasBegun ? queue.nowMs : -1 }
     this.samples.set(tag, sample)
-    this.followed++
+    this.followedMask = this.followed++ === 0 ? queue.sampleMask : this.followedMask & queue.sampleMask
     if (hasBegun) queue.waited(cameMs, count)
     else {
       this.waiting.push(sample)
