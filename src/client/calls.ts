@@ -18,7 +18,6 @@ import { clientLimits } from './client-limits.ts'
 import type { CallContract, QueueContract } from './contract.ts'
 import { ensureQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
-import { asError } from './headers.ts'
 import type { IncomingMessage } from './incoming.ts'
 import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
 import { type Listener, Listeners } from './listeners.ts'
@@ -30,6 +29,7 @@ import { OpenReceipt, type Receipt } from './receipt.ts'
 import type { RetryOptions } from './retry.ts'
 import type { AnyOptions } from './send-options.ts'
 import type { HandlerContext, Task } from './task.ts'
+import { runCallback } from './user-callback.ts'
 import type { CloseOptions, Handler, ProcessOptions, Worker, WorkerStats } from './worker-options.ts'
 
 /** How an answerer works: as a queue's worker. `retry` and `deadLetter` are for durable calls. */
@@ -117,13 +117,11 @@ export class Calls {
   /** Node's way: the callback is called once, and what it throws the bus hears. */
   tell(answer: Promise<unknown>, callback: CallCallback<unknown>): void {
     const { parts } = this.owner
-    const told = (error: Error | null, result: unknown): void => {
-      try {
-        callback(error, result)
-      } catch (thrown) {
-        parts.report(asError(thrown))
-      }
-    }
+    const told = (error: Error | null, result: unknown): void =>
+      runCallback(
+        () => callback(error, result),
+        (thrown) => parts.report(thrown),
+      )
     answer.then(
       (result) => told(null, result),
       (error: Error) => told(error, undefined),

@@ -58,6 +58,10 @@ export const clientLimits = {
   restartsMax: 10,
   /** Error text in a header; all headers together must fit into one frame. */
   errorTextMax: 2_000,
+  /** Of what a sender gives as headers: it leaves room in a frame for what comes along on the way. */
+  headerBytesMax: 102_400,
+  /** Of a frame that is read: the headers of a message come in one. */
+  deliveryHeaderBytesMax: 4_194_304,
   statsIntervalMs: 1_000,
   statsWindowMs: 10_000,
   /** What waits, processing times and the model are taken from; and for how many queues at once, so that it stays a few MiB. */

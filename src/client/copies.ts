@@ -10,7 +10,7 @@ import { encodeProperties, type Properties } from '../model/properties.ts'
 import { type Encoded, jsonType } from './body.ts'
 import type { RemoteError } from './call-errors.ts'
 import { eventExchange } from './event-exchange.ts'
-import { headerNames, integerHeader, type OutcomeWord, textHeader, withHeaders } from './headers.ts'
+import { headerNames, headerText, integerHeader, type OutcomeWord, textHeader, withHeaders } from './headers.ts'
 
 /** Of the attempts that a copy tells of. */
 const historyMax = 10
@@ -44,7 +44,7 @@ export function retryCopy(
   const timed = leftMs === null ? properties : { ...properties, expiration: String(leftMs) }
   return copyTo(message, timed, queue, {
     [headerNames.attempt]: failure.attempt + 1,
-    [headerNames.error]: failure.text,
+    [headerNames.error]: headerText(failure.text),
     [headerNames.history]: historyWith(properties, failure),
     [headerNames.firstTime]: firstTime(properties, failure),
     ...(delayMs > 0 ? { [headerNames.delay]: delayMs } : {}),
@@ -60,7 +60,7 @@ export function retryRequest(tag: number, properties: Properties, failure: Failu
     [headerNames.delivery]: tag,
     [headerNames.delay]: delayMs,
     [headerNames.attempt]: failure.attempt + 1,
-    [headerNames.error]: failure.text,
+    [headerNames.error]: headerText(failure.text),
     [headerNames.history]: historyWith(properties, failure),
     [headerNames.firstTime]: firstTime(properties, failure),
   })
@@ -96,7 +96,7 @@ export function deadLetter(
   return copyTo(message, rest, target, {
     [headerNames.attempt]: undefined,
     [headerNames.attempts]: failure.attempt,
-    [headerNames.error]: failure.text,
+    [headerNames.error]: headerText(failure.text),
     [headerNames.history]: historyWith(properties, failure),
     [headerNames.firstTime]: firstTime(properties, failure),
     [headerNames.queue]: queue,
@@ -152,7 +152,7 @@ export function failureAnswer(
   const content = { contentType: jsonType, body: JSON.stringify({ error: text, ...(told && { data: told.data }) }) }
   const headers = {
     [headerNames.outcome]: word,
-    [headerNames.error]: text,
+    [headerNames.error]: headerText(text),
     ...(told && {
       [headerNames.errorName]: told.name.slice(0, nameMax),
       [headerNames.errorCode]: told.code?.slice(0, nameMax),

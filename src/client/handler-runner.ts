@@ -25,7 +25,7 @@ import { deliveredAnswer, wantsAnswer } from './copies.ts'
 import { durationMs } from './duration.ts'
 import type { EventOutlet } from './event-outlet.ts'
 import { HandlerTimes } from './handler-times.ts'
-import { asError, errorText } from './headers.ts'
+import { asError, asThrown, errorText } from './headers.ts'
 import { Incoming, type IncomingMessage } from './incoming.ts'
 import type { Outcomes } from './outcomes.ts'
 import type { Outlet } from './outlet.ts'
@@ -33,6 +33,7 @@ import { ProgressTeller } from './progress.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 import { Task, type TaskOwner } from './task.ts'
+import { runCallback } from './user-callback.ts'
 import type { Handler, WorkSettings } from './worker-options.ts'
 
 /** What handlers find at their bus. */
@@ -303,14 +304,18 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     if (this.work.leaseMs !== null || task.deadlineMs > 0) this.times.begin(task)
     if (this.auto !== null) task.startedMs = this.parts.platform.clock.monotonicMs()
     let returned: unknown
+    let isOver: boolean
     try {
       returned = this.handler(incoming, task)
+      isOver = !isThenable(returned)
     } catch (error) {
       return this.threw(task, incoming, error)
     }
-    if (!isThenable(returned)) return this.ended(task, returned)
+    if (isOver) return this.ended(task, returned)
     task.startedMs ??= this.starting ? this.roundStartedMs : this.parts.platform.clock.monotonicMs()
-    returned.then(
+    // Somebody else's promise may do anything when it is asked.
+    const promise = returned instanceof Promise ? returned : Promise.resolve(returned)
+    promise.then(
       (value) => this.ended(task, value),
       (error: unknown) => this.threw(task, incoming, error),
     )
@@ -363,7 +368,8 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     }
   }
 
-  private failWith(task: Task, incoming: IncomingMessage, error: unknown): void {
+  private failWith(task: Task, incoming: IncomingMessage, thrown: unknown): void {
+    const error = asThrown(thrown)
     // A declared error is an answer like another.
     if (!(error instanceof DeclaredError)) this.tellError(error, incoming, task.attempt)
     if (this.outcomes.isCall) task.more.thrown = error
@@ -435,13 +441,13 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
   }
 
   private tellError(error: unknown, incoming: IncomingMessage, attempt: number): void {
-    try {
-      const { onError } = this.work
-      if (onError !== undefined) onError(error, incoming, attempt)
-      else this.parts.report(asError(error))
-    } catch (thrown) {
-      this.parts.report(asError(thrown))
-    }
+    const { onError } = this.work
+    if (onError === undefined) this.parts.report(asError(error))
+    else
+      runCallback(
+        () => onError(error, incoming, attempt),
+        (thrown) => this.parts.report(thrown),
+      )
   }
 
   private countTime(task: Task): void {
@@ -512,7 +518,7 @@ function isParent({ properties }: Task): boolean {
   return properties?.headers?.has(gatheredHeader) === true
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+function isThenable(value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 

@@ -102,20 +102,44 @@ export function plainHeaders(headers: FieldTable | undefined): { [name: string]:
   return values
 }
 
+/** Text that somebody gave as a reason, as far as it fits into a header. */
+export function headerText(text: string): string {
+  return text.length <= clientLimits.errorTextMax ? text : `${text.slice(0, clientLimits.errorTextMax - 1)}…`
+}
+
 /** What a handler threw, as text that fits into a header. */
 export function errorText(error: unknown): string {
-  const text = sayError(error)
-  return text.length <= clientLimits.errorTextMax ? text : `${text.slice(0, clientLimits.errorTextMax - 1)}…`
+  return headerText(sayError(error))
 }
 
 /** What was thrown, as an error. */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(errorText(thrown))
+  try {
+    if (thrown instanceof Error) return thrown
+  } catch {
+    // Somebody's proxy.
+  }
+  return new Error(errorText(thrown))
 }
 
+/** What was thrown, or an error in its place if looking at it throws. */
+export function asThrown(thrown: unknown): unknown {
+  try {
+    if (thrown instanceof Error) String(thrown.name + thrown.message)
+    return thrown
+  } catch {
+    return new Error('threw something that cannot be shown')
+  }
+}
+
+/** Whatever it is: getters and proxies that throw must not hide that something was thrown. */
 function sayError(error: unknown): string {
-  if (error instanceof LeveretError || error instanceof BrokerError) return error.message
-  return error instanceof Error ? `${error.name}: ${error.message}` : `threw ${describe(error)}`
+  try {
+    if (error instanceof LeveretError || error instanceof BrokerError) return error.message
+    return error instanceof Error ? `${error.name}: ${error.message}` : `threw ${describe(error)}`
+  } catch {
+    return 'threw something that cannot be shown'
+  }
 }
 
 function describe(value: unknown): string {

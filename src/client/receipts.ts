@@ -11,10 +11,10 @@ import type { Message } from '../model/message.ts'
 import type { Clock } from '../platform/clock.ts'
 import { consumesAnswers, readAnswer, tellReceipt } from './answers.ts'
 import { clientLimits } from './client-limits.ts'
-import { asError } from './headers.ts'
 import { Inbox, type InboxOwner } from './inbox.ts'
 import type { OpenReceipt, ReceiptKeeper } from './receipt.ts'
 import { Replies } from './replies.ts'
+import { runCallback } from './user-callback.ts'
 
 export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   readonly clock: Clock
@@ -229,14 +229,6 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   private runCalls(): void {
     const { calls } = this
     this.calls = []
-    for (const call of calls) {
-      try {
-        const returned = call()
-        // A callback may be asynchronous; then its failure comes later.
-        if (returned instanceof Promise) returned.catch((error: unknown) => this.report(asError(error)))
-      } catch (error) {
-        this.report(asError(error))
-      }
-    }
+    for (const call of calls) runCallback(call, this.report)
   }
 }

@@ -5,7 +5,8 @@
 import { LeveretError } from '../model/errors.ts'
 import { type Field, type PlainValue, toField } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
-import type { Properties } from '../model/properties.ts'
+import { encodeProperties, type Properties } from '../model/properties.ts'
+import { clientLimits } from './client-limits.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { headerNames } from './headers.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
@@ -151,7 +152,26 @@ function headersOf(where: string, { headers }: EmitOptions): Map<string, Field> 
     if (bytes > limits.nameBytesMax) throw bad(`${where}: a header's name has ${bytes} bytes, at most 255 fit`)
     table.set(name, toField(value))
   }
+  if (mayBeLarge(headers)) {
+    const bytes = encodeProperties({ headers: table }).length
+    if (bytes > clientLimits.headerBytesMax)
+      throw bad(
+        `${where}: its headers have ${bytes} bytes, at most ${clientLimits.headerBytesMax} fit: put it into the data`,
+      )
+  }
   return table
+}
+
+/** Most are a few numbers and short texts, and need not be measured. */
+function mayBeLarge(headers: NonNullable<EmitOptions['headers']>): boolean {
+  let bytes = 0
+  for (const name in headers) {
+    const value = headers[name]
+    bytes += 3 * name.length + 16
+    if (typeof value === 'string') bytes += 3 * value.length
+    else if (typeof value === 'object' && value !== null) return true
+  }
+  return bytes > clientLimits.headerBytesMax
 }
 
 function addKeys(where: string, options: AnyOptions, facts: QueueFacts, headers: Map<string, Field>): void {

@@ -57,6 +57,26 @@ describe('sending', () => {
     expect(states).toEqual(['open', 'open'])
   })
 
+  it('goes on through another channel when a message cannot be published, and tells all it is about', async () => {
+    const { world, driver, queue, line } = await stage()
+    const first = watch([queue.send(1)])
+    line().answer('confirm.select')
+    line().publish = () => {
+      throw new TypeError('nobody can publish that')
+    }
+    const second = watch([queue.send(2)])
+    await world.settle()
+    expect([...first, ...second]).toEqual(['E_OUTCOME_UNKNOWN', 'nobody can publish that'])
+    const before = driver.channels.length
+    const third = watch([queue.send(3)])
+    await world.settle()
+    expect(driver.channels.length).toBe(before + 1)
+    line().answer('confirm.select')
+    line().events.confirmed(1, false, true)
+    await world.settle()
+    expect(third).toEqual(['stored'])
+  })
+
   it('resolves with the confirm and not before, one by one or many at once', async () => {
     const { world, queue, line } = await stage()
     const states = watch([1, 2, 3, 4, 5].map((data) => queue.send(data)))

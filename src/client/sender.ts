@@ -125,10 +125,10 @@ export class Sender {
   }
 
   /** For the line: the channel failed. What was under way is unknown; the next publish opens another channel. */
-  lineFailed(line: Line, error: BrokerError): void {
+  lineFailed(line: Line, error: Error): void {
     if (this.line === line) this.line = null
     line.channel.close()
-    const text = `the broker closed the channel for sending, and whether this message is stored is unknown: ${error.message}`
+    const text = `the channel for sending was closed, and whether this message is stored is unknown: ${error.message}`
     line.refuseAll(new LeveretError('E_OUTCOME_UNKNOWN', text, error))
     // A broker that refuses the channel itself would refuse the next one too.
     if (!line.isSelected) this.refuseWaiting(error)
@@ -165,13 +165,21 @@ export class Sender {
   }
 
   private publishNow(message: Message | MakeMessage, mandatory: boolean, pending: Pending): void {
+    const { line } = this
     let made: Message
     try {
       made = typeof message === 'function' ? message() : message
     } catch (error) {
       return pending.refused(error as Error)
     }
-    if (this.line?.publish(made, mandatory, pending) === true) return
+    try {
+      if (line?.publish(made, mandatory, pending) === true) return
+    } catch (error) {
+      // What the broker counts and what is counted here may differ from now on: the next one goes through a channel of its own.
+      pending.refused(error as Error)
+      if (line !== null) this.lineFailed(line, error as Error)
+      return
+    }
     this.waiting.unshift({ message: made, mandatory, pending })
   }
 

@@ -2,6 +2,7 @@
 import type { SessionEvents } from '../model/channel.ts'
 import { type BrokerError, LeveretError } from '../model/errors.ts'
 import type { Sender } from './sender.ts'
+import { runCallback } from './user-callback.ts'
 
 export class SessionWatch implements SessionEvents {
   private readonly onError: ((error: Error) => void) | undefined
@@ -24,11 +25,11 @@ export class SessionWatch implements SessionEvents {
   }
 
   report(error: Error): void {
-    try {
-      this.onError?.(error)
-    } catch {
-      // Whoever listens for errors and throws one has nobody left to tell.
-    }
+    // Whoever listens for errors and throws one has nobody left to tell.
+    runCallback(
+      () => this.onError?.(error),
+      () => {},
+    )
   }
 
   blocked(_reason: string): void {

@@ -169,6 +169,28 @@ conformance((test) => {
     expect(letter?.headers).toMatchObject({ 'x-leveret-attempts': 1, 'x-leveret-error': 'corrupt file' })
   })
 
+  test('a reason may have any length, and is kept as far as it fits', async ({ bus, name }) => {
+    const queueName = name()
+    const queue = await bus.createQueue<string>(queueName)
+    const [reason, seen] = ['y'.repeat(150_000), new Arrivals<string>()]
+    queue.process(({ data }, context) => {
+      seen.add(data)
+      return data === 'bad' ? context.deadLetter(reason) : undefined
+    })
+    await queue.send('bad')
+    await queue.send('good')
+    await seen.first(2)
+    const dead = await bus.openQueue(`${queueName}.dead`)
+    for await (const message of dead.receive()) {
+      expect(message.failure?.error).toMatch(/^y{1999}…$/)
+      await message.reject(reason)
+      break
+    }
+    expect(await codeOf(queue.send('large', { headers: { large: reason } }))).toBe('E_BAD_OPTION')
+    expect(await codeOf(queue.send('fits', { headers: { large: 'x'.repeat(100_000) } }))).toBe('nothing')
+    await seen.first(3)
+  })
+
   test('without a dead-letter queue nothing is kept', async ({ bus, name }) => {
     const queueName = name()
     const queue = await bus.createQueue(queueName, { retry: { attempts: 1 }, deadLetter: false })

@@ -22,6 +22,7 @@ import { BrokerError, LeveretError } from '../../model/errors.ts'
 import { limits } from '../../model/limits.ts'
 import type { Connection, ConnectionEvents } from '../../platform/network.ts'
 import type { Platform } from '../../platform/platform.ts'
+import { clientLimits } from '../client-limits.ts'
 import { AmqpChannel, type ChannelLine } from './amqp-channel.ts'
 import { BrokerQuestions } from './broker-questions.ts'
 import { ClientLogin, type LoginHost } from './client-login.ts'
@@ -246,8 +247,10 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
 
   tuned({ channelMax, frameMax, heartbeat }: Arguments<'connection.tune-ok'>): void {
     this.channelsMax = channelMax === 0 ? 65_535 : channelMax
-    this.reader.payloadBytesMax = frameMax === 0 ? limits.frameBytesMax : frameMax
-    this.frames.frameBytesMax = this.reader.payloadBytesMax
+    const frameBytesMax = frameMax === 0 ? limits.frameBytesMax : frameMax
+    // Brokers let the headers of a message grow beyond a frame, and would deliver it again and again to who refuses that.
+    this.reader.payloadBytesMax = Math.max(frameBytesMax, clientLimits.deliveryHeaderBytesMax)
+    this.frames.frameBytesMax = frameBytesMax
     this.pulse.start(heartbeat, this.clock.monotonicMs())
   }
 

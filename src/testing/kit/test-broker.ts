@@ -144,7 +144,7 @@ export class TestBroker implements AsyncDisposable {
         ...others,
         onError: (error) => {
           this.errors.push(error)
-          onError?.(error)
+          return onError?.(error)
         },
       }),
       'connect',
