@@ -1,5 +1,5 @@
 // The public API as users call it: real folders, real sockets, real time; and plain AMQP clients beside it.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Channel, connect as connectPlain } from 'amqplib'
@@ -29,6 +29,8 @@ async function plainChannel(url: string): Promise<Channel> {
   cleanups.push(() => connection.close().catch(() => {}))
   return await connection.createChannel()
 }
+
+const never = (): never => expect.unreachable('that cannot be opened')
 
 const quick = { retry: { attempts: 2, min: 1, jitter: false } } as const
 
@@ -131,6 +133,18 @@ describe('connect', () => {
     const url = folderUrl()
     await expect(connect(url, { highWater: -1 })).rejects.toMatchObject({ code: 'E_BAD_OPTION' })
     await open(url)
+  })
+
+  it('says what is wrong with a path that is no folder', async () => {
+    const url = folderUrl()
+    const file = url.replace('file:', '').replace('/data', '/file')
+    writeFileSync(file, 'not a folder')
+    for (const path of [file, `${file}/below`]) {
+      const error: LeveretError = await open(`file:${path}`).then(never, (thrown: LeveretError) => thrown)
+      expect(error.code).toBe('E_STORAGE_FAILED')
+      expect(error.message).toContain('is there and no folder')
+      expect(error.message).not.toContain('free space')
+    }
   })
 
   it('promises for a folder what it is told to, and says so, also to those who are served', async () => {

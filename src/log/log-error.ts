@@ -55,12 +55,27 @@ export function folderInUse(directory: string, pid: number, host: string, addres
 
 export function storageFailed(directory: string, what: string, cause: unknown): LogError {
   const reason = cause instanceof Error ? cause.message : String(cause)
-  return new LogError(
-    'E_STORAGE_FAILED',
-    `${directory}: ${what} (${reason}). What was not confirmed has an unknown outcome. ` +
-      'Check the disk and its free space, then open the folder again: opening finds out what is there.',
-    { detail: what, cause },
-  )
+  const text = `${directory}: ${what} (${reason}). ${adviceOn(cause)}`
+  return new LogError('E_STORAGE_FAILED', text, { detail: what, cause })
+}
+
+function adviceOn(cause: unknown): string {
+  switch ((cause as { code?: unknown } | null)?.code) {
+    case 'ENOTDIR':
+    case 'EEXIST':
+      return 'A part of that path is there and no folder: give another one, or move it away.'
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return 'This user may not write there: change who owns the folder, or give another one.'
+    case 'ENAMETOOLONG':
+      return 'Give a shorter path.'
+    default:
+      return (
+        'What was not confirmed has an unknown outcome. ' +
+        'Check the disk and its free space, then open the folder again: opening finds out what is there.'
+      )
+  }
 }
 
 export function storageCorrupt(file: string, offset: number, detail: string): LogError {
