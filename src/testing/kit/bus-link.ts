@@ -5,6 +5,7 @@
 import type { Channel, ChannelEvents, Driver, Login, Session, SessionEvents } from '../../model/channel.ts'
 import type { Command, Reply } from '../../model/command.ts'
 import { BrokerError } from '../../model/errors.ts'
+import { gatheredHeader } from '../../model/gathering.ts'
 import type { Message } from '../../model/message.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { FaultDice } from './faults.ts'
@@ -14,6 +15,8 @@ export class BusLink implements Driver, SessionEvents {
   private readonly clock: Clock
   private readonly dice: FaultDice
   private readonly channels: Set<LinkChannel> = new Set()
+  /** Queues that the bus will delete because it believes that an acknowledgement is stored. */
+  private readonly kept: Set<string> = new Set()
   private session: Session | null = null
   private events: SessionEvents | null = null
   private isOver = false
@@ -84,7 +87,7 @@ export class BusLink implements Driver, SessionEvents {
 
   private openChannel(session: Session, events: ChannelEvents): Channel {
     if (this.isOver) throw new BrokerError('CONNECTION_FORCED', 'the connection to the test broker has ended')
-    const channel = new LinkChannel(events, this.clock, this.dice, () => this.channels.delete(channel))
+    const channel = new LinkChannel(events, this.clock, this.dice, this.kept, () => this.channels.delete(channel))
     channel.channel = session.openChannel(channel)
     this.channels.add(channel)
     return channel
@@ -104,6 +107,12 @@ interface Consuming {
   readonly noAck: boolean
 }
 
+/** A delivery that came for the first time. */
+interface First {
+  readonly queue: string
+  readonly message: Message
+}
+
 interface OpenSend {
   /** The number that the bus knows it by. */
   readonly sequence: number
@@ -121,8 +130,9 @@ class LinkChannel implements Channel, ChannelEvents {
   /** Consumers: by the command that makes them until it is answered, then by tag. */
   private readonly asked: Map<number, Consuming> = new Map()
   private readonly consumers: Map<string, Consuming> = new Map()
-  /** The queues of first deliveries that are not settled, by tag. */
-  private readonly first: Map<number, string> = new Map()
+  /** Those that are not settled, by tag. */
+  private readonly first: Map<number, First> = new Map()
+  private readonly kept: Set<string>
   /** Takes back deliveries that are late. */
   private readonly late: Set<() => void> = new Set()
   private confirming = false
@@ -130,10 +140,12 @@ class LinkChannel implements Channel, ChannelEvents {
   /** Sends that are not confirmed, by the broker's number: what is lost on the way has none. */
   private readonly openSends: Map<number, OpenSend> = new Map()
 
-  constructor(events: ChannelEvents, clock: Clock, dice: FaultDice, forget: () => void) {
+  /** `kept`: see BusLink. */
+  constructor(events: ChannelEvents, clock: Clock, dice: FaultDice, kept: Set<string>, forget: () => void) {
     this.events = events
     this.clock = clock
     this.dice = dice
+    this.kept = kept
     this.forget = forget
   }
 
@@ -150,6 +162,7 @@ class LinkChannel implements Channel, ChannelEvents {
     if (this.isCut) return
     if (command.type === 'basic.consume') this.asked.set(id, { queue: command.queue, noAck: command.noAck })
     if (command.type === 'confirm.select') this.confirming = true
+    if (command.type === 'queue.delete' && this.kept.delete(command.queue)) return this.answerLater(id)
     this.channel.execute(id, command)
   }
 
@@ -222,7 +235,7 @@ class LinkChannel implements Channel, ChannelEvents {
     const deliver = (): void => this.events.delivered(consumerTag, deliveryTag, redelivered, message)
     // Who wants no acknowledgement takes answers to senders, on a queue that is nobody else's.
     if (consuming === undefined || consuming.noAck) return deliver()
-    if (!redelivered) this.first.set(deliveryTag, consuming.queue)
+    if (!redelivered) this.first.set(deliveryTag, { queue: consuming.queue, message })
     const lateMs = this.dice.lateness(consuming.queue)
     if (lateMs === 0) return deliver()
     const cancel = this.clock.setTimer(lateMs, () => {
@@ -264,9 +277,21 @@ class LinkChannel implements Channel, ChannelEvents {
   }
 
   private losesAck(deliveryTag: number): boolean {
-    const queue = this.first.get(deliveryTag)
+    const first = this.first.get(deliveryTag)
     this.first.delete(deliveryTag)
-    return queue !== undefined && this.dice.losesAck(queue)
+    if (first === undefined || !this.dice.losesAck(first.queue)) return false
+    // A parent that comes again finds the answers of its children where they were.
+    const gathered = first.message.decodeProperties().headers?.get(gatheredHeader)?.value
+    if (typeof gathered === 'string') this.kept.add(gathered)
+    return true
+  }
+
+  private answerLater(id: number): void {
+    this.clock.defer(() => {
+      if (this.isCut) return
+      this.events.replied(id, { type: 'queue.delete-ok', messageCount: 0 })
+      this.events.flush()
+    })
   }
 
   private refuse(sequence: number): void {

@@ -1,5 +1,6 @@
 // Faults on demand: what each does, for as long as it is switched on, and the same with the same seed.
 import { describe, expect, it } from 'vitest'
+import { child } from '../../client/children.ts'
 import type { Queue } from '../../client/queue.ts'
 import { createTestBroker, type TestBroker } from '../index.ts'
 
@@ -72,6 +73,24 @@ describe('crashClient', () => {
 })
 
 describe('duplicate', () => {
+  it('hands a parent out again with the results of its children', async () => {
+    await using test = await createTestBroker({ seed: 1 })
+    const bus = await test.connect()
+    const leaf = await bus.createQueue<number, number>('leaf')
+    const parent = await bus.createQueue<number, unknown>('parent')
+    const seen: unknown[] = []
+    leaf.process(({ data }) => data)
+    parent.process((_message, { children }) => void seen.push(children.map(({ result }) => result)))
+    test.faults.duplicate({ share: 1, queue: 'parent' })
+    await test.run(parent.send(0, { children: [child(leaf, 1), child(leaf, 2)] }))
+    await test.settle()
+    expect(seen).toEqual([
+      [1, 2],
+      [1, 2],
+    ])
+    expect((await bus.stats()).map(({ name }) => name)).toEqual(['leaf', 'parent'])
+  })
+
   it('delivers a share once more after it was handled, chosen by the seed', async () => {
     await using test = await createTestBroker()
     test.faults.duplicate({ share: 0.3 })
