@@ -244,8 +244,10 @@ describe('events', () => {
         },
         { durable: 'filing', concurrency: 4, retry: { attempts: 5, min: '1s' }, expires: '30d' },
       )
-      expectTypeOf(durable).resolves.toEqualTypeOf<DurableSubscription>()
-      expectTypeOf((await durable).queue).toEqualTypeOf<Queue<unknown, void>>()
+      expectTypeOf(durable).resolves.toEqualTypeOf<DurableSubscription<string, URL>>()
+      expectTypeOf((await durable).queue).toEqualTypeOf<Queue<string, void, URL>>()
+      const byPattern = bus.on('file.*', () => {}, { durable: 'all' })
+      expectTypeOf(byPattern).resolves.toEqualTypeOf<DurableSubscription>()
       // @ts-expect-error concurrency and retry are a durable subscriber's
       await bus.on(filed, () => {}, { concurrency: 4 })
       // @ts-expect-error there is no such option

@@ -213,7 +213,7 @@ export class Bus implements AsyncDisposable {
     event: EventContract<Input, Data>,
     handler: SubscriberHandler<Data>,
     options: SubscriberOptions,
-  ): Promise<DurableSubscription>
+  ): Promise<DurableSubscription<Input, Data>>
   on(
     event: string | EventContract,
     handler: EventHandler<never> | SubscriberHandler<never>,

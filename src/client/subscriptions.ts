@@ -60,10 +60,10 @@ export interface Subscription extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export interface DurableSubscription extends Subscription {
+export interface DurableSubscription<Input = unknown, Data = Input> extends Subscription {
   readonly name: string
   /** Its events, to look at, pause, redrive. */
-  readonly queue: Queue<unknown, void>
+  readonly queue: Queue<Input, void, Data>
   readonly worker: Worker
 }
 
