@@ -14,8 +14,8 @@ import type { Batch } from './batch.ts'
 import type { BusParts } from './bus-parts.ts'
 import { Committer, type Refusal } from './committer.ts'
 import type { QueueContract } from './contract.ts'
-import { errorText } from './headers.ts'
 import { HeldTasks } from './held-tasks.ts'
+import type { IncomingMessage } from './incoming.ts'
 import { type OutcomeOwner, Outcomes } from './outcomes.ts'
 import type { QueueSettings } from './queue-options.ts'
 import type { Replies } from './replies.ts'
@@ -27,6 +27,8 @@ export interface AcknowledgerOwner {
   readonly isOpen: boolean
   /** Something that was waited for may have come. */
   changed(): void
+  /** As in OutcomeOwner. */
+  refuse(task: Task, incoming: IncomingMessage | null, error: unknown): void
 }
 
 export class Acknowledger implements OutcomeOwner {
@@ -77,6 +79,10 @@ export class Acknowledger implements OutcomeOwner {
     return task.epoch === this.epoch
   }
 
+  refuse(task: Task, incoming: IncomingMessage | null, error: unknown): void {
+    this.owner.refuse(task, incoming, error)
+  }
+
   // Settling.
 
   /** From the outcomes: the task is done with, but for what it publishes. */
@@ -89,7 +95,7 @@ export class Acknowledger implements OutcomeOwner {
     try {
       task.makeSends()
     } catch (error) {
-      return this.outcomes.attemptFailed(task, errorText(error), null)
+      return this.refuse(task, null, error)
     }
     if (task.publishes !== null || this.committer.isTransactional) this.committer.add(task)
     else {
@@ -124,7 +130,7 @@ export class Acknowledger implements OutcomeOwner {
     this.held.hold(task)
     ready.then(
       () => this.held.resume(task, () => this.settle(task)),
-      (error: unknown) => this.held.resume(task, () => this.outcomes.attemptFailed(task, errorText(error), null)),
+      (error: unknown) => this.held.resume(task, () => this.refuse(task, null, error)),
     )
   }
 
@@ -144,7 +150,7 @@ export class Acknowledger implements OutcomeOwner {
     batch.drop()
     for (const task of batch.members) {
       task.more.batch = null
-      this.outcomes.attemptFailed(task, errorText(error), null)
+      this.refuse(task, null, error)
     }
   }
 

@@ -43,7 +43,7 @@ export type AnyBatchHandler = (messages: readonly IncomingMessage[], context: Ba
 export interface BatchOwner extends SendsOwner {
   batchBegins(batch: Batch): void
   /** The handler has returned or thrown; see `batchEnded` of the collector. */
-  memberEnded(task: Task, value: unknown): void
+  memberEnded(task: Task, incoming: IncomingMessage, value: unknown): void
   memberThrew(task: Task, incoming: IncomingMessage, error: unknown): void
   batchEnds(): void
   /** Everything its members publish is known: acknowledge them together. */
@@ -156,7 +156,7 @@ export class BatchCollector {
       const one = valueOf(at)
       if (one instanceof RetryLater || one instanceof GiveUp) batch.memberLeft(task)
     })
-    members.forEach(({ task }, at) => this.owner.memberEnded(task, valueOf(at)))
+    members.forEach(({ task, incoming }, at) => this.owner.memberEnded(task, incoming, valueOf(at)))
     this.finish()
   }
 

@@ -13,6 +13,7 @@
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
+import { asError } from './headers.ts'
 
 export const jsonType = 'application/json'
 export const bytesType = 'application/octet-stream'
@@ -43,7 +44,7 @@ export function toJson(value: unknown, what: string): string {
     const text = JSON.stringify(value) as string | undefined
     if (text !== undefined) return text
   } catch (error) {
-    throw new LeveretError('E_BAD_DATA', `${what} cannot be written as JSON: ${(error as Error).message}`, error)
+    throw new LeveretError('E_BAD_DATA', `${what} cannot be written as JSON: ${asError(error).message}`, error)
   }
   if (value === undefined) return ''
   throw new LeveretError('E_BAD_DATA', `${what} is a ${typeof value}, which JSON has no word for: send data or bytes`)

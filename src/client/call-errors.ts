@@ -5,7 +5,9 @@
  *     throw callError(price, 'unknownSku', { sku })   →   x-leveret-error-name: unknownSku   →   CallError { remote: { name, data } }
  */
 import { LeveretError } from '../model/errors.ts'
+import { toJson } from './body.ts'
 import type { CallContract } from './contract.ts'
+import { errorText } from './headers.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 
 /** What the answerer threw. */
@@ -55,15 +57,19 @@ export class DeclaredError extends Error {
   }
 }
 
-/** An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema. */
+/**
+ * An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema, or JSON
+ * has no word for them.
+ */
 export function callError<Input, Result, Data, Returned, Errors, Name extends keyof Errors & string>(
   contract: CallContract<Input, Result, Data, Returned, Errors>,
   name: Name,
   data: Errors[Name],
 ): Error {
   const schema = contract.errors?.[name]
+  const what = `the data of error '${name}' of call '${contract.name}'`
   if (schema !== undefined) {
-    const checked = validate(schema as StandardSchema, data, `the data of error '${name}' of call '${contract.name}'`)
+    const checked = validate(schema as StandardSchema, data, what)
     if (checked instanceof Promise) {
       checked.catch(() => {})
       throw new LeveretError(
@@ -72,6 +78,7 @@ export function callError<Input, Result, Data, Returned, Errors, Name extends ke
       )
     }
   }
+  toJson(data, what)
   return new DeclaredError(name, data)
 }
 
@@ -96,9 +103,9 @@ export async function readCallError(contract: CallContract, remote: RemoteError,
 
 /** What of it is told to the caller. */
 export function toldError(thrown: unknown): RemoteError {
-  if (!(thrown instanceof Error)) return { name: 'Error', code: undefined, message: String(thrown), data: undefined }
-  const { name, message } = thrown
+  if (!(thrown instanceof Error)) return { name: 'Error', code: undefined, message: errorText(thrown), data: undefined }
+  const { message } = thrown
   const { code } = thrown as { readonly code?: unknown }
   const data = thrown instanceof DeclaredError ? thrown.data : undefined
-  return { name, code: typeof code === 'string' ? code : undefined, message, data }
+  return { name: String(thrown.name), code: typeof code === 'string' ? code : undefined, message, data }
 }

@@ -311,12 +311,12 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     } catch (error) {
       return this.threw(task, incoming, error)
     }
-    if (isOver) return this.ended(task, returned)
+    if (isOver) return this.ended(task, incoming, returned)
     task.startedMs ??= this.starting ? this.roundStartedMs : this.parts.platform.clock.monotonicMs()
     // Somebody else's promise may do anything when it is asked.
     const promise = returned instanceof Promise ? returned : Promise.resolve(returned)
     promise.then(
-      (value) => this.ended(task, value),
+      (value) => this.ended(task, incoming, value),
       (error: unknown) => this.threw(task, incoming, error),
     )
   }
@@ -336,11 +336,11 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
 
   // Ending.
 
-  private ended(task: Task, value: unknown): void {
+  private ended(task: Task, incoming: IncomingMessage, value: unknown): void {
     if (task.isLost) return
     this.leave(task)
     if (this.auto !== null) this.tellAuto(this.auto, task, !(value instanceof RetryLater))
-    if (this.acknowledger.isMine(task)) this.settleWith(task, value)
+    if (this.acknowledger.isMine(task)) this.settleWith(task, incoming, value)
     this.goOn()
   }
 
@@ -359,20 +359,22 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     if (auto.end(nowMs, this.running, nowMs - startedMs, isDone)) this.owner.prefetchChanged()
   }
 
-  private settleWith(task: Task, value: unknown): void {
+  private settleWith(task: Task, incoming: IncomingMessage, value: unknown): void {
     if (value instanceof RetryLater) this.outcomes.asksForRetry(task, value)
     else if (value instanceof GiveUp) this.outcomes.giveUp(task, value.reason)
     else {
       this.countTime(task)
-      this.outcomes.succeed(task, value)
+      this.outcomes.succeed(task, incoming, value)
     }
   }
 
-  private failWith(task: Task, incoming: IncomingMessage, thrown: unknown): void {
+  /** Its handler threw that, or what it returned or sent is as bad. `message` null: it is not at hand any more. */
+  failWith(task: Task, message: IncomingMessage | null, thrown: unknown): void {
     const error = asThrown(thrown)
+    const incoming = message ?? new Incoming(task.message, task.redelivered, undefined, task.properties)
     // A declared error is an answer like another.
     if (!(error instanceof DeclaredError)) this.tellError(error, incoming, task.attempt)
-    if (this.outcomes.isCall) task.more.thrown = error
+    if (this.outcomes.isCall) task.threw(error)
     if (task.deadlineMs > 0 && this.times.isOver(task)) this.outcomes.expire(task, errorText(error))
     else this.outcomes.attemptFailed(task, errorText(error), null)
   }
@@ -382,7 +384,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     this.leave(task)
     if (this.acknowledger.isMine(task)) {
       const text = `call '${this.queueName}': the answerer that had it is gone, and whether it was done nobody knows`
-      task.more.thrown = new LeveretError('E_OUTCOME_UNKNOWN', text)
+      task.threw(new LeveretError('E_OUTCOME_UNKNOWN', text))
       this.outcomes.giveUp(task, text)
     }
     this.goOn()
@@ -466,10 +468,10 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     }
   }
 
-  memberEnded(task: Task, value: unknown): void {
+  memberEnded(task: Task, incoming: IncomingMessage, value: unknown): void {
     if (task.isLost) return
     this.leave(task)
-    if (this.acknowledger.isMine(task)) this.settleWith(task, value)
+    if (this.acknowledger.isMine(task)) this.settleWith(task, incoming, value)
   }
 
   memberThrew(task: Task, incoming: IncomingMessage, error: unknown): void {

@@ -27,8 +27,9 @@ import {
 } from './copies.ts'
 import { ensureQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
-import { asError, errorText, type OutcomeWord } from './headers.ts'
+import { asError, type OutcomeWord } from './headers.ts'
 import type { HeldTasks } from './held-tasks.ts'
+import type { IncomingMessage } from './incoming.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { pauseMs } from './retry.ts'
 import type { RetryLater } from './settlement.ts'
@@ -43,6 +44,8 @@ export interface OutcomeOwner {
   readonly isOpen: boolean
   /** Acknowledges the task, together with what it publishes. */
   settle(task: Task): void
+  /** What the handler returned, or sent, cannot be stored: that is heard, and counts, as if it had thrown the error. */
+  refuse(task: Task, incoming: IncomingMessage | null, error: unknown): void
 }
 
 export class Outcomes {
@@ -67,8 +70,8 @@ export class Outcomes {
     this.what = `queue '${contract.name}'`
   }
 
-  /** Its handler returned a result. */
-  succeed(task: Task, value: unknown): void {
+  /** Its handler returned a result. One that nobody waits for is not written down, so it may be anything its schema lets pass. */
+  succeed(task: Task, incoming: IncomingMessage, value: unknown): void {
     const { properties } = task
     const schema = this.contract.result as StandardSchema | undefined
     if (schema === undefined && (properties === null || !wantsAnswer(properties, 'processed'))) {
@@ -77,11 +80,13 @@ export class Outcomes {
     }
     try {
       const checked = schema === undefined ? value : validate(schema, value, `the result of a handler of ${this.what}`)
-      if (checked instanceof Promise) this.answerWhen(task, value, checked)
-      else this.answer(task, value)
+      if (checked instanceof Promise) return this.answerWhen(task, incoming, value, checked)
+      this.answer(task, value)
     } catch (error) {
-      this.attemptFailed(task, errorText(error), null)
+      return this.owner.refuse(task, incoming, error)
     }
+    this.processed++
+    this.owner.settle(task)
   }
 
   asksForRetry(task: Task, later: RetryLater): void {
@@ -189,15 +194,17 @@ export class Outcomes {
     )
   }
 
-  private answerWhen(task: Task, value: unknown, checked: Promise<unknown>): void {
+  private answerWhen(task: Task, incoming: IncomingMessage, value: unknown, checked: Promise<unknown>): void {
     this.held.hold(task)
-    const fail = (error: unknown): void => this.attemptFailed(task, errorText(error), null)
+    const fail = (error: unknown): void => this.owner.refuse(task, incoming, error)
     const answer = (): void => {
       try {
         this.answer(task, value)
       } catch (error) {
-        fail(error)
+        return fail(error)
       }
+      this.processed++
+      this.owner.settle(task)
     }
     checked.then(
       () => this.held.resume(task, answer),
@@ -208,12 +215,9 @@ export class Outcomes {
   /** Throws E_BAD_DATA for a result that is no data. */
   private answer(task: Task, value: unknown): void {
     const { properties } = task
-    if (properties !== null && wantsAnswer(properties, 'processed')) {
-      const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
-      task.publish(resultAnswer(properties, this.queueName, body))
-    }
-    this.processed++
-    this.owner.settle(task)
+    if (properties === null || !wantsAnswer(properties, 'processed')) return
+    const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
+    task.publish(resultAnswer(properties, this.queueName, body))
   }
 
   private finishLost(task: Task, text: string, word: OutcomeWord): void {
@@ -225,10 +229,8 @@ export class Outcomes {
   }
 
   /** What the caller is told of what was thrown; null: it was no call, or nothing was thrown. */
-  private toldOf(task: Task): RemoteError | null {
-    const thrown = task.extra?.thrown
-    if (thrown === undefined || !this.settings.isCall) return null
-    return toldError(thrown)
+  private toldOf({ extra }: Task): RemoteError | null {
+    return this.settings.isCall && extra?.hasThrown === true ? toldError(extra.thrown) : null
   }
 
   private putAsideLater(task: Task, text: string, word: OutcomeWord, target: string, error: unknown): void {

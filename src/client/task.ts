@@ -197,6 +197,13 @@ export class Task implements HandlerContext, CommitUnit {
 
   // What the worker does with it.
 
+  /** Its last attempt ends with that error. */
+  threw(error: unknown): void {
+    const { more } = this
+    more.thrown = error
+    more.hasThrown = true
+  }
+
   /** What few tasks have. */
   get more(): TaskExtra {
     this.extra ??= new TaskExtra()
@@ -323,8 +330,9 @@ class TaskExtra {
   children: readonly ChildOutcome[] | null = null
   /** Where their answers are; null: nowhere. */
   gatherQueue: string | null = null
-  /** What the handler of a call threw; undefined: nothing. */
+  /** What the handler threw, which may be anything. */
   thrown: unknown = undefined
+  hasThrown = false
   cancelLease: (() => void) | null = null
   cancelDeadline: (() => void) | null = null
   /** Null for one on its own. */

@@ -502,6 +502,15 @@ describe.each(['native', 'tx'] as const)('a worker with %s commits', (commits) =
     await worker.close()
   })
 
+  it('tells the bus of a bad result if it has no onError', async () => {
+    const { test, bus } = await open()
+    const checked = await bus.createQueue(defineQueue('checked', { result: numbers() }), { retry: { attempts: 1 } })
+    checked.process(() => ({ n: 'none' }) as never)
+    await checked.send(1)
+    await test.settle()
+    expect(test.errors.map((error) => error.message)).toEqual([expect.stringContaining('does not match its schema')])
+  })
+
   it('tells a failed attempt to its own onError, and survives what that throws', async () => {
     const { test, bus, queue } = await withQueue({ retry: { attempts: 1 } })
     const told: [string, unknown, number][] = []

@@ -24,9 +24,11 @@ import { durationMs } from './duration.ts'
 import type { HandlerPool } from './handler-pool.ts'
 import { HandlerRunner, type HandlerRunnerOwner, type Outlets } from './handler-runner.ts'
 import { headerNames } from './headers.ts'
+import type { IncomingMessage } from './incoming.ts'
 import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
+import type { Task } from './task.ts'
 import type { CloseOptions, Handler, Worker, WorkerStats, WorkSettings } from './worker-options.ts'
 
 export class QueueWorker implements Worker, Closable, ChannelEvents, AcknowledgerOwner, HandlerRunnerOwner {
@@ -138,6 +140,10 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
     const { listeners } = this
     this.listeners = []
     for (const listener of listeners) listener()
+  }
+
+  refuse(task: Task, incoming: IncomingMessage | null, error: unknown): void {
+    this.runner.failWith(task, incoming, error)
   }
 
   prefetchChanged(): void {

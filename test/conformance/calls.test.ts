@@ -1,8 +1,8 @@
 // Request and reply: answers, errors, deadlines, cancellation, and what is promised when an answerer dies.
 import { expect } from 'vitest'
-import { type CallError, callError, defineCall, isCallError } from '../../src/index.ts'
+import { type CallError, callError, defineCall, isCallError, type LeveretError } from '../../src/index.ts'
 import { Arrivals, codeOf, conformance, Gate } from './scene.ts'
-import { day, positive } from './schemas.ts'
+import { day, positive, schemaOf } from './schemas.ts'
 
 conformance((test) => {
   test('a call is answered, by somebody in another process too', async ({ bus, name, another }) => {
@@ -77,6 +77,74 @@ conformance((test) => {
     const price = defineCall(name('price'), { result: positive })
     await bus.answer(price, () => -1, { onError() {} })
     expect(await codeOf(bus.call(price, null))).not.toBe('nothing')
+  })
+
+  test('a result that is none is an error of its answerer, as if that had thrown it', async ({ bus, name }) => {
+    const circle: unknown[] = []
+    circle.push(circle)
+    const bad: { readonly [what: string]: unknown } = {
+      'a bigint': 5n,
+      'a circle': circle,
+      'a function': () => {},
+      'a symbol': Symbol('x'),
+      'what its schema does not know': -1,
+    }
+    const price = defineCall(name('price'), { result: schemaOf<unknown, unknown>((value) => value !== -1 && value) })
+    const checked = defineCall(name('checked'), { result: positive })
+    const heard = new Arrivals<unknown>()
+    const onError = (error: unknown) => heard.add((error as LeveretError).code)
+    await bus.answer(price, (what) => bad[what as string], { onError })
+    await bus.answer(checked, (what) => bad[what as string] as number, { onError })
+    for (const what of Object.keys(bad)) {
+      const call = what.startsWith('what') ? checked : price
+      await expect(bus.call(call, what), what).rejects.toMatchObject({
+        name: 'CallError',
+        code: 'E_CALL_FAILED',
+        remote: { name: 'LeveretError', code: 'E_BAD_DATA', message: expect.stringContaining(`queue '${call.name}'`) },
+      })
+    }
+    expect(await heard.first(5)).toEqual(Object.keys(bad).map(() => 'E_BAD_DATA'))
+  })
+
+  test('whatever an answerer throws reaches the caller as an error', async ({ bus, name }) => {
+    const price = defineCall<number, never>(name('price'))
+    const thrown = [
+      undefined,
+      null,
+      0,
+      'text',
+      Symbol('x'),
+      5n,
+      Object.create(null),
+      Object.assign(new Error(), { name: 5 }),
+    ]
+    const heard = new Arrivals<unknown>()
+    const onError = (error: unknown) => heard.add(error)
+    await bus.answer(
+      price,
+      (at) => {
+        throw thrown[at]
+      },
+      { onError },
+    )
+    for (const at of thrown.keys()) {
+      await expect(bus.call(price, at)).rejects.toMatchObject({ name: 'CallError', code: 'E_CALL_FAILED' })
+    }
+    expect(await heard.first(thrown.length)).toEqual(thrown)
+  })
+
+  test('a declared error whose data JSON has no word for is an error of its answerer', async ({ bus, name }) => {
+    const price = defineCall<null, never, { odd: unknown }>(name('price'))
+    await bus.answer(
+      price,
+      () => {
+        throw callError(price, 'odd', 5n)
+      },
+      { onError() {} },
+    )
+    const { remote } = (await bus.call(price, null).catch((error: unknown) => error)) as CallError
+    expect(remote).toMatchObject({ name: 'LeveretError', code: 'E_BAD_DATA' })
+    expect(remote.message).toContain(`error 'odd' of call '${price.name}'`)
   })
 
   test('a caller who gives up aborts the answerer', async ({ bus, name, another }) => {

@@ -1,8 +1,10 @@
 // What a queue carries: checked on both sides, typed, or anything.
 import { expect } from 'vitest'
-import { defineQueue } from '../../src/index.ts'
+import { defineQueue, type IncomingMessage } from '../../src/index.ts'
 import { Arrivals, codeOf, conformance, quickRetry, take, takeMessages } from './scene.ts'
 import { day, positive, schemaOf } from './schemas.ts'
+
+const codeIn = (error: unknown): unknown => (error as { readonly code?: unknown }).code
 
 conformance((test) => {
   test('any data arrive as they were sent', async ({ bus, name }) => {
@@ -73,13 +75,59 @@ conformance((test) => {
   test('a result that the schema does not know is a failed attempt', async ({ bus, name }) => {
     const queue = await bus.createQueue(defineQueue(name(), { result: positive }), { retry: quickRetry })
     let attempts = 0
-    queue.process(() => {
-      attempts++
-      return attempts === 2 ? 5 : -5
-    })
+    const heard = new Arrivals<unknown>()
+    const onError = (error: unknown, { data }: IncomingMessage, attempt: number) =>
+      heard.add([codeIn(error), data, attempt])
+    queue.process(
+      () => {
+        attempts++
+        return attempts === 2 ? 5 : -5
+      },
+      { onError },
+    )
     const receipt = await queue.send(1, { receipt: true })
     expect(await receipt.processed()).toBe(5)
     expect(attempts).toBe(2)
+    expect(heard.all).toEqual([['E_BAD_DATA', 1, 1]])
+  })
+
+  test('so it is with an asynchronous schema, and in a batch', async ({ bus, name }) => {
+    const result = schemaOf<number, number>(async (value) => {
+      if (value === -5) throw new Error('it is bad')
+      return value as number
+    })
+    const queue = await bus.createQueue(defineQueue(name(), { result }), { retry: quickRetry })
+    const heard = new Arrivals<unknown>()
+    const onError = (error: unknown, { data }: IncomingMessage, attempt: number) =>
+      heard.add([codeIn(error), data, attempt])
+    const batches: number[] = []
+    queue.processBatch(
+      (messages) => {
+        batches.push(messages.length)
+        return messages.map(({ data }) => (data === 2 && batches.length === 1 ? -5 : 5))
+      },
+      { size: 2, wait: '50ms', onError },
+    )
+    const receipts = await Promise.all([1, 2].map((data) => queue.send(data, { receipt: true })))
+    expect(await Promise.all(receipts.map((receipt) => receipt.processed()))).toEqual([5, 5])
+    expect(batches).toEqual([2, 1])
+    expect(heard.all).toEqual([['E_BAD_DATA', 2, 1]])
+  })
+
+  test('a result that JSON has no word for fails where its sender waits for it, and nowhere else', async ({
+    bus,
+    name,
+  }) => {
+    const queue = await bus.createQueue(name(), { retry: quickRetry })
+    const heard = new Arrivals<unknown>()
+    const worker = queue.process(() => 5n, { onError: (error) => heard.add(codeIn(error)) })
+    const receipt = await queue.send('asked for', { receipt: true })
+    await expect(receipt.processed()).rejects.toThrow(/the result of a handler of queue .* cannot be written as JSON/)
+    expect(await heard.first(3)).toEqual(['E_BAD_DATA', 'E_BAD_DATA', 'E_BAD_DATA'])
+    await queue.send('not asked for')
+    await worker.close()
+    expect(worker.stats()).toMatchObject({ processed: 1, retried: 2, deadLettered: 1 })
+    expect(heard.all).toHaveLength(3)
   })
 
   test('the sender gets what the schema makes of the result', async ({ bus, name }) => {
