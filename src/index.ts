@@ -182,8 +182,9 @@ async function remoteWiring(platform: Platform, url: string): Promise<BusWiring>
     commits: 'tx',
     inMemory: false,
     statistics: () => driver.isLeveret,
-    // The broker has a limit of its own, and says so.
-    messageBytesMax: limits.messageBytesCeiling,
+    get messageBytesMax() {
+      return driver.messageBytesMax
+    },
     notes: [],
     onFailure: () => {},
     onDamage: () => {},

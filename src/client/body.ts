@@ -38,6 +38,20 @@ export function encodeBody(value: unknown, contentType: string | undefined, what
   )
 }
 
+/** As `encodeBody` without a content type. Throws E_BAD_DATA, also for what has more bytes than the broker takes. */
+export function encodeWithin(value: unknown, bytesMax: number, what: string): Encoded {
+  const encoded = encodeBody(value, undefined, what)
+  checkSize(Buffer.byteLength(encoded.body), bytesMax, what)
+  return encoded
+}
+
+/** Throws E_BAD_DATA: the broker's own refusal would take everything with it that is on the same channel. */
+export function checkSize(bodyBytes: number, bytesMax: number, what: string): void {
+  if (bodyBytes <= bytesMax) return
+  const text = `${what} has ${bodyBytes} bytes, at most ${bytesMax} are taken: store it elsewhere and send where it is`
+  throw new LeveretError('E_BAD_DATA', text)
+}
+
 /** The JSON of a value; '' for undefined. Throws E_BAD_DATA for what JSON cannot say. */
 export function toJson(value: unknown, what: string): string {
   try {

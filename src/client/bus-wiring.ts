@@ -15,6 +15,7 @@ export interface BusWiring {
   readonly inMemory: boolean
   /** Whether the broker answers leveret.* commands; asked when the session is open. */
   readonly statistics: () => boolean
+  /** The largest body the broker takes; looked at when the session is open. */
   readonly messageBytesMax: number
   /** What recovery found and did, in words for people. */
   readonly notes: readonly string[]

@@ -5,7 +5,6 @@
  *     throw callError(price, 'unknownSku', { sku })   →   x-leveret-error-name: unknownSku   →   CallError { remote: { name, data } }
  */
 import { LeveretError } from '../model/errors.ts'
-import { toJson } from './body.ts'
 import type { CallContract } from './contract.ts'
 import { errorText } from './headers.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
@@ -57,19 +56,15 @@ export class DeclaredError extends Error {
   }
 }
 
-/**
- * An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema, or JSON
- * has no word for them.
- */
+/** An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema. */
 export function callError<Input, Result, Data, Returned, Errors, Name extends keyof Errors & string>(
   contract: CallContract<Input, Result, Data, Returned, Errors>,
   name: Name,
   data: Errors[Name],
 ): Error {
   const schema = contract.errors?.[name]
-  const what = `the data of error '${name}' of call '${contract.name}'`
   if (schema !== undefined) {
-    const checked = validate(schema as StandardSchema, data, what)
+    const checked = validate(schema as StandardSchema, data, `the data of error '${name}' of call '${contract.name}'`)
     if (checked instanceof Promise) {
       checked.catch(() => {})
       throw new LeveretError(
@@ -78,7 +73,6 @@ export function callError<Input, Result, Data, Returned, Errors, Name extends ke
       )
     }
   }
-  toJson(data, what)
   return new DeclaredError(name, data)
 }
 

@@ -6,10 +6,9 @@
  */
 import { copyRange } from '../lib/copy-range.ts'
 import { Slab } from '../lib/slab.ts'
-import { LeveretError } from '../model/errors.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
-import { bytesType, encodeBody, jsonType, toJson } from './body.ts'
+import { bytesType, checkSize, encodeBody, jsonType, toJson } from './body.ts'
 import { type IdSource, idLength } from './ids.ts'
 
 export interface Content {
@@ -63,7 +62,7 @@ export class Composer {
   encode(value: unknown, contentType: string | undefined): Content {
     const encoded = encodeBody(value, contentType, this.what)
     const body = typeof encoded.body === 'string' ? Buffer.from(encoded.body) : encoded.body
-    this.checkSize(body.length)
+    checkSize(body.length, this.bodyBytesMax, this.what)
     return { contentType: encoded.contentType, body }
   }
 
@@ -75,7 +74,7 @@ export class Composer {
   }
 
   private start(template: Buffer, bodyBytes: number): Message {
-    this.checkSize(bodyBytes)
+    checkSize(bodyBytes, this.bodyBytesMax, this.what)
     const propertiesBytes = template.length + idLength
     const bytes = propertiesBytes + bodyBytes
     const target = this.slab.take(bytes)
@@ -86,14 +85,6 @@ export class Composer {
     const bodyStart = at + propertiesBytes
     const owned = bytes === target.length
     return new Message(this.exchange, this.routingKey, target, at, bodyStart, bodyStart, at + bytes, owned)
-  }
-
-  private checkSize(bodyBytes: number): void {
-    if (bodyBytes <= this.bodyBytesMax) return
-    throw new LeveretError(
-      'E_BAD_DATA',
-      `${this.what} has ${bodyBytes} bytes, at most ${this.bodyBytesMax} are taken: store it elsewhere and send where it is`,
-    )
   }
 }
 

@@ -147,6 +147,21 @@ describe('connect', () => {
     }
   })
 
+  it('sends over a connection what whoever serves there takes, and nothing larger', async () => {
+    const broker = await open('memory:')
+    for (const [messageBytesMax, codes] of [
+      [1_000, [null, 'E_BAD_DATA', null]],
+      [18 << 20, [null, null, null]],
+    ] as const) {
+      const served = await broker.serve({ amqp: 0, messageBytesMax })
+      const queue = await (await open(served.url)).createQueue('jobs')
+      const sizes = [1, messageBytesMax === 1_000 ? 1_001 : 17 << 20, 2]
+      const sent = await Promise.allSettled(sizes.map((size) => queue.send(Buffer.alloc(size))))
+      expect(sent.map((one) => (one.status === 'rejected' ? (one.reason as LeveretError).code : null))).toEqual(codes)
+    }
+    expect(await (await broker.openQueue('jobs')).count()).toMatchObject({ ready: 5 })
+  })
+
   it('promises for a folder what it is told to, and says so, also to those who are served', async () => {
     const bus = await open(folderUrl(), { durability: 'write', deliverAfter: 'sync' })
     const jobs = await bus.createQueue('jobs')

@@ -370,7 +370,7 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
 
   /** Its handler threw that, or what it returned or sent is as bad. `message` null: it is not at hand any more. */
   failWith(task: Task, message: IncomingMessage | null, thrown: unknown): void {
-    const error = asThrown(thrown)
+    const error = this.outcomes.tellable(asThrown(thrown))
     const incoming = message ?? new Incoming(task.message, task.redelivered, undefined, task.properties)
     // A declared error is an answer like another.
     if (!(error instanceof DeclaredError)) this.tellError(error, incoming, task.attempt)

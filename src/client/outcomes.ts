@@ -9,9 +9,10 @@
  */
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
-import { encodeBody } from './body.ts'
+import { encodeWithin } from './body.ts'
 import type { BusParts } from './bus-parts.ts'
-import { type RemoteError, toldError } from './call-errors.ts'
+import { DeclaredError, type RemoteError, toldError } from './call-errors.ts'
+import { clientLimits } from './client-limits.ts'
 import type { Refusal } from './committer.ts'
 import type { QueueContract } from './contract.ts'
 import {
@@ -37,6 +38,8 @@ import { type StandardSchema, validate } from './standard-schema.ts'
 import type { Task } from './task.ts'
 
 const deadLetterPauseMs = 30_000
+/** What stands around the data of a declared error, each character of its text written as \uXXXX at worst. */
+const declaredBytesMax = 6 * clientLimits.errorTextMax + 100
 
 /** The worker whose tasks they are. */
 export interface OutcomeOwner {
@@ -87,6 +90,19 @@ export class Outcomes {
     }
     this.processed++
     this.owner.settle(task)
+  }
+
+  /** What its handler threw; of a declared error whose data cannot be sent, why not. */
+  tellable(thrown: unknown): unknown {
+    if (!(thrown instanceof DeclaredError)) return thrown
+    const { name, data } = thrown
+    try {
+      const what = `the data of error '${name}' of ${this.what}`
+      encodeWithin(data, this.parts.messageBytesMax - declaredBytesMax, what)
+      return thrown
+    } catch (error) {
+      return error
+    }
   }
 
   asksForRetry(task: Task, later: RetryLater): void {
@@ -212,11 +228,11 @@ export class Outcomes {
     )
   }
 
-  /** Throws E_BAD_DATA for a result that is no data. */
+  /** Throws E_BAD_DATA for a result that cannot be sent. */
   private answer(task: Task, value: unknown): void {
     const { properties } = task
     if (properties === null || !wantsAnswer(properties, 'processed')) return
-    const body = encodeBody(value, undefined, `the result of a handler of ${this.what}`)
+    const body = encodeWithin(value, this.parts.messageBytesMax, `the result of a handler of ${this.what}`)
     task.publish(resultAnswer(properties, this.queueName, body))
   }
 

@@ -11,7 +11,7 @@ import { type BrokerError, LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
-import { copyOfBody, decodeBody, encodeBody, parseJson } from './body.ts'
+import { copyOfBody, decodeBody, encodeWithin, parseJson } from './body.ts'
 import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { isPlainJson } from './composer.ts'
@@ -166,7 +166,7 @@ export class QueueReceiver
       this.channel?.ack(tag, false)
       return
     }
-    const body = encodeBody(result, undefined, `the result for ${this.what}`)
+    const body = encodeWithin(result, this.parts.messageBytesMax, `the result for ${this.what}`)
     this.take(tag)
     await this.settleWith(tag, [{ message: resultAnswer(properties, this.queueName, body), mandatory: false }])
   }

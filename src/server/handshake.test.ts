@@ -42,6 +42,7 @@ describe('the handshake', () => {
       product: 'Leveret',
       version: '4.2.0',
       leveret_version: '0.1.0',
+      leveret_message_bytes_max: 16_777_216,
       cluster_name: 'leveret@burrow',
       capabilities: { publisher_confirms: true, 'basic.nack': true, 'connection.blocked': true },
     })

@@ -2,6 +2,7 @@
 import type { FieldTable, PlainValue } from '../model/field-table.ts'
 import { toTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
+import { messageBytesMaxProperty } from '../model/server-properties.ts'
 import type { CertificateUser } from './certificate-user.ts'
 
 export interface AmqpServerOptions {
@@ -74,5 +75,7 @@ export function serverProperties(hostName: string, options: AmqpServerOptions): 
     version: compatibleVersion,
   }
   if (options.version !== undefined) properties['leveret_version'] = options.version
+  // A client that knows it refuses what is larger by itself: the broker's own refusal ends the channel.
+  properties[messageBytesMaxProperty] = options.messageBytesMax ?? limits.messageBytesMax
   return toTable(properties)
 }

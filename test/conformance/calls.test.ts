@@ -133,6 +133,26 @@ conformance((test) => {
     expect(await heard.first(thrown.length)).toEqual(thrown)
   })
 
+  test('so are a result, and the data of a declared error, that are larger than the broker takes', async ({
+    bus,
+    name,
+  }) => {
+    const price = defineCall<string, string, { odd: unknown }>(name('price'))
+    const large = 'x'.repeat(17 << 20)
+    await bus.answer(
+      price,
+      (what) => {
+        if (what === 'throw') throw callError(price, 'odd', large)
+        return what === 'return' ? large : 'fine'
+      },
+      { onError() {} },
+    )
+    const remote = { name: 'LeveretError', code: 'E_BAD_DATA' }
+    await expect(bus.call(price, 'return')).rejects.toMatchObject({ code: 'E_CALL_FAILED', remote })
+    await expect(bus.call(price, 'throw')).rejects.toMatchObject({ code: 'E_CALL_FAILED', remote })
+    expect(await bus.call(price, 'neither')).toBe('fine')
+  })
+
   test('a declared error whose data JSON has no word for is an error of its answerer', async ({ bus, name }) => {
     const price = defineCall<null, never, { odd: unknown }>(name('price'))
     await bus.answer(
@@ -144,7 +164,7 @@ conformance((test) => {
     )
     const { remote } = (await bus.call(price, null).catch((error: unknown) => error)) as CallError
     expect(remote).toMatchObject({ name: 'LeveretError', code: 'E_BAD_DATA' })
-    expect(remote.message).toContain(`error 'odd' of call '${price.name}'`)
+    expect(remote.message).toContain(`error 'odd' of queue '${price.name}'`)
   })
 
   test('a caller who gives up aborts the answerer', async ({ bus, name, another }) => {

@@ -130,6 +130,27 @@ conformance((test) => {
     expect(heard.all).toHaveLength(3)
   })
 
+  test('a result larger than the broker takes is a failed attempt, and the worker goes on', async ({ bus, name }) => {
+    const queue = await bus.createQueue<number, Buffer>(name(), { retry: { attempts: 1 } })
+    const heard = new Arrivals<unknown>()
+    queue.process(({ data }) => Buffer.alloc(data), { onError: (error) => heard.add(codeIn(error)) })
+    const [large, small] = [await queue.send(17 << 20, { receipt: true }), await queue.send(3, { receipt: true })]
+    await expect(large.processed()).rejects.toThrow(`E_BAD_DATA: the result of a handler of queue '${queue.name}' has`)
+    expect(await small.processed()).toEqual(Buffer.alloc(3))
+    expect(heard.all).toEqual(['E_BAD_DATA'])
+  })
+
+  test('so is one that a received message is acknowledged with', async ({ bus, name }) => {
+    const queue = await bus.createQueue<number, Buffer>(name())
+    const receipt = await queue.send(1, { receipt: true })
+    for await (const message of queue.receive()) {
+      expect(await codeOf(message.ack(Buffer.alloc(17 << 20)))).toBe('E_BAD_DATA')
+      await message.ack(Buffer.alloc(3))
+      break
+    }
+    expect(await receipt.processed()).toEqual(Buffer.alloc(3))
+  })
+
   test('the sender gets what the schema makes of the result', async ({ bus, name }) => {
     const result = schemaOf<{ day: string }, { ms: number }>((value) => {
       const { day: text } = value as { day: string }

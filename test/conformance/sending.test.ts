@@ -221,6 +221,18 @@ conformance((test) => {
     }
   })
 
+  test('a message larger than the broker takes is refused, and nothing else with it', async ({ bus, name }) => {
+    const queue = await bus.createQueue<number | string>(name())
+    const large = 'x'.repeat(17 << 20)
+    const sent = [queue.send(1), queue.send(large), queue.send(large, { headers: { a: 1 } }), queue.send(2)]
+    expect(await Promise.all(sent.map(codeOf))).toEqual(['nothing', 'E_BAD_DATA', 'E_BAD_DATA', 'nothing'])
+    await expect(sent[1]).rejects.toThrow(
+      `the data for queue '${queue.name}' has ${(17 << 20) + 2} bytes, at most ${16 << 20}`,
+    )
+    expect(await codeOf(bus.emit(name('event'), large))).toBe('E_BAD_DATA')
+    expect(await take(queue, 2)).toEqual([1, 2])
+  })
+
   test('a send to a queue that is gone rejects, and says what to do', async ({ bus, name }) => {
     const queue = await bus.createQueue(name())
     await queue.delete()

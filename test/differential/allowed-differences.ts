@@ -112,6 +112,7 @@ const connection: readonly Difference[] = [
     leveret: [
       '    copyright=S:"Copyright the Leveret authors"',
       '    information=S:"Licensed under the Apache License 2.0"',
+      '    leveret_message_bytes_max=l:16777216',
       '    leveret_version=S:"<version>"',
       '    platform=S:"Node.js"',
       '    product=S:"Leveret"',

@@ -10,6 +10,7 @@ import { type AmqpUri, parseUri } from '../../amqp/uri.ts'
 import type { Driver, Login, SessionEvents } from '../../model/channel.ts'
 import { BrokerError, LeveretError } from '../../model/errors.ts'
 import { emptyTable } from '../../model/field-table.ts'
+import { limits } from '../../model/limits.ts'
 import type { Connection, TlsClient } from '../../platform/network.ts'
 import type { Platform } from '../../platform/platform.ts'
 import { AmqpSession } from './amqp-session.ts'
@@ -34,6 +35,8 @@ export class AmqpDriver implements Driver {
   private isClosed = false
   /** Whether the broker understands leveret.* commands: as the last session found it. */
   isLeveret = false
+  /** No larger body is sent to it, in bytes: as the last session found it. */
+  messageBytesMax: number = limits.messageBytesMax
 
   /** Throws E_BAD_URL. */
   constructor(platform: Platform, address: string, options: AmqpDriverOptions = {}) {
@@ -71,6 +74,7 @@ export class AmqpDriver implements Driver {
     const remainingMs = deadlineMs - this.platform.clock.monotonicMs()
     await session.open({ ...login, credentials: login.credentials ?? this.login.credentials }, remainingMs)
     this.isLeveret = session.isLeveret
+    this.messageBytesMax = session.messageBytesMax
     return session
   }
 

@@ -42,6 +42,8 @@ const protocolHeader = Buffer.from([0x41, 0x4d, 0x51, 0x50, 0, 0, 9, 1])
 const tickMs = 500
 // How long the broker may take to answer connection.close before we just hang up.
 const closeMs = 5_000
+/** The largest that RabbitMQ can be set to take, in bytes. */
+const foreignMessageBytesMax = 536_870_912
 
 export class AmqpSession implements Session, ConnectionEvents, FrameSink, OutputEvents, LoginHost, ChannelLine {
   readonly frames: FrameWriter
@@ -313,6 +315,11 @@ export class AmqpSession implements Session, ConnectionEvents, FrameSink, Output
   /** Whether the broker understands leveret.* commands; known when the session is open. */
   get isLeveret(): boolean {
     return this.login?.product === 'Leveret'
+  }
+
+  /** The largest body that is sent to this broker, in bytes. One that does not say what it takes may take what RabbitMQ can. */
+  get messageBytesMax(): number {
+    return this.login?.messageBytesMax ?? foreignMessageBytesMax
   }
 
   ask(channel: AmqpChannel, id: number, command: Command): void {

@@ -120,7 +120,12 @@ function rename(product: 'Rabbits'): void {
     const attach = connection.attach.bind(connection)
     connection.attach = (events) => {
       const received = (chunk: Buffer): void => {
-        for (let at = chunk.indexOf('Leveret'); at >= 0; at = chunk.indexOf('Leveret')) chunk.write(product, at)
+        for (const [ours, theirs] of [
+          ['Leveret', product],
+          ['leveret_', 'rabbits_'],
+        ] as const) {
+          for (let at = chunk.indexOf(ours); at >= 0; at = chunk.indexOf(ours)) chunk.write(theirs, at)
+        }
         events.received(chunk)
       }
       attach({ received, drained: () => events.drained(), closed: (error) => events.closed(error) })
@@ -506,6 +511,8 @@ describe('asked of another broker', () => {
     rename('Rabbits')
     const { session, channel, listener, events } = await openAsking()
     expect(session.isLeveret).toBe(false)
+    // What it takes at most is for it to say.
+    expect(session.messageBytesMax).toBe(512 << 20)
     channel.execute(5, queues)
     expect(listener.heard).toEqual([])
     await settle()

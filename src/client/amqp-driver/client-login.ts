@@ -10,6 +10,7 @@ import type { Login } from '../../model/channel.ts'
 import { BrokerError } from '../../model/errors.ts'
 import { type Field, type FieldTable, type PlainValue, toTable } from '../../model/field-table.ts'
 import { limits } from '../../model/limits.ts'
+import { messageBytesMaxProperty } from '../../model/server-properties.ts'
 
 export interface LoginHost {
   send<Name extends MethodName>(name: Name, args: Arguments<Name>): void
@@ -28,6 +29,8 @@ export class ClientLogin {
   private readonly host: LoginHost
   /** What the broker calls itself; empty until it has said so. */
   product = ''
+  /** The largest body it says it takes, in bytes; null: it has not said. */
+  messageBytesMax: number | null = null
   private expected: MethodName = 'connection.start'
 
   constructor(login: Login, uri: AmqpUri, version: string | undefined, host: LoginHost) {
@@ -55,6 +58,8 @@ export class ClientLogin {
   private start({ mechanisms: offered, serverProperties }: Arguments<'connection.start'>): void {
     const product = serverProperties.get('product')?.value
     if (typeof product === 'string') this.product = product
+    const bytesMax = serverProperties.get(messageBytesMaxProperty)?.value
+    if (typeof bytesMax === 'number' && bytesMax > 0) this.messageBytesMax = bytesMax
     const mechanisms = this.login.credentials?.password === null ? withCertificate : withPassword
     const mechanism = mechanisms.find((name) => offered.split(' ').includes(name))
     if (mechanism === undefined) throw new BrokerError('COMMAND_INVALID', `the broker offers only ${offered} for login`)
