@@ -204,7 +204,13 @@ describe('connect', () => {
     await worker.ready()
     const closed = worker.closed()
     closed.catch(() => {})
+    const outcomes = bus.receipts({ sender: 'web-1' })
+    const outcome = outcomes.next()
+    outcome.catch(() => {})
+    while (!(await broker.stats()).some(({ name, consumers }) => name === 'leveret.inbox.web-1' && consumers === 1)) {}
     await served.close()
+    await expect(outcome).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
+    await expect(outcomes.next()).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
     await expect(closed).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
     await expect(jobs.send(1)).rejects.toMatchObject({ code: 'E_CONNECTION_LOST' })
     expect(errors[0]).toMatchObject({ code: 'E_CONNECTION_LOST' })

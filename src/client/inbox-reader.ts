@@ -30,7 +30,7 @@ export interface InboxOutcome {
   readonly error: LeveretError | null
 }
 
-/** Ended by `break`, its signal, or closing the bus. */
+/** Ended by `break`, its signal, or closing the bus. Rejects with E_CONNECTION_LOST when the inbox is out of reach. */
 export type InboxIterator = AsyncIterableIterator<InboxOutcome, undefined>
 
 export class InboxReader implements InboxIterator {
@@ -66,8 +66,9 @@ export class InboxReader implements InboxIterator {
       this.current = inbox.take()
       if (this.current !== null) return { done: false, value: outcomeOf(this.current.answer) }
       // It may have been aborted while the inbox was opened.
-      if (inbox.closed || this.isOver) return this.return()
-      if (!(await this.more(inbox))) return this.return()
+      if (this.isOver) return this.return()
+      if (inbox.failure !== null) throw inbox.failure
+      if (inbox.closed || !(await this.more(inbox))) return this.return()
     }
   }
 
@@ -88,6 +89,10 @@ export class InboxReader implements InboxIterator {
     const release = keepAliveBy(this.receipts.clock)
     try {
       return this.waits ? await this.changed(inbox) : await inbox.hasMore()
+    } catch (error) {
+      // Closed while it was looking: that is told by the inbox itself.
+      if (inbox.closed) return true
+      throw error
     } finally {
       release()
     }

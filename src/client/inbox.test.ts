@@ -36,6 +36,19 @@ async function all(bus: Bus): Promise<InboxOutcome[]> {
 }
 
 describe('an inbox', () => {
+  it('that is deleted ends the loop that reads it with an error, and the bus that is closed ends it quietly', async () => {
+    const { test, bus, sending } = await withWorker()
+    const lost = sending.receipts({ sender: 'web-1' }).next()
+    lost.catch(() => {})
+    const closed = bus.receipts({ sender: 'web-2' }).next()
+    await test.settle()
+    await (await bus.openQueue('leveret.inbox.web-1')).delete()
+    await test.settle()
+    await expect(lost).rejects.toThrow("E_CONNECTION_LOST: the inbox of sender 'web-1' is gone: the inbox was deleted")
+    await bus.close()
+    expect(await closed).toEqual({ done: true, value: undefined })
+  })
+
   it('has what became of messages whose sender has ended', async () => {
     const { test, queue, sending } = await withWorker()
     const jobs = await sending.openQueue('jobs')

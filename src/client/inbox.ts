@@ -41,6 +41,8 @@ export function inboxName(sender: string): string {
 export class Inbox implements ChannelEvents {
   readonly sender: string
   readonly address: string
+  /** Why it was lost; null: it is open, or closed with its bus. */
+  failure: LeveretError | null = null
   private readonly owner: InboxOwner
   private readonly channel: Channel
   private readonly replies = new Replies()
@@ -107,12 +109,13 @@ export class Inbox implements ChannelEvents {
     })
   }
 
-  /** All that was not acknowledged stays in the inbox. */
-  close(): void {
+  /** All that was not acknowledged stays in the inbox. `reason` null: its bus is closed. */
+  close(reason: LeveretError | null = null): void {
     if (this.isClosed) return
     this.isClosed = true
+    this.failure = reason
     this.kept.clear()
-    this.replies.failAll(new LeveretError('E_CLOSED', `the inbox of sender '${this.sender}' was closed`))
+    this.replies.failAll(reason ?? new LeveretError('E_CLOSED', `the inbox of sender '${this.sender}' was closed`))
     this.channel.close()
     this.tell()
   }
@@ -187,8 +190,9 @@ export class Inbox implements ChannelEvents {
 
   private lost(why: string): void {
     const text = `the inbox of sender '${this.sender}' is gone: ${why}: the outcome of its open receipts is unknown`
-    this.close()
-    this.owner.inboxLost(this, new LeveretError('E_CONNECTION_LOST', text))
+    const error = new LeveretError('E_CONNECTION_LOST', text)
+    this.close(error)
+    this.owner.inboxLost(this, error)
   }
 
   private tell(): void {

@@ -126,11 +126,15 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
     if (this.calls.length === 1) this.clock.defer(() => this.runCalls())
   }
 
-  /** No answer will come any more. */
+  /** The session is gone: no answer will come any more. */
   end(error: LeveretError): void {
+    this.finish(error, error)
+  }
+
+  private finish(error: LeveretError, lossReason: LeveretError | null): void {
     this.ended ??= error
     this.replies.failAll(error)
-    for (const inbox of [...this.inboxes.values(), ...this.unopened]) inbox.close()
+    for (const inbox of [...this.inboxes.values(), ...this.unopened]) inbox.close(lossReason)
     this.inboxes.clear()
     this.failAll(error, () => true)
   }
@@ -138,7 +142,7 @@ export class Receipts implements ChannelEvents, ReceiptKeeper, InboxOwner {
   close(): void {
     // What is on its way to a callback comes there, and is acknowledged in its inbox: it would be told again otherwise.
     this.runCalls()
-    this.end(new LeveretError('E_CLOSED', 'the bus was closed before the outcome was known'))
+    this.finish(new LeveretError('E_CLOSED', 'the bus was closed before the outcome was known'), null)
     this.channel?.close()
     this.channel = null
   }
