@@ -202,6 +202,23 @@ describe('dead letters', () => {
     expect(await morgue.count()).toMatchObject({ ready: 10 })
   })
 
+  it('are waited for no longer when their redrive is stopped, or the bus closed', async () => {
+    const { test, bus, queue } = await stage({})
+    const dead = await bus.createQueue('jobs.dead')
+    await dead.sendMany([1, 2, 3])
+    const stop = new AbortController()
+    const stopped = queue.redrive({ rate: '1/h', signal: stop.signal })
+    await test.settle()
+    stop.abort()
+    await test.settle()
+    expect(await stopped).toBe(1)
+    const closed = queue.redrive({ rate: '1/h' })
+    closed.catch(() => {})
+    await test.settle()
+    await bus.close()
+    await expect(closed).rejects.toMatchObject({ code: 'E_CLOSED' })
+  })
+
   it('must be somewhere else', async () => {
     const { queue } = await stage({ deadLetter: false })
     await expect(queue.redrive()).rejects.toThrow('say { from: … }')

@@ -271,7 +271,16 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
   /** Takes dead letters of this queue back into it, each with its attempts counted anew. Resolves with how many. */
   async redrive(options: RedriveOptions = {}): Promise<number> {
     const settings = redriveSettings(this.name, this.settings.deadLetter, options)
-    return new Redrive(this.owner.parts, this.name, settings).run()
+    const { parts, closables } = this.owner
+    const ended = this.owner.ended()
+    if (ended !== null) throw ended
+    const redrive = new Redrive(parts, this.name, settings)
+    closables.add(redrive)
+    try {
+      return await redrive.run()
+    } finally {
+      closables.delete(redrive)
+    }
   }
 
   /** Deletes the queue with all that is in it; resolves with the number of ready messages. Its workers end. */

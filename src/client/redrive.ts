@@ -6,11 +6,11 @@
 import { RateMeter } from '../lib/rate-meter.ts'
 import type { Channel, ChannelEvents } from '../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../model/command.ts'
-import { type BrokerError, LeveretError } from '../model/errors.ts'
+import { BrokerError, LeveretError } from '../model/errors.ts'
 import type { Field, FieldTable } from '../model/field-table.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
-import type { BusParts } from './bus-parts.ts'
+import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import { headerNames, integerHeader, textHeader, withHeaders } from './headers.ts'
 import { setLivingTimer } from './keep-alive.ts'
@@ -31,6 +31,8 @@ export interface RedriveOptions {
 
 export interface RedriveSettings {
   readonly from: string
+  /** It is the queue's own, which is made when the first letter comes: that there is none means no letters. */
+  readonly isOwn: boolean
   readonly meter: RateMeter | null
   readonly limit: number
   readonly signal: AbortSignal | undefined
@@ -49,18 +51,22 @@ export function redriveSettings(queue: string, deadLetter: string | null, option
   if (from === queue) throw new LeveretError('E_BAD_OPTION', `${where}: a queue is not redriven from itself`)
   return {
     from,
+    isOwn: from === deadLetter,
     meter: rate === undefined ? null : new RateMeter(rateOf(rate, `${where}: rate`)),
     limit: limit === undefined ? Number.POSITIVE_INFINITY : checkInteger(where, 'limit', limit, 1, 2 ** 31),
     signal,
   }
 }
 
-export class Redrive implements ChannelEvents {
+export class Redrive implements ChannelEvents, Closable {
   private readonly parts: BusParts
   private readonly queue: string
   private readonly settings: RedriveSettings
   private readonly replies = new Replies()
   private readonly channel: Channel
+  private failure: Error | null = null
+  /** Ends the wait for a turn. */
+  private wake: () => void = () => {}
   private moved = 0
   /** Letters of other queues, which go back when it ends. */
   private others = 0
@@ -72,8 +78,14 @@ export class Redrive implements ChannelEvents {
     this.channel = parts.session.openChannel(this)
   }
 
-  /** Resolves with how many were moved. Rejects with what the broker says, such as NOT_FOUND. */
+  /**
+   * Resolves with how many were moved. Rejects with what the broker says, such as NOT_FOUND for a queue that was named, and when
+   * the bus ends before it does.
+   */
   async run(): Promise<number> {
+    const { signal } = this.settings
+    const wake = (): void => this.wake()
+    signal?.addEventListener('abort', wake)
     try {
       if (this.parts.commits === 'tx') await this.ask({ type: 'tx.select' })
       // Those that fail again meanwhile are not taken a second time.
@@ -85,16 +97,36 @@ export class Redrive implements ChannelEvents {
         this.moved += letters.length
         left -= letters.length
       }
+      if (this.failure !== null) throw this.failure
       return this.moved
     } finally {
+      signal?.removeEventListener('abort', wake)
       this.channel.close()
     }
   }
 
+  close(): Promise<void> {
+    this.end(new LeveretError('E_CLOSED', 'the bus is closed'))
+    return Promise.resolve()
+  }
+
+  /** What is being committed is moved, or not; the rest stays where it is. */
+  end(error: Error): void {
+    this.failure ??= error
+    this.replies.failAll(this.failure)
+    this.wake()
+  }
+
   private async lettersThere(): Promise<number> {
     const flags = { durable: true, exclusive: false, autoDelete: false, arguments: new Map<string, Field>() }
-    const reply = await this.ask({ type: 'queue.declare', queue: this.settings.from, passive: true, ...flags })
-    return reply.type === 'queue.declare-ok' ? reply.messageCount : 0
+    const { from, isOwn } = this.settings
+    try {
+      const reply = await this.ask({ type: 'queue.declare', queue: from, passive: true, ...flags })
+      return reply.type === 'queue.declare-ok' ? reply.messageCount : 0
+    } catch (error) {
+      if (isOwn && error instanceof BrokerError && error.code === 'NOT_FOUND') return 0
+      throw error
+    }
   }
 
   /** Up to so many letters, as fast as may be; none: that was all. */
@@ -117,20 +149,35 @@ export class Redrive implements ChannelEvents {
     if (meter === null) return true
     const { clock } = this.parts.platform
     for (let waitMs = meter.nextMs - clock.monotonicMs(); waitMs > 0; waitMs = meter.nextMs - clock.monotonicMs()) {
-      if (hasLetters) return false
-      await new Promise<void>((resolve) => setLivingTimer(clock, waitMs, resolve))
+      if (hasLetters || this.isStopped) return false
+      await this.sleep(waitMs)
     }
     meter.count(clock.monotonicMs())
     return true
   }
 
+  private get isStopped(): boolean {
+    return this.failure !== null || this.settings.signal?.aborted === true
+  }
+
+  private async sleep(ms: number): Promise<void> {
+    let cancel = (): void => {}
+    await new Promise<void>((resolve) => {
+      this.wake = resolve
+      cancel = setLivingTimer(this.parts.platform.clock, ms, resolve)
+    })
+    cancel()
+  }
+
   private move(letters: readonly BasicGetOk[]): Promise<Reply> {
     const acks = letters.map(({ deliveryTag }) => deliveryTag)
     const publishes = letters.map(({ message }) => asItWas(message, this.queue))
+    if (this.failure !== null) return Promise.reject(this.failure)
     return this.replies.wait((id) => this.channel.commit(id, acks, publishes))
   }
 
   private ask(command: Command): Promise<Reply> {
+    if (this.failure !== null) return Promise.reject(this.failure)
     return this.replies.execute(this.channel, command)
   }
 

@@ -148,6 +148,19 @@ conformance((test) => {
     { needs: 'cancel' },
   )
 
+  test('a queue that never had a dead letter has none to take back, and a closed bus takes back none', async ({
+    name,
+    another,
+  }) => {
+    const bus = await another()
+    const queue = await bus.createQueue(name())
+    expect(await queue.redrive()).toBe(0)
+    expect(await queue.redrive({ from: `${queue.name}.dead` })).toBe(0)
+    expect(await codeOf(queue.redrive({ from: name() }))).toBe('NOT_FOUND')
+    await bus.close()
+    expect(await codeOf(queue.redrive())).toBe('E_CLOSED')
+  })
+
   test(
     'dead letters go back with their attempts counted anew',
     async ({ bus, name }) => {
