@@ -31,7 +31,7 @@ import type { Outcomes } from './outcomes.ts'
 import type { Outlet } from './outlet.ts'
 import { ProgressTeller } from './progress.ts'
 import { GiveUp, RetryLater } from './settlement.ts'
-import { type StandardSchema, validate } from './standard-schema.ts'
+import { SchemaFailure, type StandardSchema, validate } from './standard-schema.ts'
 import { Task, type TaskOwner } from './task.ts'
 import { runCallback } from './user-callback.ts'
 import type { Handler, WorkSettings } from './worker-options.ts'
@@ -398,13 +398,17 @@ export class HandlerRunner implements TaskOwner, BatchOwner {
     this.goOn()
   }
 
-  /** Neither another attempt nor another worker can read it. */
+  /** Neither another attempt nor another worker can read it, unless it was the schema that failed. */
   private unreadable(task: Task, error: unknown): void {
     this.leave(task)
     if (this.acknowledger.isMine(task)) {
       const incoming = new Incoming(task.message, task.redelivered, copyOfBody(task.message), null)
-      this.tellError(error, incoming, task.attempt)
-      this.outcomes.giveUp(task, errorText(error))
+      if (error instanceof SchemaFailure) this.failWith(task, incoming, error)
+      else {
+        this.tellError(error, incoming, task.attempt)
+        if (this.outcomes.isCall) task.threw(error)
+        this.outcomes.giveUp(task, errorText(error))
+      }
     }
     this.goOn()
   }

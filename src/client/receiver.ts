@@ -23,18 +23,20 @@ import {
   failureAnswer,
   postponeRequest,
   resultAnswer,
+  retryRequest,
   wantsAnswer,
 } from './copies.ts'
 import { ensureQueue } from './declare-queue.ts'
 import type { Duration } from './duration.ts'
-import { headerNames, integerHeader } from './headers.ts'
+import { errorText, headerNames, integerHeader } from './headers.ts'
 import { Incoming, Received, type ReceivedMessage, type Settler } from './incoming.ts'
 import { keepAliveBy } from './keep-alive.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
 import { ProgressTeller } from './progress.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
-import { type StandardSchema, validate } from './standard-schema.ts'
+import { pauseMs } from './retry.ts'
+import { SchemaFailure, type StandardSchema, validate } from './standard-schema.ts'
 import { leaseOf } from './worker-options.ts'
 
 export interface ReceiveOptions {
@@ -308,9 +310,25 @@ export class QueueReceiver
       return { done: false, value: new Received(incoming, properties, this, tag) }
     } catch (error) {
       this.parts.report(error as Error)
-      await this.reject(tag, (error as Error).message)
+      if (!(error instanceof SchemaFailure && this.tryAgain(tag, message, error))) {
+        await this.reject(tag, (error as Error).message)
+      }
       return this.next()
     }
+  }
+
+  /** As a worker does with an attempt that failed. False: it was the last one, or this broker hides nothing. */
+  private tryAgain(tag: number, message: Message, error: SchemaFailure): boolean {
+    const properties = message.decodeProperties()
+    const attempt = integerHeader(properties.headers, headerNames.attempt) ?? 1
+    const { clock, random } = this.parts.platform
+    const { retry } = this.settings
+    if (!this.parts.isLeveret || attempt >= retry.attempts) return false
+    this.take(tag)
+    const failure = { text: errorText(error), attempt, realtimeMs: clock.realtimeMs() }
+    const waitMs = Math.ceil(pauseMs(retry, attempt, random.next()))
+    this.channel?.publish(retryRequest(tag, properties, failure, waitMs), false)
+    return true
   }
 
   /** Throws or rejects with E_BAD_DATA. */

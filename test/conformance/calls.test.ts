@@ -167,6 +167,17 @@ conformance((test) => {
     expect(remote.message).toContain(`error 'odd' of queue '${price.name}'`)
   })
 
+  test('data that the answerer does not take are its error, which the caller is told', async ({ bus, name }) => {
+    const price = defineCall(name('price'), { input: positive })
+    const heard = new Arrivals<unknown>()
+    await bus.answer(price, () => 1, { onError: (error) => heard.add((error as LeveretError).code) })
+    await expect(bus.call(price.name, -1)).rejects.toMatchObject({
+      code: 'E_CALL_FAILED',
+      remote: { code: 'E_BAD_DATA', message: expect.stringContaining('does not match its schema') },
+    })
+    expect(heard.all).toEqual(['E_BAD_DATA'])
+  })
+
   test('a caller who gives up aborts the answerer', async ({ bus, name, another }) => {
     const price = defineCall<string, number>(name('price'))
     const begun = new Arrivals<AbortSignal>()

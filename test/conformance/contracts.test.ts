@@ -1,8 +1,13 @@
 // What a queue carries: checked on both sides, typed, or anything.
+import { runInNewContext } from 'node:vm'
 import { expect } from 'vitest'
-import { defineQueue, type IncomingMessage } from '../../src/index.ts'
+import { defineQueue, type IncomingMessage, type StandardSchema } from '../../src/index.ts'
 import { Arrivals, codeOf, conformance, quickRetry, take, takeMessages } from './scene.ts'
 import { day, positive, schemaOf } from './schemas.ts'
+
+function raise(error: Error): never {
+  throw error
+}
 
 const codeIn = (error: unknown): unknown => (error as { readonly code?: unknown }).code
 
@@ -171,6 +176,76 @@ conformance((test) => {
     expect(await codeOf(queue.send('bad'))).toBe('E_BAD_DATA')
     await queue.send('good')
     expect(await take(queue as never, 1)).toEqual(['good'])
+  })
+
+  test('a schema that fails itself is told to the sender, with what it is about and why', async ({ bus, name }) => {
+    const cause = new Error('the database is away')
+    const results: readonly [string, () => unknown, unknown][] = [
+      ['throws', () => raise(cause), cause],
+      ['rejects', () => Promise.reject(cause), cause],
+      ['rejects in another realm', () => runInNewContext('Promise.reject(cause)', { cause }) as unknown, cause],
+      ['says nothing', () => undefined, expect.stringContaining('neither')],
+      ['says nothing later', () => Promise.resolve(), expect.stringContaining('neither')],
+      ['says neither', () => ({}), expect.stringContaining('neither')],
+      ['has issues that say nothing', () => ({ issues: [null] }), expect.any(TypeError)],
+      ['has issues that are none', () => ({ issues: 'many' }), expect.stringContaining('neither')],
+    ]
+    for (const [what, validate, reason] of results) {
+      const input = { '~standard': { version: 1, vendor: 'test', validate } } as StandardSchema
+      const queue = await bus.createQueue(defineQueue(name(), { input }))
+      const text = new RegExp(`^E_BAD_DATA: the data for queue '${queue.name}' could not be checked`)
+      await expect(queue.send(1), what).rejects.toMatchObject({ code: 'E_BAD_DATA', cause: reason })
+      await expect(queue.send(1), what).rejects.toThrow(text)
+      expect(await queue.count()).toMatchObject({ ready: 0 })
+    }
+  })
+
+  test('in a worker it is a failed attempt, as if the handler had thrown', async ({ bus, name }) => {
+    for (const isAsync of [false, true]) {
+      let asked = 0
+      const validate = (value: unknown) => {
+        if (++asked < 3) return isAsync ? Promise.reject(new Error('it is away')) : raise(new Error('it is away'))
+        return { value }
+      }
+      const input = { '~standard': { version: 1, vendor: 'test', validate } } as StandardSchema
+      const contract = defineQueue(name(), { input })
+      await (await bus.createQueue(contract.name)).send(1)
+      const queue = await bus.createQueue(contract, { retry: quickRetry })
+      const heard = new Arrivals<unknown>()
+      const seen = new Arrivals<unknown>()
+      const worker = queue.process(({ data }, { attempt }) => seen.add([data, attempt]), {
+        onError: (error, _message, attempt) => heard.add([codeIn(error), attempt]),
+      })
+      expect(await seen.first(1)).toEqual([[1, 3]])
+      expect(heard.all).toEqual([
+        ['E_BAD_DATA', 1],
+        ['E_BAD_DATA', 2],
+      ])
+      await worker.close()
+    }
+  })
+
+  test('one that always fails leads to the dead-letter queue, and so it is for whoever receives', async ({
+    bus,
+    name,
+  }) => {
+    const validate = () => raise(new Error('it is away'))
+    const input = { '~standard': { version: 1, vendor: 'test', validate } } as unknown as StandardSchema
+    const contracts = [defineQueue(name(), { input }), defineQueue(name(), { input })] as const
+    for (const contract of contracts) await (await bus.createQueue(contract.name)).send(1)
+    const [worked, received] = [
+      await bus.createQueue(contracts[0], { retry: quickRetry }),
+      await bus.createQueue(contracts[1], { retry: quickRetry }),
+    ]
+    worked.process(() => {}, { onError() {} })
+    const messages = received.receive()
+    const next = messages.next()
+    for (const { name: of } of contracts) {
+      const [letter] = await takeMessages(await bus.createQueue(`${of}.dead`), 1)
+      expect(letter?.headers['x-leveret-attempts']).toBe(3)
+    }
+    await messages.close()
+    expect(await next).toMatchObject({ done: true })
   })
 
   test('one contract holds in two processes', async ({ bus, name, another }) => {
