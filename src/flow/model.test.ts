@@ -143,6 +143,30 @@ describe('where things go', () => {
     expect(modelOf(evenWindow(1_000, 0), { ...state, lengthMax: null }).limitSeconds.value).toBe('never')
   })
 
+  it('never drains where more comes than can be done, also if nothing waits yet', () => {
+    const window = evenWindow(5_000, 5_000)
+    const slow = modelOf(window, { ...steady, servers: 40 })
+    expect(slow.drainSeconds).toMatchObject({ value: 'never drains', confidence: 'high' })
+    expect(slow.growthRate.value).toBeCloseTo(100, 6)
+    const forecast = forecastOf(window, { ...steady, servers: 60 }, { servers: 1, arrivalRate: 800 })
+    expect(forecast.drainSeconds.value).toBe('never drains')
+    expect(forecast.growthRate.value).toBeCloseTo(790, 6)
+    expect(modelOf(window, { ...steady, servers: 60 }).drainSeconds).toMatchObject({ value: 0, confidence: 'high' })
+    for (const nobody of [{ servers: 0 }, { isPaused: true }]) {
+      expect(modelOf(window, { ...steady, ...nobody }).drainSeconds).toMatchObject({ value: 'never drains' })
+      expect(modelOf(windowOf({}), { ...steady, ...nobody }).drainSeconds).toMatchObject({ value: 0 })
+    }
+    expect(forecastOf(window, { ...steady, servers: 0 }, { arrivalRate: 0 }).drainSeconds.value).toBe(0)
+  })
+
+  it('does not say that nothing stays in an empty queue of whose workers too little is known', () => {
+    const unknown = { value: null, confidence: 'none' }
+    expect(modelOf(evenWindow(5_000, 0), steady).drainSeconds).toMatchObject(unknown)
+    expect(modelOf(evenWindow(5_000, 5_000), { ...steady, servers: null }).drainSeconds).toMatchObject(unknown)
+    expect(forecastOf(windowOf({}), steady, { arrivalRate: 1_000 }).drainSeconds).toMatchObject(unknown)
+    expect(modelOf(evenWindow(500, 500), { ...steady, servers: 5 }).drainSeconds.confidence).toBe('low')
+  })
+
   it('has nothing to say of a queue to which nothing came', () => {
     const { utilisation, growthRate, drainSeconds } = modelOf(windowOf({}), { ...steady, servers: 0 })
     expect([utilisation, growthRate.value, drainSeconds.value]).toEqual([null, null, 0])

@@ -158,7 +158,7 @@ export function outlookOf(
   const near = nearOne(rho, off)
   const grows = growth > 0 && lengthMax !== null
   return {
-    drainSeconds: drainOf(drain, margin, doubts, near),
+    drainSeconds: drain === 0 ? drained(load, samples, state, doubts, near) : drainOf(drain, margin, doubts, near),
     growthRate: estimate(growth, growth === 0 ? null : margin, [...doubts, ...(growth === 0 ? near : [])]),
     limitSeconds: grows
       ? estimate(Math.max(0, lengthMax - waiting) / growth, margin, doubts)
@@ -173,8 +173,19 @@ function drainOf(
   near: readonly Doubt[],
 ): Model['drainSeconds'] {
   if (seconds === Number.POSITIVE_INFINITY) return estimate('never drains', null, [...doubts, ...near])
-  // Nothing is there, whatever comes.
-  return seconds === 0 ? estimate(0, null, []) : estimate(seconds, margin, doubts)
+  return estimate(seconds, margin, doubts)
+}
+
+/** Nothing is there. It stays so if nothing comes, or if servers keep up with what does, as far as both are known. */
+function drained(
+  { arrivalRate }: Load,
+  { processed }: Samples,
+  { servers }: QueueState,
+  doubts: readonly Doubt[],
+  near: readonly Doubt[],
+): Model['drainSeconds'] {
+  if (arrivalRate === 0) return estimate(0, null, [])
+  return estimate(0, null, processed > 0 && servers !== null ? near : doubts)
 }
 
 /** Nobody takes anything: what comes stays. */
@@ -190,7 +201,7 @@ function unserved(
   if (samples.arrivals === 0) doubts.push({ confidence: 'none', reason: 'nothing came in the window' })
   return {
     drainSeconds:
-      waiting === 0
+      waiting === 0 && growth === 0
         ? estimate(0, null, [])
         : { ...estimate('never drains', null, []), reasons: [isPaused ? 'the queue is paused' : 'nobody consumes'] },
     growthRate: estimate(growth, margin, doubts),

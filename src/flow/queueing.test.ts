@@ -107,7 +107,15 @@ describe('the expected wait', () => {
 describe('draining', () => {
   it('takes as long as the backlog does at the rate that is left', () => {
     expect(drainSeconds(100, load({ arrivalRate: 0.5 }))).toBe(200)
-    expect(drainSeconds(0, load({ arrivalRate: 5 }))).toBe(0)
+    expect(drainSeconds(0, load({ arrivalRate: 0.5 }))).toBe(0)
     expect(drainSeconds(1, load({ arrivalRate: 1 }))).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  it('never ends where messages come as fast as they go, also where none waits yet', () => {
+    expect(drainSeconds(0, load({ arrivalRate: 1 }))).toBe(Number.POSITIVE_INFINITY)
+    expect(drainSeconds(0, load({ arrivalRate: 5 }))).toBe(Number.POSITIVE_INFINITY)
+    expect(drainSeconds(0, load({ servers: 0 }))).toBe(Number.POSITIVE_INFINITY)
+    expect(drainSeconds(1, load({ servers: 0, arrivalRate: 0 }))).toBe(Number.POSITIVE_INFINITY)
+    expect(drainSeconds(0, load({ servers: 0, arrivalRate: 0 }))).toBe(0)
   })
 })

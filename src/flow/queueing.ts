@@ -123,10 +123,11 @@ function arrivalEvenness(rho: number, arrivalScv: number, serviceScv: number): n
 
 /**
  * How long a backlog takes to go, in seconds, as a fluid does (Kleinrock 1976, Queueing Systems II, 2.7): n/(cμ − λ). Infinite if
- * messages come as fast as they go.
+ * messages come as fast as they go, also where nothing waits yet: what comes will.
  */
-export function drainSeconds(backlog: number, { arrivalRate, serviceSeconds, servers }: Load): number {
-  if (backlog === 0) return 0
-  const rate = servers / serviceSeconds - arrivalRate
-  return rate <= 0 ? Number.POSITIVE_INFINITY : backlog / rate
+export function drainSeconds(backlog: number, load: Load): number {
+  const { arrivalRate, serviceSeconds, servers } = load
+  if (arrivalRate === 0 && backlog === 0) return 0
+  if (servers === 0 || utilisation(load) >= 1) return Number.POSITIVE_INFINITY
+  return backlog / (servers / serviceSeconds - arrivalRate)
 }
