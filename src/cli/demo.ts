@@ -59,9 +59,8 @@ function isSet(variable: string | undefined): boolean {
 }
 
 function print(summary: DemoSummary, json: boolean): void {
-  process.stdout.write(
-    json ? `${JSON.stringify(summary)}\n` : `\n${summaryLines(summary, process.stdout.columns ?? 80).join('\n')}\n`,
-  )
+  const text = json ? JSON.stringify(summary) : `\n${summaryLines(summary, process.stdout.columns).join('\n')}`
+  process.stdout.write(`${text}\n`)
 }
 
 /** The first signal ends it in order, the second at once. */

@@ -79,6 +79,12 @@ describe('summaryLines', () => {
     }
   })
 
+  it('has 80 columns where nothing says how many there are, or a terminal says 0', () => {
+    const eighty = summaryLines(summarize(whole), 80)
+    expect(summaryLines(summarize(whole), 0)).toEqual(eighty)
+    expect(summaryLines(summarize(whole), undefined)).toEqual(eighty)
+  })
+
   it('shows dead letters where there are any', () => {
     const none = { ...whole, where: './demo', queue: { ...whole.queue, deadLettered: 0 } }
     expect(say(none)).not.toContain('demo.photos.dead')

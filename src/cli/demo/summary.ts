@@ -2,6 +2,7 @@
 import { countOf } from '../plural.ts'
 import { workerCount } from './load.ts'
 import { type DemoState, lengthOf, type Sample } from './state.ts'
+import { sizeOr } from './terminal.ts'
 import { rateText, timeText } from './units.ts'
 
 /** As `--json` prints it; times in milliseconds, rates in messages per second. */
@@ -102,8 +103,9 @@ function round(value: number, digits: number): number {
   return Number(value.toFixed(digits))
 }
 
-/** The summary for people, in lines of at most `columns`. */
-export function summaryLines(summary: DemoSummary, columns: number): string[] {
+/** The summary for people, in lines of at most so many columns as the output says that it has. */
+export function summaryLines(summary: DemoSummary, said: number | undefined): string[] {
+  const columns = sizeOr(80, said)
   const { where, seconds, stopped, queue, callbacks, events, calls, numbers } = summary
   const { listeners } = events
   const entry = (name: string, texts: readonly string[]): string[] => {

@@ -16,6 +16,11 @@ const home = '\u001b[H'
 const eraseLine = '\u001b[K'
 const eraseBelow = '\u001b[J'
 
+/** How many columns there are, or rows: a terminal whose size nobody has set says 0, and what is no terminal nothing. */
+export function sizeOr(otherwise: number, size: number | undefined): number {
+  return size === undefined || size === 0 ? otherwise : size
+}
+
 export class Terminal {
   private readonly output: Screen
   private isOpen = false
@@ -27,7 +32,7 @@ export class Terminal {
 
   /** What a line may have: the last column is left free, for erasing behind it would take its letter away. */
   get columns(): number {
-    return Math.max(1, (this.output.columns ?? 80) - 1)
+    return Math.max(1, sizeOr(80, this.output.columns) - 1)
   }
 
   /** Takes the screen; once it was given back it is not taken again. */
@@ -40,7 +45,7 @@ export class Terminal {
   /** Draws over the picture before; lines that there are no rows for are left out. */
   draw(lines: readonly string[]): void {
     if (!this.isOpen) return
-    const shown = lines.slice(0, this.output.rows ?? 24)
+    const shown = lines.slice(0, sizeOr(24, this.output.rows))
     // One write, so that nobody sees half a picture; no line feed at the end, which would scroll.
     this.output.write(`${home}${shown.map((line) => `${line}${eraseLine}`).join('\r\n')}${eraseBelow}`)
   }

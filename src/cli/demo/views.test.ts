@@ -57,6 +57,16 @@ describe('LiveView', () => {
       for (const line of lines) expect(columnsOf(stripVTControlCharacters(line))).toBeLessThan(columns)
     }
   })
+
+  it('takes a terminal that says it has no columns and no rows for one of 80 by 24', () => {
+    const pictures = [new Output(0, 0), new Output(80, 24)].map((output) => {
+      const view = new LiveView(output)
+      view.show(demoState())
+      view.close()
+      return output.texts
+    })
+    expect(pictures[0]).toEqual(pictures[1])
+  })
 })
 
 describe('LineView', () => {
