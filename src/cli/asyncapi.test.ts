@@ -78,6 +78,37 @@ describe('leveret asyncapi', () => {
     expect(stdout.split('\n')).toHaveLength(2)
   })
 
+  it('prints nothing but the document to standard output, whatever the file prints', async () => {
+    const loud = `
+import { defineQueue } from 'leveret'
+console.log('one')
+console.table(['two'])
+process.stdout.write('three\\n')
+process.on('exit', () => console.log('four'))
+export const work = defineQueue('work')
+`
+    for (const name of ['loud.ts', 'loud.mjs']) {
+      const { code, stdout, stderr } = await runLeveret(['asyncapi', file(name, loud)])
+      expect(code).toBe(0)
+      expect((JSON.parse(stdout) as AsyncApiDocument).asyncapi).toBe('3.0.0')
+      expect(stderr).toMatch(/^one\n[^]*two[^]*three\nfour\n$/)
+    }
+  })
+
+  it('ends when the document is written to its last byte, although the file began what does not end', async () => {
+    const lasting = `
+import { defineQueue } from 'leveret'
+setInterval(() => {}, 1_000)
+export const all = Array.from({ length: 2_000 }, (_, at) => defineQueue('queue-' + at))
+`
+    const { code, stdout } = await runLeveret(['asyncapi', file('lasting.ts', lasting)])
+    expect(code).toBe(0)
+    expect(Object.keys((JSON.parse(stdout) as AsyncApiDocument).channels)).toHaveLength(2_000)
+    const nothing = await runLeveret(['asyncapi', file('nothing.mjs', 'setInterval(() => {}, 1_000)\n')])
+    expect(nothing.code).toBe(2)
+    expect(nothing.stderr).toContain('exports no contracts')
+  })
+
   it('says in one line what is wrong with the file, and ends with status 2', async () => {
     const twice = "import { defineQueue } from 'leveret'\nexport const all = [defineQueue('a'), defineQueue('a')]\n"
     for (const [path, words] of [

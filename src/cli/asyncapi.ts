@@ -1,12 +1,12 @@
 /** `leveret asyncapi`: prints the AsyncAPI document of the contracts in a file. */
 import { dirname, join, resolve } from 'node:path'
-import { asyncApi } from '../asyncapi/async-api.ts'
+import { type AsyncApiDocument, asyncApi } from '../asyncapi/async-api.ts'
 import { readSmallFile } from '../log/small-file.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Disk } from '../platform/disk.ts'
 import { NodePlatform } from '../platform/node-platform.ts'
 import { contractsOf } from './contract-file.ts'
-import type { Reporting } from './fail.ts'
+import { fail, type Reporting } from './fail.ts'
 
 interface AsyncApiCommand extends Reporting {
   readonly file: string
@@ -15,19 +15,41 @@ interface AsyncApiCommand extends Reporting {
   readonly server?: readonly string[]
 }
 
+/** The file may have begun what does not end, such as a timer, so the process does when all is said. */
 export async function run(options: AsyncApiCommand): Promise<number> {
+  const write = takeOutput()
+  const status = await print(options, write).catch((error: unknown) => fail(error, options))
+  await new Promise((resolve) => process.stderr.write('', resolve))
+  process.exit(status)
+}
+
+/** Standard output is for the document: whatever else is printed, by the file or what it imports, goes to standard error. */
+function takeOutput(): NodeJS.WriteStream['write'] {
+  const { stdout, stderr } = process
+  const write = stdout.write.bind(stdout)
+  stdout.write = stderr.write.bind(stderr)
+  return write
+}
+
+async function print(options: AsyncApiCommand, write: NodeJS.WriteStream['write']): Promise<number> {
+  const document = await documentOf(options)
+  const text = options.json ? JSON.stringify(document) : JSON.stringify(document, null, 2)
+  // A reader that has gone is no reason to fail.
+  await new Promise((resolve) => write(`${text}\n`, resolve))
+  return 0
+}
+
+async function documentOf(options: AsyncApiCommand): Promise<AsyncApiDocument> {
   const { disk } = new NodePlatform()
   const contracts = await contractsOf(disk, options.file)
   const application = await packageAround(disk, options.file)
   const { title = application.title, version = application.version } = options
   const servers = options.server === undefined ? {} : { servers: serversOf(options.server) }
-  const document = asyncApi(contracts, {
+  return asyncApi(contracts, {
     ...(title === undefined ? {} : { title }),
     ...(version === undefined ? {} : { version }),
     ...servers,
   })
-  process.stdout.write(`${options.json ? JSON.stringify(document) : JSON.stringify(document, null, 2)}\n`)
-  return 0
 }
 
 /** Each is `name=URL`, or a URL alone, which gets a name. */
