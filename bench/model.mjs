@@ -6,7 +6,7 @@ const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' }
 const load = async (/** @type {string} */ path) => await import(new URL(`../dist/${path}.js`, import.meta.url).href)
 const { runShape, strangeShapes, supposedShapes } = await load('testing/queueing/load-shapes')
 const { waitAllenCunneen } = await load('flow/queueing')
-const { measuredLoad } = await load('flow/model')
+const { measuredLoad } = await load('flow/measured-load')
 
 const rows = [...supposedShapes, null, ...strangeShapes]
 process.stdout.write('| load | ρ | waited | expected | off | Allen–Cunneen alone | confidence | because |\n')
@@ -29,8 +29,8 @@ function line(shape) {
   const { value, confidence, reasons } = model.expectedWaitSeconds
   const plain = waitAllenCunneen(measuredLoad({ ...window, levels: [] }, shape.servers)) / truth.waitSeconds - 1
   if (supposedShapes.includes(shape)) errors.push(error)
-  const isNumber = value !== null && value !== Number.POSITIVE_INFINITY
-  const expected = value === null ? 'nothing' : isNumber ? time(value) : 'without end'
+  const isNumber = typeof value === 'number'
+  const expected = isNumber ? time(value) : (value ?? 'nothing')
   const off = [isNumber ? signed(error) : '', isNumber ? signed(plain) : '']
   return [shape.name, shape.load, time(truth.waitSeconds), expected, ...off, confidence, reasons.join('; ')]
 }

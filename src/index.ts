@@ -52,6 +52,7 @@ export type {
   QueueForecast,
   QueueModel,
   TimeStats,
+  Trust,
 } from './client/flow-figures.ts'
 export type { InboxIterator, InboxOptions, InboxOutcome } from './client/inbox-reader.ts'
 export type { IncomingMessage, MessageFailure, MessageSchedule, ReceivedMessage } from './client/incoming.ts'

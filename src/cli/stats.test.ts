@@ -34,8 +34,24 @@ describe('leveret stats', () => {
     )
     expect(lines[3]).toMatch(/^processing {2}mean [\d.]+ ms, .* of \d+ messages/)
     expect(lines[4]).toMatch(/^model {7}λ [\d.]+\/s, μ [\d.]+\/s, c 0, ρ \?, c_a² .*; L and λW differ by [\d.]+ %$/)
-    expect(lines[5]).toBe('expected    waits nobody knows how long: nobody consumes')
-    expect(lines[6]).toBe('            never drains (confidence high: nobody consumes)')
+    const outlook = lines.findIndex((line) => line.startsWith('expected'))
+    // Each figure of the model stands in one of the lines that say how far it is to be trusted.
+    const trust = lines.slice(5, outlook)
+    expect(trust.join('\n')).toMatch(/^( {12}\S.* \(confidence (high|medium|low|none)(: .+)?\)\n?)+$/)
+    for (const figure of ['λ', 'μ', 'c', 'ρ', 'c_a²', 'c_s²', 'L = λW']) {
+      const named = trust.filter((line) =>
+        line
+          .split(' (')[0]
+          ?.replaceAll(/ ±\d+ %/g, '')
+          .trim()
+          .split(', ')
+          .includes(figure),
+      )
+      expect(named, figure).toHaveLength(1)
+    }
+    expect(trust.find((line) => line.includes('ρ'))).toBe('            ρ (confidence none: nobody consumes)')
+    expect(lines[outlook]).toBe('expected    waits nobody knows how long: nobody consumes')
+    expect(lines[outlook + 1]).toBe('            never drains (confidence high: nobody consumes)')
   })
 
   it('prints what would be with workers, and with another rate', async () => {
@@ -43,11 +59,30 @@ describe('leveret stats', () => {
     const { stdout } = await runLeveret(['stats', 'jobs', '--at', url, ...whatIf])
     const lines = stdout.slice(stdout.indexOf('what if')).split('\n')
     expect(lines[0]).toMatch(/^what if {5}λ 1\/s, 10 at once, ρ 0\.\d+; 1 at once would keep up$/)
-    expect(lines[1]).toMatch(/^expected {4}waits .* \(confidence \w+/)
-    expect(lines[2]).toMatch(/^ {12}drains in [\d.]+ [mµ]?s/)
+    expect(lines[1]).toMatch(/^ {12}λ, c\b.* \(confidence high\)$/)
+    const outlook = lines.findIndex((line) => line.startsWith('expected'))
+    expect(lines[outlook]).toMatch(/^expected {4}waits .* \(confidence \w+/)
+    expect(lines[outlook + 1]).toMatch(/^ {12}drains in [\d.]+ [mµ]?s/)
   })
 
-  it('prints JSON with all of it, and a word where numbers end', async () => {
+  it('prints of what cannot keep up that the wait never ends, and that it never drains', async () => {
+    const { stdout } = await runLeveret(['stats', 'jobs', '--at', url, '--workers', '1', '--arrival', '100000'])
+    const lines = stdout.slice(stdout.indexOf('what if')).split('\n')
+    const outlook = lines.findIndex((line) => line.startsWith('expected'))
+    expect(lines[outlook]).toMatch(/^expected {4}the wait never ends \(confidence \w+/)
+    expect(lines[outlook + 1]).toMatch(/^ {12}never drains \(confidence \w+/)
+    expect(lines[outlook + 2]).toMatch(/^ {12}grows by \d+\/s/)
+  })
+
+  it('prints of a queue to which nothing came that nothing is known, and not that it is 0', async () => {
+    await bus.createQueue('idle')
+    const { stdout } = await runLeveret(['stats', 'idle', '--at', url])
+    const lines = stdout.split('\n')
+    expect(lines[4]).toBe('model       λ ?, μ ?, c 0, ρ ?, c_a² ?, c_s² ?; L and λW are not known')
+    expect(lines[5]).toBe('            λ, μ, c_a², c_s², L = λW (confidence none: nothing was measured yet)')
+  })
+
+  it('prints JSON with all of it, and a word where no number would do', async () => {
     const { stdout } = await runLeveret([
       'stats',
       'jobs',
@@ -62,7 +97,7 @@ describe('leveret stats', () => {
     const { ready, waitSeconds, model, forecast } = JSON.parse(stdout) as Record<string, unknown>
     expect([ready, waitSeconds]).toMatchObject([3, { count: expect.closeTo(200, -1) as unknown }])
     expect(model).toMatchObject({ servers: 0, drainSeconds: { value: 'never drains' } })
-    expect(forecast).toMatchObject({ servers: 1, arrivalRate: 1e6, expectedWaitSeconds: { value: 'without end' } })
+    expect(forecast).toMatchObject({ servers: 1, arrivalRate: 1e6, expectedWaitSeconds: { value: 'never ends' } })
   })
 
   it('says what is wrong with what was typed, and what is not there', async () => {

@@ -8,6 +8,7 @@ import type {
   QueueStats,
   Rate,
   TimeStats,
+  Trust,
 } from '../index.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { Reporting } from './fail.ts'
@@ -37,11 +38,7 @@ async function tell(bus: Bus, { queue: name, json }: StatsCommand, whatIf: Forec
   const [stats, model] = [await queue.stats(), await queue.model()]
   const forecast = whatIf === null ? null : await queue.forecast(whatIf)
   if (json) {
-    // JSON has no infinity: what has no end is told in a word.
-    const told = JSON.stringify({ ...stats, model, forecast }, (_key, value: unknown) =>
-      value === Number.POSITIVE_INFINITY ? 'without end' : value,
-    )
-    process.stdout.write(`${told}\n`)
+    process.stdout.write(`${JSON.stringify({ ...stats, model, forecast })}\n`)
     return
   }
   const lines = [
@@ -85,40 +82,75 @@ function figures(stats: QueueStats): string[] {
 }
 
 function expectations(model: QueueModel): string[] {
-  const { arrivalRate, serviceRate, servers, utilisation, arrivalScv, serviceScv, littlesLaw } = model
-  const difference = littlesLaw.difference * 100
+  const { arrivalRate, serviceRate, servers, utilisation, arrivalScv, serviceScv, littlesLaw, trust } = model
+  const { difference } = littlesLaw
+  const law = difference === null ? 'L and λW are not known' : `L and λW differ by ${short(difference * 100)} %`
   return [
     line(
       'model',
-      `λ ${rate(arrivalRate)}, μ ${rate(serviceRate)}, c ${servers ?? '?'}, ρ ${utilisation === null ? '?' : short(utilisation)}, ` +
-        `c_a² ${short(arrivalScv)}, c_s² ${short(serviceScv)}; L and λW differ by ${short(difference)} %`,
+      `λ ${known(arrivalRate, rate)}, μ ${known(serviceRate, rate)}, c ${known(servers, short)}, ρ ${known(utilisation, short)}, ` +
+        `c_a² ${known(arrivalScv, short)}, c_s² ${known(serviceScv, short)}; ${law}`,
     ),
+    ...trustLines([
+      ['λ', trust.arrivalRate],
+      ['μ', trust.serviceRate],
+      ['c', trust.servers],
+      ['ρ', trust.utilisation],
+      ['c_a²', trust.arrivalScv],
+      ['c_s²', trust.serviceScv],
+      ['L = λW', trust.littlesLaw],
+    ]),
     ...outlook(model),
   ]
 }
 
 function whatIfLines(forecast: QueueForecast): string[] {
-  const { arrivalRate, servers, utilisation, serversNeeded } = forecast
+  const { arrivalRate, servers, utilisation, serversNeeded, trust } = forecast
   const needed = serversNeeded === null ? '' : `; ${serversNeeded} at once would keep up`
   const busy = utilisation === null ? '' : `, ρ ${short(utilisation)}`
-  return [line('what if', `λ ${rate(arrivalRate)}, ${servers} at once${busy}${needed}`), ...outlook(forecast)]
+  return [
+    line('what if', `λ ${known(arrivalRate, rate)}, ${known(servers, short)} at once${busy}${needed}`),
+    ...trustLines([
+      ['λ', trust.arrivalRate],
+      ['c', trust.servers],
+      ['ρ', trust.utilisation],
+    ]),
+    ...outlook(forecast),
+  ]
 }
 
-function outlook({
-  expectedWaitSeconds,
-  drainSeconds,
-  growthRate,
-  limitSeconds,
-}: QueueForecast | QueueModel): string[] {
-  const lines = [line('expected', `waits ${estimated(expectedWaitSeconds, time)}`)]
+function known(value: number | null, text: (value: number) => string): string {
+  return value === null ? '?' : text(value)
+}
+
+/** Figures of which the same is to be said in one line. */
+function trustLines(figures: readonly (readonly [string, Trust])[]): string[] {
+  const namesBySaying = new Map<string, string[]>()
+  for (const [name, { confidence, margin, reasons }] of figures) {
+    const isTold = reasons.length > 0
+    const saying = `${confidence}${isTold ? `: ${reasons.join('; ')}` : ''}`
+    const names = namesBySaying.get(saying) ?? []
+    names.push(isTold ? name : `${name}${chance(margin)}`)
+    namesBySaying.set(saying, names)
+  }
+  return [...namesBySaying].map(([saying, names]) => line('', `${names.join(', ')} (confidence ${saying})`))
+}
+
+function outlook(model: QueueForecast | QueueModel): string[] {
+  const { expectedWaitSeconds, drainSeconds, growthRate, limitSeconds } = model
+  const waits = expectedWaitSeconds.value === 'never ends' ? 'the wait' : 'waits'
   const drains = drainSeconds.value === 'never drains' ? '' : 'drains in '
-  lines.push(
-    line('', `${drains}${estimated(drainSeconds, (value) => (typeof value === 'number' ? time(value) : value))}`),
-  )
+  const lines = [
+    line('expected', `${waits} ${estimated(expectedWaitSeconds, orWord)}`),
+    line('', `${drains}${estimated(drainSeconds, orWord)}`),
+  ]
   if (growthRate.value !== null && growthRate.value > 0) lines.push(line('', `grows by ${estimated(growthRate, rate)}`))
-  if (typeof limitSeconds.value === 'number')
-    lines.push(line('', `is full in ${estimated({ ...limitSeconds, value: limitSeconds.value }, time)}`))
+  if (typeof limitSeconds.value === 'number') lines.push(line('', `is full in ${estimated(limitSeconds, orWord)}`))
   return lines
+}
+
+function orWord(value: number | string): string {
+  return typeof value === 'number' ? time(value) : value
 }
 
 function estimated<Value>(
@@ -127,8 +159,12 @@ function estimated<Value>(
 ): string {
   const why = reasons.length === 0 ? '' : `: ${reasons.join('; ')}`
   if (value === null) return `nobody knows how long${why}`
-  const chance = margin === null || margin === 0 || margin > 9.99 ? '' : ` ±${Math.round(margin * 100)} %`
-  return `${text(value)}${chance} (confidence ${confidence}${why})`
+  return `${text(value)}${chance(margin)} (confidence ${confidence}${why})`
+}
+
+/** What chance may do, if that is anything, and has a bound. */
+function chance(margin: number | null): string {
+  return margin === null || margin < 0.005 || margin > 9.99 ? '' : ` ±${Math.round(margin * 100)} %`
 }
 
 function times(stats: TimeStats | null, windowSeconds: number): string {
@@ -147,7 +183,6 @@ function rate(perSecond: number): string {
 }
 
 function time(seconds: number): string {
-  if (seconds === Number.POSITIVE_INFINITY) return 'for ever'
   if (seconds === 0) return '0 s'
   if (seconds < 0.001) return `${short(seconds * 1_000_000)} µs`
   if (seconds < 1) return `${short(seconds * 1_000)} ms`

@@ -1,9 +1,10 @@
 /** What was measured of a queue, as users read it: how long messages wait and are worked on, the model, and what if. */
-import type { Confidence, Estimate } from '../flow/confidence.ts'
+import type { Confidence, Estimate, Trust } from '../flow/confidence.ts'
 import type { FlowSampler } from '../flow/flow-sampler.ts'
 import { emptyWindow, type FlowWindow, flowBetween, type WindowTimes } from '../flow/flow-window.ts'
 import { type Forecast, forecastOf, type WhatIf } from '../flow/forecast.ts'
-import { type Model, modelOf, type QueueState } from '../flow/model.ts'
+import { type Model, modelOf } from '../flow/model.ts'
+import type { QueueState } from '../flow/queue-state.ts'
 import { quantile } from '../lib/histogram.ts'
 import type { QueueInfo } from '../model/command.ts'
 import { LeveretError } from '../model/errors.ts'
@@ -11,7 +12,7 @@ import { parseRate } from '../model/rate.ts'
 import { checkInteger, checkOptionNames } from './names.ts'
 import type { Rate } from './rate.ts'
 
-export type { Confidence, Estimate }
+export type { Confidence, Estimate, Trust }
 
 /** How long something took, in seconds. Percentiles are within 1.6 % of the true ones, whatever they are. */
 export interface TimeStats {

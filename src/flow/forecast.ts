@@ -1,8 +1,11 @@
 /** What if: the same queue with other servers, or another load. */
-import type { Doubt, Estimate } from './confidence.ts'
+import { certain, type Doubt, type Trust, trustIn } from './confidence.ts'
 import type { FlowWindow } from './flow-window.ts'
-import { doubtsOf, expectedWaitOf, measuredLoad, outlookOf, type QueueState, samplesOf } from './model.ts'
-import { type Load, utilisation } from './queueing.ts'
+import { MeasuredFigures } from './measured-figures.ts'
+import { measuredLoad } from './measured-load.ts'
+import { type Outlook, outlookOf } from './outlook.ts'
+import type { QueueState } from './queue-state.ts'
+import type { Load } from './queueing.ts'
 
 export interface WhatIf {
   /** c: how many messages are worked on at once; undefined: as now. */
@@ -11,49 +14,61 @@ export interface WhatIf {
   readonly arrivalRate?: number
 }
 
-/** Rates in messages/s, times in seconds. */
-export interface Forecast {
+/** How far each is to be trusted. `none`: it is null. */
+export interface ForecastTrust {
+  readonly arrivalRate: Trust
+  readonly serviceRate: Trust
+  readonly servers: Trust
+  readonly utilisation: Trust
+  readonly serversNeeded: Trust
+}
+
+/** Rates in messages/s, times in seconds. Null is what is not known; all numbers are finite. */
+export interface Forecast extends Outlook {
   /** λ, as it was given or is measured. */
-  readonly arrivalRate: number
+  readonly arrivalRate: number | null
   /** μ, of one server, as it is measured. */
-  readonly serviceRate: number
+  readonly serviceRate: number | null
   /** c, as it was given or is now. */
-  readonly servers: number
-  /** ρ = λ/(cμ). From 1 on they do not keep up. Null: how long a message takes is not known yet. */
+  readonly servers: number | null
+  /** ρ = λ/(cμ). From 1 on they do not keep up. */
   readonly utilisation: number | null
-  /** W_q: how long a message would wait, once things have settled. Infinite if servers do not keep up. */
-  readonly expectedWaitSeconds: Estimate
-  /** How long what waits now would take to go. */
-  readonly drainSeconds: Estimate<number | 'never drains'>
-  readonly growthRate: Estimate
-  readonly limitSeconds: Estimate<number | 'never'>
-  /** The fewest servers that keep up with that rate. Null: how long a message takes is not known yet. */
+  /** The fewest servers that keep up with that rate. */
   readonly serversNeeded: number | null
+  readonly trust: ForecastTrust
 }
 
 export function forecastOf(window: FlowWindow, state: QueueState, whatIf: WhatIf): Forecast {
-  const servers = whatIf.servers ?? state.servers ?? 0
-  const now = measuredLoad(window, Math.max(1, servers))
-  const load: Load = { ...now, servers, arrivalRate: whatIf.arrivalRate ?? now.arrivalRate }
-  const isKnown = load.serviceSeconds > 0
-  const samples = samplesOf(window)
+  const isRateGiven = whatIf.arrivalRate !== undefined
   // Of what was said no doubt is left. A pause, and consumers that changed, are not what is asked about.
   const given: QueueState = {
     ...state,
-    servers,
+    servers: whatIf.servers ?? state.servers,
     isPaused: false,
     serversChanged: false,
     isGuessed: state.isGuessed && whatIf.servers === undefined,
   }
-  const doubts = [...doubtsOf(window, given, now), ...strangerDoubts(whatIf, now)]
+  const servers = given.servers ?? 1
+  const now = measuredLoad(window, Math.max(1, servers))
+  const figures = new MeasuredFigures(window, given, now)
+  const load: Load = { ...now, servers, arrivalRate: whatIf.arrivalRate ?? now.arrivalRate }
+  const arrivalRate = isRateGiven ? certain(load.arrivalRate) : figures.arrivalRate()
+  const [serviceRate, count] = [figures.serviceRate(), figures.servers()]
+  const [rho, needed] = [figures.utilisation(load, isRateGiven), figures.serversNeeded(load, isRateGiven)]
   return {
-    arrivalRate: load.arrivalRate,
-    serviceRate: isKnown ? 1 / load.serviceSeconds : 0,
-    servers,
-    utilisation: isKnown && servers > 0 ? utilisation(load) : null,
-    expectedWaitSeconds: expectedWaitOf({ ...load, servers: Math.max(1, servers) }, samples, doubts),
-    ...outlookOf(load, samples, given, doubts),
-    serversNeeded: isKnown ? Math.floor(load.arrivalRate * load.serviceSeconds) + 1 : null,
+    arrivalRate: arrivalRate.value,
+    serviceRate: serviceRate.value,
+    servers: count.value,
+    utilisation: rho.value,
+    serversNeeded: needed.value,
+    trust: {
+      arrivalRate: trustIn(arrivalRate),
+      serviceRate: trustIn(serviceRate),
+      servers: trustIn(count),
+      utilisation: trustIn(rho),
+      serversNeeded: trustIn(needed),
+    },
+    ...outlookOf(figures, { load, state: given, isRateGiven, waitDoubts: strangerDoubts(whatIf, now) }),
   }
 }
 

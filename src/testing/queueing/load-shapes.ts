@@ -42,7 +42,7 @@ export interface ShapeResult {
   readonly truth: SimulatedQueue
   readonly window: FlowWindow
   readonly model: Model
-  /** How far the expected wait is from what was waited, as a share of that. */
+  /** How far the expected wait is from what was waited, as a share of that; NaN: none is expected, or one that never ends. */
   readonly error: number
 }
 
@@ -70,7 +70,7 @@ export function runShape(shape: LoadShape, seed: number, share = 1): ShapeResult
   }
   const model = modelOf(window, { ...state, servers })
   const { value } = model.expectedWaitSeconds
-  return { shape, truth, window, model, error: value === null ? Number.NaN : value / truth.waitSeconds - 1 }
+  return { shape, truth, window, model, error: typeof value === 'number' ? value / truth.waitSeconds - 1 : Number.NaN }
 }
 
 const m: Shape = exponential
