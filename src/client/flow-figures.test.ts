@@ -223,6 +223,9 @@ describe('a forecast', () => {
     [{ concurrency: 0 }, 'concurrency'],
     [{ arrival: -1 }, 'arrival'],
     [{ arrival: 'many' }, 'arrival'],
+    // These took seconds, or had a load without end.
+    [{ workers: 1_000_000, concurrency: 1_000 }, 'workers times concurrency'],
+    [{ arrival: 1e300 }, 'arrival'],
     [{ speed: 1 }, 'speed'],
   ])('wants options that make sense, unlike %j', async (options, name) => {
     await using test = await createTestBroker({ storage: 'memory' })

@@ -45,7 +45,7 @@ export interface QueueModel extends Model {
 }
 
 export interface ForecastOptions {
-  /** Workers, in all processes together. Default: as many as there are. */
+  /** Workers, in all processes together; times `concurrency` at most a million. Default: as many as there are. */
   readonly workers?: number
   /** Messages each works on at once. Default: as many as those that are there, on average; 1 if there are none. */
   readonly concurrency?: number
@@ -56,6 +56,11 @@ export interface ForecastOptions {
 export interface QueueForecast extends Forecast {
   readonly name: string
 }
+
+/** Erlang's recursion goes from server to server, and holds everything else meanwhile. */
+const serversMax = 1_000_000
+/** More than that no machine takes. */
+const arrivalMax = 1_000_000_000
 
 /** One queue, as it is and as it was looked at. `sampler` null: it was not looked at before. */
 export class FlowFigures {
@@ -125,10 +130,11 @@ function whatIf(name: string, options: ForecastOptions, consumers: number, perWo
   const where = `queue '${name}': forecast`
   checkOptionNames(where, options, ['workers', 'concurrency', 'arrival'])
   const { workers, concurrency, arrival } = options
-  if (workers !== undefined) checkInteger(where, 'workers', workers, 0, 1_000_000)
-  if (concurrency !== undefined) checkInteger(where, 'concurrency', concurrency, 1, 1_000_000)
+  if (workers !== undefined) checkInteger(where, 'workers', workers, 0, serversMax)
+  if (concurrency !== undefined) checkInteger(where, 'concurrency', concurrency, 1, serversMax)
   const isAsNow = workers === undefined && concurrency === undefined
   const servers = Math.round((workers ?? consumers) * (concurrency ?? perWorker))
+  if (!isAsNow) checkInteger(where, 'workers times concurrency', servers, 0, serversMax)
   return {
     ...(isAsNow ? {} : { servers }),
     ...(arrival === undefined ? {} : { arrivalRate: perSecond(where, arrival) }),
@@ -138,7 +144,7 @@ function whatIf(name: string, options: ForecastOptions, consumers: number, perWo
 function perSecond(where: string, arrival: number | Rate): number {
   const limit = typeof arrival === 'string' ? parseRate(arrival) : null
   if (limit !== null) return (limit.count / limit.periodMs) * 1000
-  if (typeof arrival === 'number' && arrival >= 0 && arrival < Number.POSITIVE_INFINITY) return arrival
-  const text = `${where}: arrival is ${JSON.stringify(arrival)}: write messages per second, such as 500, or '500/s', '20/m'`
+  if (typeof arrival === 'number' && arrival >= 0 && arrival <= arrivalMax) return arrival
+  const text = `${where}: arrival is ${JSON.stringify(arrival)}: write messages per second, up to ${arrivalMax}, such as 500, or '500/s', '20/m'`
   throw new LeveretError('E_BAD_OPTION', text)
 }
