@@ -100,6 +100,20 @@ describe('leveret stats', () => {
     expect(forecast).toMatchObject({ servers: 1, arrivalRate: 1e6, expectedWaitSeconds: { value: 'never ends' } })
   })
 
+  it('prints that nobody knows when a backlog is gone of which nothing was settled yet', async () => {
+    const slow = await bus.createQueue<number>('slow')
+    let finish = (): void => {}
+    const held = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    const worker = slow.process(() => held)
+    await slow.sendMany([1, 2, 3])
+    const { stdout } = await runLeveret(['stats', 'slow', '--at', url])
+    expect(stdout).toMatch(/^ {12}drains nobody knows when: nothing was settled in [\d.]+ s$/m)
+    finish()
+    await worker.close()
+  })
+
   it('says what is wrong with what was typed, and what is not there', async () => {
     const typed = await runLeveret(['stats', 'jobs', '--at', url, '--workers', 'many'])
     expect(typed).toMatchObject({

@@ -139,10 +139,16 @@ function trustLines(figures: readonly (readonly [string, Trust])[]): string[] {
 function outlook(model: QueueForecast | QueueModel): string[] {
   const { expectedWaitSeconds, drainSeconds, growthRate, limitSeconds } = model
   const waits = expectedWaitSeconds.value === 'never ends' ? 'the wait' : 'waits'
-  const drains = drainSeconds.value === 'never drains' ? '' : 'drains in '
   const lines = [
     line('expected', `${waits} ${estimated(expectedWaitSeconds, orWord)}`),
-    line('', `${drains}${estimated(drainSeconds, orWord)}`),
+    line(
+      '',
+      estimated(
+        drainSeconds,
+        (value) => (typeof value === 'number' ? `drains in ${time(value)}` : value),
+        'drains nobody knows when',
+      ),
+    ),
   ]
   if (growthRate.value !== null && growthRate.value > 0) lines.push(line('', `grows by ${estimated(growthRate, rate)}`))
   if (typeof limitSeconds.value === 'number') lines.push(line('', `is full in ${estimated(limitSeconds, orWord)}`))
@@ -156,9 +162,10 @@ function orWord(value: number | string): string {
 function estimated<Value>(
   { value, confidence, margin, reasons }: Estimate<Value>,
   text: (value: Value) => string,
+  unknown = 'nobody knows how long',
 ): string {
   const why = reasons.length === 0 ? '' : `: ${reasons.join('; ')}`
-  if (value === null) return `nobody knows how long${why}`
+  if (value === null) return `${unknown}${why}`
   return `${text(value)}${chance(margin)} (confidence ${confidence}${why})`
 }
 
