@@ -13,7 +13,7 @@ import {
   recordTypeRetained,
 } from './frame.ts'
 import type { SegmentFacts } from './log-start.ts'
-import { framesStart, segmentName } from './segment.ts'
+import { framesStart, type Segment, segmentName } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 
 interface RetainedEntry {
@@ -110,6 +110,26 @@ export class Retention {
   private isGivenUp(id: number): boolean {
     return this.retained !== null && id < this.idMax && !this.retained.has(id)
   }
+}
+
+/** How long the payload of a RETAINED record is. */
+export function retainedBytes(segments: readonly Segment[]): number {
+  return segments.length * 12
+}
+
+/**
+ * Writes the payload of a RETAINED record, for a frame in the segment with the id `ownId`: that one is in the list with
+ * length 0, for it goes on. Returns where it ends.
+ */
+export function writeRetained(buffer: Buffer, start: number, segments: readonly Segment[], ownId: number): number {
+  let at = start
+  for (const segment of segments) {
+    const isSealed = segment.id < ownId
+    at = buffer.writeUInt32LE(segment.id, at)
+    at = buffer.writeUInt32LE(isSealed ? segment.bytes : 0, at)
+    at = buffer.writeUInt32LE(isSealed ? segment.lastCrc : 0, at)
+  }
+  return at
 }
 
 function forEachRetained(

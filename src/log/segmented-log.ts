@@ -12,7 +12,7 @@
  * Failures. A *sync* that fails is the end: the system may have thrown the data away and marked it clean, so that a second
  * sync would succeed and mean nothing. Nothing is durable after it until the log is opened anew. A *write* that fails is
  * not: the batch stays in memory, its segment ends at the last good frame, and the same records are tried again in a new
- * segment until that works.
+ * segment until that works (batch-flight.ts).
  *
  * A frame that is written again keeps its LSN, for it is the same frame; the salt of its segment is another.
  *
@@ -25,9 +25,8 @@ import type { DiskFile } from '../platform/disk.ts'
 import type { Platform } from '../platform/platform.ts'
 import { BackgroundSync, type SyncedLog } from './background-sync.ts'
 import { Batch } from './batch.ts'
+import { BatchFlight, type FlyingLog } from './batch-flight.ts'
 import { isColdId } from './cold-segment.ts'
-import { FolderLock } from './folder-lock.ts'
-import { type Format, incompatCheckpoints, openFormat, writeFormat } from './format-file.ts'
 import {
   frameHeaderBytes,
   recordFlagCritical,
@@ -35,93 +34,70 @@ import {
   recordTypeRetained,
   recordTypeSynced,
 } from './frame.ts'
+import { IdleProof, type ProvenLog } from './idle-proof.ts'
 import { LogError, storageFailed } from './log-error.ts'
+import { LogFolder } from './log-folder.ts'
 import type { LogEvents, LogOptions } from './log-options.ts'
 import { factsOf, type LogStart } from './log-start.ts'
-import { judgeFileSystem } from './network-file-system.ts'
 import { type Recovered, type RecoveryReport, type RecoverySink, recover } from './recovery.ts'
-import { deferredFlag, encodeSegmentHeader, framesStart, Segment, segmentIdOf } from './segment.ts'
-import { SegmentFiles } from './segment-files.ts'
-import { findHome, findHomeOffset, findSegment, insertSegment } from './segment-list.ts'
-import { SegmentRemoval } from './segment-removal.ts'
-import { isErrorCode, isSystemError, removeIfThere } from './small-file.ts'
+import { retainedBytes, writeRetained } from './retention.ts'
+import { deferredFlag, framesStart, type Segment } from './segment.ts'
+import { findHome, findHomeOffset, findSegment } from './segment-list.ts'
+import { SegmentSet } from './segment-set.ts'
+import { isSystemError } from './small-file.ts'
 
-const syncedNever = -1
-
-export class SegmentedLog implements SyncedLog {
+export class SegmentedLog implements FlyingLog, SyncedLog, ProvenLog {
   readonly recovery: RecoveryReport
   /** The caller holds records back that will go to the open frame, and has named its number to somebody. */
   expectsRecords = false
   private readonly platform: Platform
-  private readonly directory: string
-  private readonly logDirectory: string
+  private readonly folder: LogFolder
   private readonly options: LogOptions
   private readonly events: LogEvents
-  private readonly lock: FolderLock
-  private format: Format
-  private readonly headerBuffer: Buffer = Buffer.alloc(framesStart)
-  private readonly readers: SegmentFiles
-  private readonly removal: SegmentRemoval
-  /** See `findUnwritten`; valid until something is appended or written. */
-  unwrittenBuffer: Buffer = this.headerBuffer
-
-  private readonly all: Segment[]
-  private readonly cold = new Map<number, Segment>()
-  /** The last segment that is there; the open batch, or the one in flight, may belong to a later one. */
-  private tail: Segment
-  private open: Batch
-  private flight: Batch | null = null
-  private spare: Batch | null
-  private durableLsnNow: number
+  private readonly set: SegmentSet
+  private readonly flight: BatchFlight
   /** Null where every batch is synced before it has landed. */
   private readonly background: BackgroundSync | null
+  private readonly proof: IdleProof
+  private open: Batch
+  /** The other arena, while nothing is in flight. */
+  private spare: Batch | null
+  private durableLsnNow: number
   private retiring: Segment[] = []
-
-  /** Settles when the batch in flight has landed, stalled or failed; never rejects. */
-  private flying: Promise<void> = Promise.resolve()
-  private stall: Error | null = null
+  /** See `findUnwritten`; valid until something is appended or written. */
+  unwrittenBuffer: Buffer
   private failure: LogError | null = null
   private closing: Promise<void> | null = null
   /** Why nothing can be appended any more. */
   private refusal: LogError | null = null
-  private cancelRetry: (() => void) | null = null
-  private cancelIdle: (() => void) | null = null
-  private lastLandingMs = 0
   /** Bytes that have landed since this log was opened, and batches of them that say something. */
   landedBytes = 0
   landings = 0
-  /** SYNCED frames since the last other frame; syncedNever while this log has written nothing. */
-  private syncedFrames = syncedNever
 
   private constructor(
     platform: Platform,
-    directory: string,
+    folder: LogFolder,
     options: LogOptions,
     events: LogEvents,
-    lock: FolderLock,
     recovered: Recovered,
-    format: Format,
   ) {
-    const tail = recovered.segments.at(-1)
-    assert(tail !== undefined, 'recovery begins a segment')
+    const { lastLsn, report, segments } = recovered
     this.platform = platform
-    this.readers = new SegmentFiles(platform.disk)
-    this.removal = new SegmentRemoval(platform.disk, (id) => findSegment(this.all, id))
-    this.directory = directory
-    this.logDirectory = `${directory}/log`
+    this.folder = folder
     this.options = options
     this.events = events
-    this.lock = lock
-    this.format = format
-    this.recovery = recovered.report
-    this.all = recovered.segments
-    this.tail = tail
-    this.durableLsnNow = recovered.lastLsn
-    const end = { lsn: recovered.lastLsn, bytes: tail.bytes, crc: tail.lastCrc }
+    this.recovery = report
+    this.set = new SegmentSet(platform, folder.path, segmentFlags(options), segments)
+    const { tail } = this.set
+    this.durableLsnNow = lastLsn
+    const end = { lsn: lastLsn, bytes: tail.bytes, crc: tail.lastCrc }
     this.background = options.defersSync ? new BackgroundSync(platform.clock, options, this, end) : null
+    this.flight = new BatchFlight(platform, this.set, options.retryMs, this.background, this)
+    this.proof = new IdleProof(platform.clock, options.idleSyncedMs, this)
     this.open = new Batch(tail)
     this.spare = new Batch(tail)
-    this.open.begin(tail, tail.bytes, recovered.lastLsn + 1)
+    this.unwrittenBuffer = this.open.buffer
+    this.open.begin(tail, tail.bytes, lastLsn + 1)
   }
 
   /**
@@ -136,30 +112,20 @@ export class SegmentedLog implements SyncedLog {
     events: LogEvents,
     findStart: () => Promise<LogStart | null> = async () => null,
   ): Promise<SegmentedLog> {
-    const { disk } = platform
-    let lock: FolderLock | null = null
+    let folder: LogFolder | null = null
     let recovered: Recovered | null = null
     try {
-      await disk.makeDirectory(`${directory}/log`)
-      const notes = await judgeFileSystem(platform, directory, options.networkFolder === true)
-      await disk.makeDirectory(`${directory}/quarantine`)
-      lock = await FolderLock.acquire(platform, directory)
-      const hasSegments = (await disk.list(`${directory}/log`)).some((name) => segmentIdOf(name) > 0)
-      const format = await openFormat(platform, directory, hasSegments, options)
-      // The folder's own name, if this process may sync the folder above.
-      if (format.isNew) await disk.syncDirectory(`${directory}/..`).catch(() => {})
+      folder = await LogFolder.open(platform, directory, options)
       const start = await findStart()
-      const needsStart = (format.incompat & incompatCheckpoints) !== 0
-      const flags = options.defersSync ? deferredFlag : 0
-      recovered = await recover(platform, directory, options.salvage, sink, start, needsStart, flags)
-      if (format.repaired !== '') notes.push(format.repaired)
+      const { needsStart, notes } = folder
+      recovered = await recover(platform, directory, options.salvage, sink, start, needsStart, segmentFlags(options))
       recovered.report.notes.push(...notes)
-      const log = new SegmentedLog(platform, directory, options, events, lock, recovered, format)
-      await lock.setEpoch(log.tail.epoch)
+      const log = new SegmentedLog(platform, folder, options, events, recovered)
+      await folder.setEpoch(log.set.tail.epoch)
       return log
     } catch (error) {
       await recovered?.segments.at(-1)?.file?.close()
-      await lock?.release()
+      await folder?.release()
       if (isSystemError(error)) throw storageFailed(directory, 'the folder could not be opened', error)
       throw error
     }
@@ -207,17 +173,17 @@ export class SegmentedLog implements SyncedLog {
 
   /** Bytes of records that are in memory: not durable yet or, where syncing is put off, not written. */
   get unsyncedBytes(): number {
-    const flightBytes = this.flight === null ? 0 : this.flight.usedBytes
+    const flightBytes = this.flight.batch === null ? 0 : this.flight.batch.usedBytes
     return flightBytes + this.open.usedBytes - frameHeaderBytes
   }
 
   get busy(): boolean {
-    return this.flight !== null
+    return this.flight.batch !== null
   }
 
   /** In order; the last one is where the log goes on. */
   get segments(): readonly Segment[] {
-    return this.all
+    return this.set.list
   }
 
   /**
@@ -257,22 +223,31 @@ export class SegmentedLog implements SyncedLog {
 
   /** Writes the open frame, unless one is in flight (then nothing happens: call again when that one is durable). */
   commit(): void {
-    if (this.flight !== null || this.refusal !== null) return
+    if (this.flight.batch !== null || this.refusal !== null) return
     if (this.retiring.length > 0) this.appendRetained()
     if (this.open.recordCount === 0) return
     const batch = this.open
     const next = this.spare
     assert(next !== null, 'the second arena is free when nothing is in flight')
-    batch.seal(this.durableLsnNow, this.platform.clock.realtimeMs(), this.tail.lastCrc)
-    this.flight = batch
+    batch.seal(this.durableLsnNow, this.platform.clock.realtimeMs(), this.set.tail.lastCrc)
     this.spare = null
     this.open = next
     const { segment } = batch
     const end = batch.offset + batch.usedBytes
     if (end < this.options.segmentBytesMax) next.begin(segment, end, batch.lsn + 1)
     // One id is left out: see segment.ts.
-    else next.begin(this.planSegment(segment.id + 2), framesStart, batch.lsn + 1)
-    this.flying = this.fly(batch)
+    else next.begin(this.set.plan(segment.id + 2), framesStart, batch.lsn + 1)
+    this.flight.begin(batch)
+  }
+
+  /** Only at commit, when nothing is in flight: then the list is exact, whatever moved meanwhile. */
+  private appendRetained(): void {
+    const kept = this.set.list.filter((segment) => !segment.isRetiring)
+    const start = this.begin(recordTypeRetained, recordFlagCritical, retainedBytes(kept))
+    const end = writeRetained(this.open.buffer, start, kept, this.open.segment.id)
+    this.end(end, end)
+    this.open.retiring = this.retiring
+    this.retiring = []
   }
 
   /**
@@ -292,47 +267,45 @@ export class SegmentedLog implements SyncedLog {
    * that segment is gone. `homeOffset` tells where in it.
    */
   homeSegment(segmentId: number, offset: number): Segment | null {
-    return isColdId(segmentId) ? (this.cold.get(segmentId) ?? null) : findHome(this.all, segmentId, offset)
+    return isColdId(segmentId) ? (this.set.cold.get(segmentId) ?? null) : findHome(this.set.list, segmentId, offset)
   }
 
   homeOffset(segmentId: number, offset: number): number {
-    return isColdId(segmentId) ? offset : findHomeOffset(this.all, segmentId, offset)
+    return isColdId(segmentId) ? offset : findHomeOffset(this.set.list, segmentId, offset)
   }
 
   /** The segment with that id, if it is there. */
   segmentOf(id: number): Segment | null {
-    return isColdId(id) ? (this.cold.get(id) ?? null) : findSegment(this.all, id)
+    return isColdId(id) ? (this.set.cold.get(id) ?? null) : findSegment(this.set.list, id)
   }
 
   /** A cold segment belongs to the log from now on. */
   addCold(segment: Segment): void {
-    this.cold.set(segment.id, segment)
+    this.set.cold.set(segment.id, segment)
   }
 
   /** Nothing in a cold segment is needed any more: it is deleted, or with the next opening if that fails. */
   removeCold(segment: Segment): void {
-    this.cold.delete(segment.id)
-    this.readers.forget(segment)
-    this.removal.removeFile(segment.path)
+    this.set.deleteCold(segment)
   }
 
   get coldSegments(): Iterable<Segment> {
-    return this.cold.values()
+    return this.set.cold.values()
   }
 
   /** Resolves when the files of what was given up are gone. */
   async removed(): Promise<void> {
-    await this.removal.done
+    await this.set.deleted
   }
 
   /** A salt for a new cold segment. */
   newSalt(): Buffer {
-    return this.makeSalt()
+    return this.set.newSalt()
   }
 
   /** Reads from a segment what was written; as DiskFile.read. */
   read(segment: Segment, buffer: Buffer, start: number, end: number, offset: number): Promise<number> {
-    return this.readers.read(segment, buffer, start, end, offset)
+    return this.set.files.read(segment, buffer, start, end, offset)
   }
 
   /**
@@ -340,7 +313,7 @@ export class SegmentedLog implements SyncedLog {
    * written; else -1: then it is in the file.
    */
   findUnwritten(segment: Segment, offset: number): number {
-    for (const batch of [this.open, this.flight]) {
+    for (const batch of [this.open, this.flight.batch]) {
       if (batch === null || batch.segment !== segment || offset < batch.offset) continue
       if (offset >= batch.offset + batch.usedBytes) continue
       this.unwrittenBuffer = batch.buffer
@@ -354,7 +327,7 @@ export class SegmentedLog implements SyncedLog {
     const home = this.homeSegment(segmentId, offset)
     // What is gone was there once, and durable.
     if (home === null) return true
-    const end = home === this.tail && this.background !== null ? this.background.synced.bytes : home.bytes
+    const end = home === this.set.tail && this.background !== null ? this.background.synced.bytes : home.bytes
     return this.homeOffset(segmentId, offset) < end
   }
 
@@ -365,30 +338,27 @@ export class SegmentedLog implements SyncedLog {
 
   /** Something beside the log failed without which it means nothing: nothing more becomes durable. */
   abort(detail: string, cause: unknown): void {
-    if (this.failure === null) this.fail(storageFailed(this.directory, detail, cause))
+    if (this.failure === null) this.failed(storageFailed(this.folder.path, detail, cause))
   }
 
   /** Where a recovery may begin that knows all that was appended up to now. */
   get start(): LogStart {
-    const { tail } = this
+    const { tail, list } = this.set
     const lsn = this.durableLsnNow
     const { bytes, crc } = this.background?.synced ?? { bytes: tail.bytes, crc: tail.lastCrc }
-    const segments = this.all
+    const segments = list
       .filter(({ id, isRetiring }) => id <= tail.id && !isRetiring)
       .map((segment) => (segment === tail ? { ...factsOf(tail), bytes, lastCrc: crc } : factsOf(segment)))
     return { segments, offset: bytes, lsn, crc, syncedLsn: lsn }
   }
 
   /** From now on a recovery may need such a start: versions that know of none must not open the folder. */
-  async needStart(): Promise<void> {
-    const { uuid, incompat } = this.format
-    if ((incompat & incompatCheckpoints) !== 0) return
-    await writeFormat(this.platform, this.directory, uuid, incompat | incompatCheckpoints)
-    this.format = { ...this.format, incompat: incompat | incompatCheckpoints }
+  needStart(): Promise<void> {
+    return this.folder.needStart()
   }
 
   setAddresses(addresses: readonly string[]): Promise<void> {
-    return this.lock.setAddresses(addresses)
+    return this.folder.setAddresses(addresses)
   }
 
   /**
@@ -400,107 +370,41 @@ export class SegmentedLog implements SyncedLog {
     return this.closing
   }
 
-  // ---------------------------------------------------------------------------------------------------- one batch
+  // ------------------------------------------------------------------------------------------- what the flight tells
 
-  private async fly(batch: Batch): Promise<void> {
-    const { disk } = this.platform
-    const { segment } = batch
-    const isNew = segment !== this.tail
-    let { file } = segment
-    // A segment says of everything before it that it is durable.
-    if (isNew && this.background !== null) {
-      await this.background.settle()
-      if (this.failure !== null) return
-    }
-    try {
-      file = isNew ? await this.createFile(segment, batch) : (file as DiskFile)
-      await file.write(batch.buffer, 0, batch.usedBytes, batch.offset)
-    } catch (error) {
-      if (isSystemError(error)) this.stop(batch, error)
-      else this.fail(error instanceof LogError ? error : storageFailed(this.directory, 'writing failed', error))
-      return
-    }
-    if (this.background !== null && (await this.putOff(batch, this.background))) return
-    try {
-      await file.sync()
-      if (isNew) await disk.syncDirectory(this.logDirectory)
-    } catch (error) {
-      this.fail(storageFailed(this.directory, 'syncing to disk failed', error))
-      return
-    }
-    this.land(batch)
-  }
-
-  /** The batch is written. Its sync is put off, or it has failed before: then it is done with. */
-  private async putOff(batch: Batch, background: BackgroundSync): Promise<boolean> {
-    if (this.failure !== null) return true
-    const { lsn, usedBytes } = batch
-    // The files of what it gives up go when it is durable; see background-sync.ts for the others.
-    const isDue = batch.segment !== this.tail || batch.retiring.length > 0 || this.closing !== null
-    if (!isDue && !background.isDue(lsn, usedBytes)) {
-      this.land(batch, false)
-      return true
-    }
-    background.writtenLsn = lsn
-    this.events.written(lsn)
-    await background.hold()
-    return this.failure !== null
-  }
-
-  private async createFile(segment: Segment, batch: Batch): Promise<DiskFile> {
-    const { disk } = this.platform
-    if (segment.mayExist) await this.removeFailed(segment)
-    segment.follow(this.tail, batch.lsn)
-    encodeSegmentHeader(segment, this.headerBuffer)
-    let file: DiskFile
-    try {
-      file = await disk.open(segment.path, 'create')
-    } catch (error) {
-      // Somebody made a segment that only we should make: another process is in this folder.
-      if (isErrorCode(error, 'EEXIST')) throw storageFailed(this.directory, `${segment.path} is there already`, error)
-      segment.mayExist = true
-      throw error
-    }
-    segment.file = file
-    segment.mayExist = true
-    await file.write(this.headerBuffer, 0, framesStart, 0)
-    return file
-  }
-
-  private async removeFailed(segment: Segment): Promise<void> {
-    const { file } = segment
-    segment.file = null
-    if (file !== null) await file.close().catch(() => {})
-    await removeIfThere(this.platform.disk, segment.path)
-  }
-
-  private land(batch: Batch, isSynced = true): void {
-    if (this.failure !== null) return
-    const previous = this.tail
-    const { segment } = batch
-    segment.bytes = batch.offset + batch.usedBytes
-    segment.lastCrc = batch.crc
-    if (segment !== previous) {
-      previous.sealed = true
-      this.tail = segment
-      this.removal.closeFile(previous)
-    }
+  landed(batch: Batch, isSynced: boolean, wasStalled: boolean): void {
     if (isSynced) this.durableLsnNow = batch.lsn
     if (this.background !== null) this.tellBackground(this.background, batch, isSynced)
     this.landedBytes += batch.usedBytes
     if (!batch.isSyncedOnly) this.landings++
-    this.flight = null
     this.spare = batch
-    this.syncedFrames = batch.isSyncedOnly ? Math.max(this.syncedFrames, 0) + 1 : 0
-    this.lastLandingMs = this.platform.clock.monotonicMs()
-    if (batch.retiring.length > 0) this.deleteRetired(batch.retiring)
-    if (this.stall !== null) {
-      this.stall = null
-      this.events.resumed()
-    }
+    this.proof.landed(batch.isSyncedOnly)
+    if (batch.retiring.length > 0) this.set.delete(batch.retiring)
+    if (wasStalled) this.events.resumed()
     if (isSynced) this.events.durable(batch.lsn)
     else this.events.written(batch.lsn)
-    this.watchForIdle()
+    this.proof.watch()
+  }
+
+  written(lsn: number): void {
+    this.events.written(lsn)
+  }
+
+  moved(batch: Batch, from: Segment): void {
+    if (this.open.segment === from) this.open.move(batch.segment, batch.offset + batch.usedBytes)
+  }
+
+  stalled(error: Error): void {
+    this.events.stalled(error)
+  }
+
+  failed(error: LogError): void {
+    this.failure = error
+    this.refusal = error
+    this.flight.end()
+    this.proof.end()
+    void this.background?.end()
+    this.events.failed(error)
   }
 
   private tellBackground(background: BackgroundSync, batch: Batch, isSynced: boolean): void {
@@ -512,140 +416,26 @@ export class SegmentedLog implements SyncedLog {
   // What the background sync asks and tells.
 
   syncTail(): Promise<void> {
-    return (this.tail.file as DiskFile).sync()
+    return (this.set.tail.file as DiskFile).sync()
   }
 
   caughtUp(): void {
     this.durableLsnNow = (this.background as BackgroundSync).synced.lsn
     this.events.durable(this.durableLsnNow)
-    this.watchForIdle()
+    this.proof.watch()
   }
 
   syncFailed(error: unknown): void {
-    if (this.failure === null) this.fail(storageFailed(this.directory, 'syncing to disk failed', error))
+    if (this.failure === null) this.failed(storageFailed(this.folder.path, 'syncing to disk failed', error))
   }
 
-  /** A write failed. */
-  private stop(batch: Batch, error: Error): void {
-    if (this.failure !== null) return
-    const from = batch.segment
-    if (from === this.tail) {
-      // What is durable of the segment stays; the frame moves to the id after it, which no other segment has.
-      const home = this.planSegment(from.id + 1)
-      home.movedFrom = from
-      // From now on addresses beyond the end of `from` mean this one.
-      home.follow(from, batch.lsn)
-      from.isTrimmed = false
-      batch.move(home, framesStart)
-      if (this.open.segment === from) this.open.move(home, framesStart + batch.usedBytes)
-    } else {
-      // The new segment itself could not be made: again, under the same name, but not under the same salt.
-      from.renewSalt(this.makeSalt())
-      batch.move(from, batch.offset)
-      if (this.open.segment === from) this.open.move(from, this.open.offset)
-    }
-    batch.reseal()
-    const isFirst = this.stall === null
-    this.stall = error
-    if (this.closing === null) {
-      this.cancelRetry = this.platform.clock.setTimer(this.options.retryMs, () => this.retry())
-    }
-    if (isFirst) this.events.stalled(error)
+  // What the idle proof asks, and when the log closes.
+
+  get isSynced(): boolean {
+    return this.background === null || this.background.isCaughtUp
   }
 
-  private retry(): void {
-    this.cancelRetry?.()
-    this.cancelRetry = null
-    assert(this.flight !== null, 'a stalled log has a batch in flight')
-    this.flying = this.fly(this.flight)
-  }
-
-  private fail(error: LogError): void {
-    this.failure = error
-    this.refusal = error
-    this.cancelTimers()
-    void this.background?.end()
-    this.events.failed(error)
-  }
-
-  // ---------------------------------------------------------------------------------------------------- segments
-
-  private planSegment(id: number): Segment {
-    const segment = new Segment(this.logDirectory, {
-      major: 0,
-      minor: 0,
-      flags: this.options.defersSync ? deferredFlag : 0,
-      keyId: 0,
-      checksum: 0,
-      id,
-      previousId: 0,
-      epoch: this.tail.epoch,
-      firstLsn: 0,
-      salt: this.makeSalt(),
-      previousBytes: 0,
-      previousCrc: 0,
-    })
-    insertSegment(this.all, segment)
-    return segment
-  }
-
-  private makeSalt(): Buffer {
-    const salt = Buffer.alloc(8)
-    this.platform.random.fill(salt)
-    return salt
-  }
-
-  /**
-   * Only at commit, when nothing is in flight: then the list is exact, whatever moved meanwhile. The frame's own segment
-   * is in it with length 0, for it goes on.
-   */
-  private appendRetained(): void {
-    const { retiring } = this
-    this.retiring = []
-    const kept = this.all.filter((segment) => !segment.isRetiring)
-    let at = this.begin(recordTypeRetained, recordFlagCritical, kept.length * 12)
-    const { buffer } = this.open
-    for (const segment of kept) {
-      const isSealed = segment.id < this.open.segment.id
-      at = buffer.writeUInt32LE(segment.id, at)
-      at = buffer.writeUInt32LE(isSealed ? segment.bytes : 0, at)
-      at = buffer.writeUInt32LE(isSealed ? segment.lastCrc : 0, at)
-    }
-    this.end(at, at)
-    this.open.retiring = retiring
-  }
-
-  private deleteRetired(retired: readonly Segment[]): void {
-    for (const segment of retired) {
-      this.all.splice(this.all.indexOf(segment), 1)
-      this.readers.forget(segment)
-    }
-    this.removal.removeRetired(retired)
-  }
-
-  // ---------------------------------------------------------------------------------------------------- idle, close
-
-  private watchForIdle(): void {
-    if (this.syncedFrames !== 0 || this.cancelIdle !== null || this.closing !== null) return
-    this.watchIdle(this.options.idleSyncedMs)
-  }
-
-  private watchIdle(delayMs: number): void {
-    this.cancelIdle = this.platform.clock.setTimer(delayMs, () => {
-      this.cancelIdle = null
-      // A batch that is under way, or will be, starts the watch again when it lands.
-      if (this.flight !== null || this.openRecords > 0 || this.syncedFrames !== 0) return
-      // A SYNCED frame would take the number that those records were promised.
-      if (this.expectsRecords) return this.watchIdle(this.options.idleSyncedMs)
-      // It would prove nothing: the background sync starts the watch again.
-      if (this.background?.isCaughtUp === false) return
-      const idleMs = this.platform.clock.monotonicMs() - this.lastLandingMs
-      if (idleMs >= this.options.idleSyncedMs) this.commitSynced()
-      else this.watchIdle(this.options.idleSyncedMs - idleMs)
-    })
-  }
-
-  private commitSynced(): void {
+  commitSynced(): void {
     const payload = this.begin(recordTypeSynced, 0, 0)
     this.end(payload, payload)
     this.open.isSyncedOnly = true
@@ -653,39 +443,38 @@ export class SegmentedLog implements SyncedLog {
   }
 
   private async finish(): Promise<void> {
-    this.cancelTimers()
+    const { flight } = this
+    flight.closing()
+    this.proof.end()
     try {
       for (let isRetried = false; this.failure === null; ) {
-        await this.flying
-        if (this.stall !== null) {
+        await flight.settled
+        if (flight.stall !== null) {
           // Waiting for the next retry has an end here: one more try at once, and no other.
           if (isRetried) break
           isRetried = true
-          this.retry()
+          flight.retry()
         } else if (this.openRecords > 0) {
           this.commit()
-        } else if (this.flight === null && this.failure === null) {
-          if (this.syncedFrames === syncedNever || this.syncedFrames >= 2) break
+        } else if (flight.batch === null && this.failure === null) {
+          if (this.proof.isComplete) break
           this.commitSynced()
         }
       }
-      await this.removal.done
+      await this.set.deleted
     } finally {
-      await this.flying
+      await flight.settled
       await this.background?.end()
-      this.refusal = storageFailed(this.directory, 'the log is closed', this.failure ?? 'nothing is appended to it')
-      for (const segment of this.all) await segment.file?.close().catch(() => {})
-      await this.readers.close()
-      await this.lock.release()
+      this.refusal = storageFailed(this.folder.path, 'the log is closed', this.failure ?? 'nothing is appended to it')
+      await this.set.close()
+      await this.folder.release()
     }
     if (this.failure !== null) throw this.failure
-    if (this.stall !== null) throw storageFailed(this.directory, 'what was appended could not be written', this.stall)
+    if (flight.stall !== null)
+      throw storageFailed(this.folder.path, 'what was appended could not be written', flight.stall)
   }
+}
 
-  private cancelTimers(): void {
-    this.cancelRetry?.()
-    this.cancelRetry = null
-    this.cancelIdle?.()
-    this.cancelIdle = null
-  }
+function segmentFlags({ defersSync }: LogOptions): number {
+  return defersSync ? deferredFlag : 0
 }

@@ -2,21 +2,22 @@
 import type { Bug } from './bug.ts'
 
 const log = 'log/segmented-log.js'
+const flight = 'log/batch-flight.js'
 const store = 'store/log-store.js'
 
 export const storageBugs: readonly Bug[] = [
   {
     name: 'fdatasync is skipped',
-    patches: [{ file: log, from: 'await file.sync(); if (isNew)', to: 'if (isNew)' }],
+    patches: [{ file: flight, from: 'await file.sync(); if (isNew)', to: 'if (isNew)' }],
     seed: 1,
   },
   {
     name: 'a frame is called durable before its sync is done',
     patches: [
       {
-        file: log,
+        file: flight,
         from: 'await file.sync(); if (isNew)',
-        to: 'this.durableLsnNow = batch.lsn; this.events.durable(batch.lsn); await file.sync(); if (isNew)',
+        to: 'this.log.durableLsnNow = batch.lsn; this.log.events.durable(batch.lsn); await file.sync(); if (isNew)',
       },
     ],
     seed: 1,
@@ -25,7 +26,7 @@ export const storageBugs: readonly Bug[] = [
     name: 'a failed sync is tried again',
     patches: [
       {
-        file: log,
+        file: flight,
         from: 'await file.sync(); if (isNew)',
         to: 'await file.sync().catch(() => file.sync()); if (isNew)',
       },
@@ -36,16 +37,16 @@ export const storageBugs: readonly Bug[] = [
     name: 'a failed write counts as done',
     patches: [
       {
-        file: log,
+        file: flight,
         from: 'if (isSystemError(error)) this.stop(batch, error);',
-        to: 'if (isSystemError(error)) this.land(batch);',
+        to: 'if (isSystemError(error)) this.land(batch, true);',
       },
     ],
     seed: 11,
   },
   {
     name: 'the directory is not synced after a segment was created',
-    patches: [{ file: log, from: 'if (isNew) await disk.syncDirectory(this.logDirectory);', to: '' }],
+    patches: [{ file: flight, from: 'if (isNew) await disk.syncDirectory(this.set.directory);', to: '' }],
     seed: 1,
   },
   {
@@ -53,8 +54,8 @@ export const storageBugs: readonly Bug[] = [
     patches: [
       {
         file: log,
-        from: 'this.flying = this.fly(batch); } /**',
-        to: 'this.deleteRetired(batch.retiring); batch.retiring = []; this.flying = this.fly(batch); } /**',
+        from: 'this.flight.begin(batch); } /**',
+        to: 'this.set.delete(batch.retiring); batch.retiring = []; this.flight.begin(batch); } /**',
       },
     ],
     seed: 35,
@@ -184,7 +185,7 @@ export const storageBugs: readonly Bug[] = [
   },
   {
     name: 'an idle log takes the number that acks were promised',
-    patches: [{ file: log, from: 'if (this.expectsRecords)', to: 'if (false)' }],
+    patches: [{ file: 'log/idle-proof.js', from: 'if (log.expectsRecords)', to: 'if (false)' }],
     seed: 629,
   },
   {
@@ -206,13 +207,17 @@ export const storageBugs: readonly Bug[] = [
   {
     name: 'a frame that has to move keeps its old addresses',
     patches: [
-      { file: log, from: 'batch.move(home, framesStart);', to: 'batch.segment = home; batch.offset = framesStart;' },
+      {
+        file: flight,
+        from: 'batch.move(this.set.planRefuge(batch.lsn), framesStart);',
+        to: '{ batch.segment = this.set.planRefuge(batch.lsn); batch.offset = framesStart; }',
+      },
     ],
     seed: 32,
   },
   {
     name: 'publishers stay blocked when the disk takes writes again',
-    patches: [{ file: log, from: 'this.stall = null; this.events.resumed();', to: 'this.stall = null;' }],
+    patches: [{ file: log, from: 'if (wasStalled) this.events.resumed();', to: '' }],
     seed: 71,
   },
   {
@@ -416,12 +421,12 @@ export const storageBugs: readonly Bug[] = [
   },
   {
     name: 'a segment is begun before what lies before it is synced',
-    patches: [{ file: log, from: 'await this.background.settle(); if (this.failure', to: 'if (this.failure' }],
+    patches: [{ file: flight, from: 'await this.background.settle(); if (this.isOver', to: 'if (this.isOver' }],
     seed: 5005,
   },
   {
     name: 'segments go with a frame that is synced later',
-    patches: [{ file: log, from: '|| batch.retiring.length > 0 ||', to: '||' }],
+    patches: [{ file: flight, from: '|| batch.retiring.length > 0 ||', to: '||' }],
     seed: 5066,
   },
   {
@@ -437,7 +442,7 @@ export const storageBugs: readonly Bug[] = [
   },
   {
     name: 'deliverAfter sync is content with what is written',
-    patches: [{ file: log, from: 'home === this.tail && this.background !== null ?', to: 'false ?' }],
+    patches: [{ file: log, from: 'home === this.set.tail && this.background !== null ?', to: 'false ?' }],
     seed: 5005,
   },
   {
