@@ -202,7 +202,8 @@ async function openStore(
     const { MemoryStore } = await import('./store/memory-store.ts')
     return new MemoryStore()
   }
-  const { LogStore, logStoreOptionsDefault } = await import('./store/log-store.ts')
+  const { LogStore } = await import('./store/log-store.ts')
+  const { logStoreOptionsDefault } = await import('./store/log-store-options.ts')
   return new LogStore(platform, directory, {
     ...logStoreOptionsDefault,
     durability,

@@ -3,7 +3,8 @@ import { Broker } from '../broker/broker.ts'
 import { keepAlive } from '../client/keep-alive.ts'
 import { loadPatternEngine } from '../pattern-engine.ts'
 import { NodePlatform } from '../platform/node-platform.ts'
-import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from '../store/log-store.ts'
+import { LogStore } from '../store/log-store.ts'
+import { type LogStoreOptions, logStoreOptionsDefault } from '../store/log-store-options.ts'
 
 /** Opens the folder, which must be there, and closes it again. Rejects with E_FOLDER_IN_USE, E_STORAGE_CORRUPT, … */
 export async function withOpenFolder<Result>(

@@ -293,6 +293,14 @@ export class SegmentedLog implements FlyingLog, SyncedLog, ProvenLog {
     return this.set.cold.values()
   }
 
+  /** In all segments, cold ones too. */
+  get segmentBytes(): number {
+    let bytes = 0
+    for (const segment of this.set.list) bytes += segment.bytes
+    for (const segment of this.set.cold.values()) bytes += segment.bytes
+    return bytes
+  }
+
   /** Resolves when the files of what was given up are gone. */
   async removed(): Promise<void> {
     await this.set.deleted

@@ -4,7 +4,6 @@
  * a salvage, and said.
  */
 import { ByteReaderError } from '../lib/byte-reader.ts'
-import { makeColdSegment } from '../log/cold-segment.ts'
 import { recordOffset } from '../log/frame.ts'
 import { type LogEvents, type LogOptions, logOptionsDefault } from '../log/log-options.ts'
 import type { LogStart } from '../log/log-start.ts'
@@ -15,7 +14,7 @@ import { BrokerError } from '../model/errors.ts'
 import type { Residence } from '../model/message.ts'
 import type { Platform } from '../platform/platform.ts'
 import { BodyRefs } from './body-refs.ts'
-import type { Checkpoint } from './checkpoint-file.ts'
+import { knowSegments } from './checkpointed-segments.ts'
 import type { FolderView } from './folder-view.ts'
 import type { IndexPage } from './index-page.ts'
 import { Notes } from './notes.ts'
@@ -122,7 +121,7 @@ export class FolderState implements IndexBacking, LogEvents {
     const careful = new CarefulSink(replay)
     this.log = await SegmentedLog.open(platform, view.directory, logOptions, careful, this, findStart)
     this.unknown = careful.error
-    if (checkpoint !== null) this.knowSegments(checkpoint)
+    if (checkpoint !== null) knowSegments(this.log, `${view.directory}/cold`, checkpoint)
     const recovered = new Map<number, QueueIndex>()
     replay.finish(this.log.openSegment.epoch, platform.clock.realtimeMs(), recovered)
     this.clean = replay.clean
@@ -142,20 +141,6 @@ export class FolderState implements IndexBacking, LogEvents {
     this.queues = [...queues.values()]
     for (const [queueId, index] of recovered) if (!queues.has(queueId)) index.drop()
     for (const { index } of this.queues) this.messages += index.readyCount
-  }
-
-  private knowSegments({ cold, start }: Checkpoint): void {
-    for (const { number, epoch, salt, bytes, references } of cold) {
-      const segment = makeColdSegment(`${this.view.directory}/cold`, number, epoch, salt)
-      segment.bytes = bytes
-      segment.references = references
-      segment.sealed = true
-      this.log.addCold(segment)
-    }
-    for (const { id, references } of start.segments) {
-      const segment = this.log.segmentOf(id)
-      if (segment !== null) segment.references += references
-    }
   }
 
   // What indexes ask.

@@ -48,7 +48,7 @@ class RecoveredQueue {
 }
 
 /** Whoever goes on without what is lost. */
-interface Unreadable {
+export interface Unreadable {
   /** The sequences of entries that cannot be read, as start, end, start, end … */
   goneOf(index: QueueIndex): number[]
 }

@@ -2,7 +2,7 @@
  * Small folders as this version writes them, to be kept: each later version must be able to open them. One seed, one clock,
  * one folder. A version that changes what is written makes its own, with another name, and leaves these as they are.
  */
-import type { LogStoreOptions } from '../store/log-store.ts'
+import type { LogStoreOptions } from '../store/log-store-options.ts'
 import { bindCommand, declareExchange, declareQueue } from './core-harness.ts'
 import { SimFolder } from './sim-folder.ts'
 

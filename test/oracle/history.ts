@@ -14,7 +14,8 @@ import type { BasicGetOk, Command, Reply } from '../../src/model/command.ts'
 import type { Network } from '../../src/platform/network.ts'
 import type { Platform } from '../../src/platform/platform.ts'
 import type { Entry } from '../../src/store/entry.ts'
-import { LogStore, type LogStoreOptions, logStoreOptionsDefault } from '../../src/store/log-store.ts'
+import { LogStore } from '../../src/store/log-store.ts'
+import { type LogStoreOptions, logStoreOptionsDefault } from '../../src/store/log-store-options.ts'
 import {
   bindCommand,
   CoreChannel,

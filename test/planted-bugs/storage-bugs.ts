@@ -4,6 +4,7 @@ import type { Bug } from './bug.ts'
 const log = 'log/segmented-log.js'
 const flight = 'log/batch-flight.js'
 const store = 'store/log-store.js'
+const settlements = 'store/settlement-writer.js'
 
 export const storageBugs: readonly Bug[] = [
   {
@@ -116,9 +117,9 @@ export const storageBugs: readonly Bug[] = [
     name: 'settlements that ride with publishes are lost',
     patches: [
       {
-        file: store,
-        from: 'writeSettlementsOf(index) { if (index.settled.isEmpty) return;',
-        to: 'writeSettlementsOf(index) { if (this.log.openRecords > 0) index.settled.clear(); if (index.settled.isEmpty) return;',
+        file: settlements,
+        from: 'writeOf(index) { if (index.settled.isEmpty) return;',
+        to: 'writeOf(index) { if (this.log.openRecords > 0) index.settled.clear(); if (index.settled.isEmpty) return;',
       },
     ],
     seed: 1,
@@ -177,8 +178,8 @@ export const storageBugs: readonly Bug[] = [
     patches: [
       {
         file: store,
-        from: 'writeSettlements() { for',
-        to: 'writeSettlements() { if (this.log.openRecords > 0 && !this.closing) return; for',
+        from: 'this.settlements.write(); this.wanted = false;',
+        to: 'if (log.openRecords === 0 || this.closing) this.settlements.write(); this.wanted = false;',
       },
     ],
     seed: 1,
@@ -192,8 +193,8 @@ export const storageBugs: readonly Bug[] = [
     name: 'settlements wait until something else is stored',
     patches: [
       {
-        file: store,
-        from: 'this.ackTimer ??= this.platform.clock.setTimer(limits.ackDelayMs, () => this.writeOverdue());',
+        file: settlements,
+        from: 'this.cancelTimer ??= this.clock.setTimer(limits.ackDelayMs, () => this.waited());',
         to: '',
       },
     ],
@@ -387,7 +388,9 @@ export const storageBugs: readonly Bug[] = [
   },
   {
     name: 'a cold segment that is empty goes while records are being moved to it',
-    patches: [{ file: store, from: 'segment.live > 0 || !segment.sealed ||', to: 'segment.live > 0 ||' }],
+    patches: [
+      { file: 'store/dead-segments.js', from: 'segment.live > 0 || !segment.sealed ||', to: 'segment.live > 0 ||' },
+    ],
     seed: 315,
   },
   {

@@ -7,7 +7,7 @@ import { Prng } from '../../lib/prng.ts'
 import { toTable } from '../../model/field-table.ts'
 import { Message } from '../../model/message.ts'
 import { encodeProperties, type Properties } from '../../model/properties.ts'
-import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LogStoreOptions } from '../../store/log-store-options.ts'
 import { bindCommand, declareExchange, declareQueue, type QueueOptions } from '../core-harness.ts'
 import { SimFolder, type SimFolderRun } from '../sim-folder.ts'
 

@@ -5,7 +5,7 @@
  */
 
 import { LeveretError } from '../../model/errors.ts'
-import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LogStoreOptions } from '../../store/log-store-options.ts'
 import { SimClock } from '../sim-clock.ts'
 import type { SimDisk } from '../sim-disk.ts'
 import type { Candidate } from './fact-journal.ts'

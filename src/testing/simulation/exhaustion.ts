@@ -9,7 +9,7 @@
 
 import { crc32 } from '../../lib/crc32.ts'
 import { Prng } from '../../lib/prng.ts'
-import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store.ts'
+import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store-options.ts'
 import { SimClock } from '../sim-clock.ts'
 import { SimDisk } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'

@@ -1,6 +1,6 @@
 /** What a seed makes of a history of letters: which queues get rid of what, and how much goes wrong. */
 import { Prng } from '../../lib/prng.ts'
-import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LogStoreOptions } from '../../store/log-store-options.ts'
 import { type LetterQueue, type LetterRules, plainRules } from './letter.ts'
 import { featureSeedsMin, type LevelPlan, makeLevel, usualSeedsMax } from './level.ts'
 import { type Ending, makeStorage, memoryBytesPlenty, pick } from './plan.ts'

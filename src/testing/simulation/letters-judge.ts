@@ -2,7 +2,7 @@
 import type { Driver } from '../../model/channel.ts'
 import type { Message } from '../../model/message.ts'
 import type { Clock } from '../../platform/clock.ts'
-import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LogStoreOptions } from '../../store/log-store-options.ts'
 import { type OpenedBroker, readState } from './found-state.ts'
 import type { Judge, Verdict } from './judge.ts'
 import { type Letter, type LetterQueue, noWishes, type Station } from './letter.ts'

@@ -3,7 +3,7 @@
  * because a history with everything in it seldom gets anywhere (swarm testing).
  */
 import type { Prng } from '../../lib/prng.ts'
-import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store.ts'
+import { type LogStoreOptions, logStoreOptionsDefault } from '../../store/log-store-options.ts'
 import { type ExchangeFacts, type QueueRules, usualRules } from './facts.ts'
 import type { LevelPlan } from './level.ts'
 

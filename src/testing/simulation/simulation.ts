@@ -6,7 +6,7 @@
 import { assert } from '../../lib/assert.ts'
 import { Prng } from '../../lib/prng.ts'
 import type { DeliverAfter } from '../../model/durability.ts'
-import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LogStoreOptions } from '../../store/log-store-options.ts'
 import { SimClock } from '../sim-clock.ts'
 import { SimDisk } from '../sim-disk.ts'
 import { SimMachine } from '../sim-host.ts'

@@ -2,7 +2,7 @@
  * Short workloads of which every crash is tried (see exhaustion.ts). Each does one thing that has to survive in parts, with
  * files so small that it happens at once. A workload is a list of lives: between two of them the broker is closed.
  */
-import type { LogStoreOptions } from '../../store/log-store.ts'
+import type { LogStoreOptions } from '../../store/log-store-options.ts'
 import { type LetterQueue, plainRules } from './letter.ts'
 import { argumentsOf } from './letter-client.ts'
 import type { Scene } from './scene.ts'
