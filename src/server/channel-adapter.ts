@@ -7,7 +7,7 @@
  *     open ──(channel.close, or an error of ours, with answers outstanding)──▶ ending ──▶ closed
  *     open ──(an error)──▶ closed                     until the client's channel.close-ok; what comes is dropped
  *
- * While a large body goes out in pieces, all else that is to be said on the channel waits behind it.
+ * While a large body goes out in pieces, all else that is to be said on the channel waits behind it (outgoing-order.ts).
  *
  * What the broker does not know lives here: reserved fields, noWait, and "the queue declared last on this channel".
  */
@@ -16,7 +16,7 @@ import { commandOf, isNoWait, replyMethodOf } from '../amqp/commands.ts'
 import { ContentAssembler, contentHeaderBytes, type LargeBodies } from '../amqp/content-assembler.ts'
 import { DeliveryHead, methodHead } from '../amqp/content-heads.ts'
 import { frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
-import type { ContentHead, FrameWriter } from '../amqp/frame-writer.ts'
+import type { FrameWriter } from '../amqp/frame-writer.ts'
 import {
   basicAck,
   basicNack,
@@ -36,36 +36,10 @@ import { type Channel, type ChannelEvents, failedOn } from '../model/channel.ts'
 import type { BasicGetOk, Command, Reply } from '../model/command.ts'
 import { BrokerError, replyCodes } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
+import type { ChannelHost } from './channel-host.ts'
 import { HeldFrames } from './held-frames.ts'
 import { LastQueue } from './last-queue.ts'
-import { OutgoingBody, type OutgoingBodyEvents } from './outgoing-body.ts'
-
-/** The connection, as its channels see it. */
-export interface ChannelHost {
-  readonly frames: FrameWriter
-  readonly publishes: PublishDecoder
-  readonly messageBytesMax: number
-  /** Where large bodies are; null: there are none. */
-  readonly bodies: BodyStore | null
-  /** Whether the client wants to hear that a consumer was ended. */
-  readonly notifiesCancels: boolean
-  flush(): void
-  /** The number is free again. */
-  forget(number: number): void
-  fail(error: BrokerError, methodId: number): void
-  /** Something went wrong that should not: it costs this connection, and nothing may get through to the broker. */
-  crashed(error: unknown): void
-  /** Reads frames that were held back, as if they came from the socket now. */
-  replay(held: HeldFrames): void
-  /** Whether so much is held back that the socket must not be read; told in turns, as the next two are. */
-  holdBack(isTooMuch: boolean): void
-  /** Whether so much of a large body waits to be written that the socket must not be read. */
-  holdBodies(isTooMuch: boolean): void
-  /** Whether so much is to be said behind a large body that the socket must not be read. */
-  holdBehind(isTooMuch: boolean): void
-  /** So many commands more, or fewer, wait for their answers. */
-  commandsWaiting(more: number): void
-}
+import { OutgoingOrder } from './outgoing-order.ts'
 
 interface Pending {
   readonly name: MethodName
@@ -74,19 +48,9 @@ interface Pending {
 
 const channelClose = methodId('channel.close')
 
-/** What is to be said later, and about what it takes in memory until then. */
-interface Later {
-  readonly say: () => void
-  readonly bytes: number
-}
-
-/** Above this, what the client asks waits until it has read. Bodies in files do not count. */
-const laterBytesMax = 1_048_576
-const laterItemBytes = 256
-
 type State = 'open' | 'committing' | 'held' | 'ending' | 'closed'
 
-export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
+export class ChannelAdapter implements ChannelEvents {
   readonly number: number
   /** The method that came last: an error is told on its behalf. */
   methodId = 0
@@ -105,16 +69,10 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private readonly heads: Map<string, DeliveryHead> = new Map()
   private head: DeliveryHead
   private ending: BrokerError | null = null
-  /** The large body that is being written, what is to be said behind it, and the bodies among that. */
-  private outgoing: OutgoingBody | null = null
-  private later: Later[] = []
-  private laterBytes = 0
-  private isBehind = false
-  private readonly laterHolds: Set<() => void> = new Set()
+  private readonly order: OutgoingOrder
   /** What the connection was told last. */
   private isHeldBack = false
   private isBodyFull = false
-  private isOutputFull = false
   private closeRequested = false
 
   constructor(number: number, host: ChannelHost) {
@@ -124,10 +82,12 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     this.publishes = host.publishes
     this.assembler = new ContentAssembler(host.messageBytesMax, this.largeBodies(host.bodies))
     this.head = new DeliveryHead(number, '')
+    this.order = new OutgoingOrder(number, host, () => this.bodyFailed())
   }
 
   opened(channel: Channel): void {
     this.channel = channel
+    this.order.opened(channel)
   }
 
   /** The connection ends, and the session with it: nothing is said any more. */
@@ -137,28 +97,18 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     this.host.commandsWaiting(-this.pending.size)
     this.pending.clear()
     this.assembler.reset()
-    this.outgoing?.stop()
-    this.outgoing = null
-    this.later = []
-    this.laterBytes = 0
-    this.seeBehind()
-    for (const letGo of this.laterHolds) letGo()
-    this.laterHolds.clear()
+    this.order.end()
     // Whatever of this channel was too much is gone, and nobody else would say so.
     this.tellBodies(false)
     this.tellHeldBack(false)
   }
 
   pauseDeliveries(): void {
-    this.isOutputFull = true
-    this.outgoing?.hold()
-    this.channel?.pauseDeliveries()
+    this.order.pause()
   }
 
   resumeDeliveries(): void {
-    this.isOutputFull = false
-    if (this.outgoing === null) this.channel?.resumeDeliveries()
-    else this.outgoing.resume()
+    this.order.resume()
   }
 
   // What the client says.
@@ -261,9 +211,9 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
         throw secondOpen()
       case 'channel.flow':
         if (!method.args.active) throw new BrokerError('NOT_IMPLEMENTED', 'active=false')
-        return this.inTurn(() => this.frames.method(this.number, 'channel.flow-ok', { active: true }))
+        return this.order.inTurn(() => this.frames.method(this.number, 'channel.flow-ok', { active: true }))
       case 'access.request':
-        return this.inTurn(() => this.frames.method(this.number, 'access.request-ok', { ticket: 1 }))
+        return this.order.inTurn(() => this.frames.method(this.number, 'access.request-ok', { ticket: 1 }))
       case 'basic.cancel-ok':
         return
       default:
@@ -330,7 +280,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     this.state = 'ending'
     this.ending = error
     this.assembler.reset()
-    if (this.pending.size === 0) this.inTurn(() => this.ended())
+    if (this.pending.size === 0) this.order.inTurn(() => this.ended())
   }
 
   private ended(): void {
@@ -355,14 +305,14 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   // What the broker says.
 
   replied(id: number, reply: Reply): void {
-    if (this.outgoing !== null) {
+    if (this.order.body !== null) {
       // What it brings may go meanwhile: its body is held from now on.
-      const letGo = reply.type === 'basic.get-ok' && reply.message.refers ? this.retain(reply.message) : null
+      const letGo = reply.type === 'basic.get-ok' && reply.message.refers ? this.order.retain(reply.message) : null
       const say = (): void => {
         this.replied(id, reply)
         letGo?.()
       }
-      return this.putOff(say, reply.type === 'basic.get-ok' ? reply.message.contentBytes : 0)
+      return this.order.putOff(say, reply.type === 'basic.get-ok' ? reply.message.contentBytes : 0)
     }
     const pending = this.pending.get(id)
     if (pending === undefined) return
@@ -382,7 +332,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     else if (!pending.noWait) this.answer(pending.name, reply)
     if (this.state === 'committing' && pending.name === 'tx.commit') this.state = 'open'
     // Not in the middle of the body that this answer may have begun.
-    if (this.state === 'ending' && this.pending.size === 0) this.inTurn(() => this.endedByAnswer())
+    if (this.state === 'ending' && this.pending.size === 0) this.order.inTurn(() => this.endedByAnswer())
     else if (!this.lastQueue.isAwaited && !this.assembler.isStoring) this.release()
   }
 
@@ -395,16 +345,16 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
   private got({ deliveryTag, redelivered, message, messageCount }: BasicGetOk): void {
     const { exchange, routingKey } = message
     const args = { deliveryTag, redelivered, exchange, routingKey, messageCount }
-    this.send(methodHead(this.number, 'basic.get-ok', args), message)
+    this.order.send(methodHead(this.number, 'basic.get-ok', args), message)
   }
 
   delivered(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
     if (this.state === 'closed') return
     if (message.refers) {
       const head = new DeliveryHead(this.number, consumerTag)
-      return this.send(head.of(deliveryTag, redelivered, message.exchange, message.routingKey), message)
+      return this.order.send(head.of(deliveryTag, redelivered, message.exchange, message.routingKey), message)
     }
-    if (this.outgoing !== null) return this.deliverLater(consumerTag, deliveryTag, redelivered, message)
+    if (this.order.body !== null) return this.deliverLater(consumerTag, deliveryTag, redelivered, message)
     try {
       if (consumerTag !== this.head.consumerTag) this.head = this.headOf(consumerTag)
       const head = this.head.of(deliveryTag, redelivered, message.exchange, message.routingKey)
@@ -416,84 +366,16 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
 
   /** Apart from `delivered`: a function with a closure in it costs an object at each call, whether it is made or not. */
   private deliverLater(consumerTag: string, deliveryTag: number, redelivered: boolean, message: Message): void {
-    this.putOff(() => this.delivered(consumerTag, deliveryTag, redelivered, message), message.contentBytes)
+    this.order.putOff(() => this.delivered(consumerTag, deliveryTag, redelivered, message), message.contentBytes)
   }
 
   private confirmLater(sequence: number, multiple: boolean, accepted: boolean): void {
-    this.putOff(() => this.confirmed(sequence, multiple, accepted))
+    this.order.putOff(() => this.confirmed(sequence, multiple, accepted))
   }
 
-  /** A message whose head is its own; its body may be in a file. */
-  private send(head: ContentHead, message: Message): void {
-    try {
-      if (!message.refers) {
-        return this.inTurn(() => this.frames.content(this.number, head, message), message.contentBytes)
-      }
-      if (this.outgoing === null) return this.sendBody(head, message)
-      // Held at once: its message may be settled before its turn comes.
-      const letGo = this.retain(message)
-      this.putOff(() => {
-        this.sendBody(head, message)
-        letGo()
-      })
-    } catch (error) {
-      this.host.crashed(error)
-    }
-  }
-
-  private sendBody(head: ContentHead, message: Message): void {
-    assert(this.host.bodies !== null, 'a body in a file comes from where bodies are')
-    const source = this.host.bodies.open(message)
-    this.channel?.pauseDeliveries()
-    this.frames.contentStart(this.number, head, message)
-    this.outgoing = new OutgoingBody(source, this.number, this.frames, this.isOutputFull, this)
-  }
-
-  /** Keeps the body until what is returned is called, or the channel ends. */
-  private retain(message: Message): () => void {
-    const { bodies } = this.host
-    bodies?.retain(message)
-    const letGo = (): void => {
-      this.laterHolds.delete(letGo)
-      bodies?.release(message)
-    }
-    this.laterHolds.add(letGo)
-    return letGo
-  }
-
-  bodyEnded(): void {
-    this.outgoing = null
-    const { later } = this
-    let said = 0
-    for (; this.outgoing === null && this.later === later && said < later.length; said++) {
-      const { say, bytes } = later[said] as Later
-      this.laterBytes -= bytes
-      say()
-    }
-    // Unless the channel has ended with it.
-    if (this.later === later) {
-      later.splice(0, said)
-      this.seeBehind()
-    }
-    if (this.outgoing === null && !this.isOutputFull) this.channel?.resumeDeliveries()
-    this.host.flush()
-  }
-
-  bodyFailed(_error: unknown): void {
+  private bodyFailed(): void {
     const reason = new BrokerError('INTERNAL_ERROR', 'the body of a message cannot be read from the disk')
     this.host.fail(reason, this.methodId)
-  }
-
-  /** Says it now, or when the body that is being written has ended. */
-  private inTurn(say: () => void, bytes = 0): void {
-    if (this.outgoing === null) say()
-    else this.putOff(say, bytes)
-  }
-
-  private putOff(say: () => void, bytes = 0): void {
-    this.later.push({ say, bytes: bytes + laterItemBytes })
-    this.laterBytes += bytes + laterItemBytes
-    this.seeBehind()
   }
 
   private tellHeldBack(isTooMuch: boolean): void {
@@ -506,13 +388,6 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (isTooMuch === this.isBodyFull) return
     this.isBodyFull = isTooMuch
     this.host.holdBodies(isTooMuch)
-  }
-
-  private seeBehind(): void {
-    const isBehind = this.laterBytes > laterBytesMax
-    if (isBehind === this.isBehind) return
-    this.isBehind = isBehind
-    this.host.holdBehind(isBehind)
   }
 
   private headOf(consumerTag: string): DeliveryHead {
@@ -529,7 +404,7 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
 
   confirmed(sequence: number, multiple: boolean, accepted: boolean): void {
     if (this.state === 'closed') return
-    if (this.outgoing !== null) return this.confirmLater(sequence, multiple, accepted)
+    if (this.order.body !== null) return this.confirmLater(sequence, multiple, accepted)
     this.frames.settlement(this.number, accepted ? basicAck : basicNack, sequence, multiple ? 1 : 0)
   }
 
@@ -537,13 +412,13 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
     if (this.state === 'closed') return
     const { exchange, routingKey } = message
     const args = { replyCode: replyCodes[reason].number, replyText: reason, exchange, routingKey }
-    this.send(methodHead(this.number, 'basic.return', args), message)
+    this.order.send(methodHead(this.number, 'basic.return', args), message)
   }
 
   cancelled(consumerTag: string): void {
     if (this.state === 'closed') return
-    if (this.outgoing !== null) {
-      return this.putOff(() => this.cancelled(consumerTag))
+    if (this.order.body !== null) {
+      return this.order.putOff(() => this.cancelled(consumerTag))
     }
     this.forgetConsumer(consumerTag)
     if (this.host.notifiesCancels) this.frames.method(this.number, 'basic.cancel', { consumerTag, noWait: true })
@@ -551,8 +426,8 @@ export class ChannelAdapter implements ChannelEvents, OutgoingBodyEvents {
 
   failed(id: number, error: BrokerError): void {
     if (this.state === 'closed') return
-    if (this.outgoing !== null && error.scope === 'channel') {
-      return this.putOff(() => this.failed(id, error))
+    if (this.order.body !== null && error.scope === 'channel') {
+      return this.order.putOff(() => this.failed(id, error))
     }
     const method = this.methodIdOf(id)
     const { closeRequested } = this
