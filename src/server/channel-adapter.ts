@@ -94,7 +94,7 @@ export class ChannelAdapter implements ChannelEvents {
   detach(): void {
     this.state = 'closed'
     this.channel = null
-    this.host.commandsWaiting(-this.pending.size)
+    this.host.load.commandsWaiting(-this.pending.size)
     this.pending.clear()
     this.assembler.reset()
     this.order.end()
@@ -228,7 +228,7 @@ export class ChannelAdapter implements ChannelEvents {
   private execute(name: MethodName, noWait: boolean, command: Command): void {
     const id = this.nextId++
     this.pending.set(id, { name, noWait })
-    this.host.commandsWaiting(1)
+    this.host.load.commandsWaiting(1)
     this.lastQueue.executing(id, command)
     if (command.type === 'tx.commit') this.state = 'committing'
     this.port.execute(id, command)
@@ -317,7 +317,7 @@ export class ChannelAdapter implements ChannelEvents {
     const pending = this.pending.get(id)
     if (pending === undefined) return
     this.pending.delete(id)
-    this.host.commandsWaiting(-1)
+    this.host.load.commandsWaiting(-1)
     try {
       this.answered(id, pending, reply)
     } catch (error) {
@@ -381,13 +381,13 @@ export class ChannelAdapter implements ChannelEvents {
   private tellHeldBack(isTooMuch: boolean): void {
     if (isTooMuch === this.isHeldBack) return
     this.isHeldBack = isTooMuch
-    this.host.holdBack(isTooMuch)
+    this.host.load.holdBack(isTooMuch)
   }
 
   private tellBodies(isTooMuch: boolean): void {
     if (isTooMuch === this.isBodyFull) return
     this.isBodyFull = isTooMuch
-    this.host.holdBodies(isTooMuch)
+    this.host.load.holdBodies(isTooMuch)
   }
 
   private headOf(consumerTag: string): DeliveryHead {

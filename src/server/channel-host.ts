@@ -3,12 +3,14 @@ import type { FrameWriter } from '../amqp/frame-writer.ts'
 import type { PublishDecoder } from '../amqp/publish-decoder.ts'
 import type { BodyStore } from '../model/bodies.ts'
 import type { BrokerError } from '../model/errors.ts'
+import type { ChannelLoad } from './channel-load.ts'
 import type { HeldFrames } from './held-frames.ts'
 
 export interface ChannelHost {
   readonly frames: FrameWriter
   readonly publishes: PublishDecoder
   readonly messageBytesMax: number
+  readonly load: ChannelLoad
   /** Where large bodies are; null: there are none. */
   readonly bodies: BodyStore | null
   /** Whether the client wants to hear that a consumer was ended. */
@@ -21,12 +23,4 @@ export interface ChannelHost {
   crashed(error: unknown): void
   /** Reads frames that were held back, as if they came from the socket now. */
   replay(held: HeldFrames): void
-  /** Whether so much is held back that the socket must not be read; told in turns, as the next two are. */
-  holdBack(isTooMuch: boolean): void
-  /** Whether so much of a large body waits to be written that the socket must not be read. */
-  holdBodies(isTooMuch: boolean): void
-  /** Whether so much is to be said behind a large body that the socket must not be read. */
-  holdBehind(isTooMuch: boolean): void
-  /** So many commands more, or fewer, wait for their answers. */
-  commandsWaiting(more: number): void
 }

@@ -13,13 +13,12 @@ import { closeArguments } from '../amqp/close-reason.ts'
 import { ConnectionOutput, type OutputEvents } from '../amqp/connection-output.ts'
 import { FrameReader, type FrameSink, frameBody, frameHeader, frameMethod } from '../amqp/frame-reader.ts'
 import type { BufferPool, FrameWriter } from '../amqp/frame-writer.ts'
-import { Heartbeat } from '../amqp/heartbeat.ts'
 import { type Arguments, decodeMethod, type Method, type MethodName } from '../amqp/methods.ts'
 import { frameText } from '../amqp/octet-text.ts'
 import { PublishDecoder } from '../amqp/publish-decoder.ts'
 import type { ShortStringCache } from '../amqp/short-strings.ts'
 import type { BodyStore } from '../model/bodies.ts'
-import type { Driver, Session, SessionEvents } from '../model/channel.ts'
+import type { Driver, Session } from '../model/channel.ts'
 import { BrokerError } from '../model/errors.ts'
 import type { FieldTable } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
@@ -28,12 +27,16 @@ import type { Platform } from '../platform/platform.ts'
 import { certificateUserOf } from './certificate-user.ts'
 import { ChannelAdapter } from './channel-adapter.ts'
 import type { ChannelHost } from './channel-host.ts'
+import { ChannelLoad } from './channel-load.ts'
 import { Handshake, type HandshakeHost } from './handshake.ts'
 import { HeldFrames } from './held-frames.ts'
+import { OpenChannels } from './open-channels.ts'
+import { PeerWatch } from './peer-watch.ts'
 import { ProtocolHeader } from './protocol-header.ts'
 import { pauseReasons, ReadGate } from './read-gate.ts'
+import { SessionSignals, type SignalledConnection } from './session-signals.ts'
 import type { Settings } from './settings.ts'
-import type { Strangers } from './strangers.ts'
+import type { Stranger, Strangers } from './strangers.ts'
 
 /** What all connections of a server have in common. */
 export interface ConnectionShared {
@@ -57,45 +60,34 @@ const mistakesMax = 100
 // How long a peer may take to answer connection.close, unless its heartbeat is shorter.
 const closeMs = 30_000
 
-export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeHost, ChannelHost, OutputEvents {
+export class ServerConnection
+  implements ConnectionEvents, FrameSink, HandshakeHost, ChannelHost, SignalledConnection, OutputEvents
+{
   readonly remoteAddress: string
   readonly certificateUser: string | null
   readonly frames: FrameWriter
   readonly publishes: PublishDecoder
   readonly messageBytesMax: number
   notifiesCancels = false
+  readonly load: ChannelLoad
   private readonly shared: ConnectionShared
   private readonly connection: Connection
   private readonly output: ConnectionOutput
   private readonly reader: FrameReader
   private readonly gate: ReadGate
   private readonly handshake: Handshake
-  private readonly pulse: Heartbeat = new Heartbeat()
+  private readonly watch: PeerWatch
+  private readonly signals: SessionSignals
   private readonly protocolHeader: ProtocolHeader = new ProtocolHeader()
   private readonly held: HeldFrames = new HeldFrames()
-  private readonly channels: Map<number, ChannelAdapter> = new Map()
+  private readonly channels: OpenChannels = new OpenChannels()
   private state: State = 'header'
-  /** The channel the last frame was for, and its adapter: mostly the next frame is for it too. */
-  private number = -1
-  private current: ChannelAdapter | null = null
   /** The last method on channel 0. */
   private methodId = 0
   private channelsMax = 0
-  private heartbeatSeconds = 0
-  private isStranger = true
-  private hasReceived = false
+  private readonly stranger: Stranger
   /** What was wrong since the connection began to close. */
   private mistakes = 0
-  private deadlineMs: number
-  private alarm: string | null = null
-  private toldBlocked = false
-  /** Channels that have much to say behind a large body. */
-  private behind = 0
-  /** Channels with too many frames that wait for an answer before them, or too much of a body that waits to be written. */
-  private heldBack = 0
-  private fullBodies = 0
-  /** Commands that were not answered yet. */
-  private commands = 0
   private session: Session | null = null
   private sessionEnd: Promise<void> | null = null
 
@@ -111,21 +103,18 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.publishes = new PublishDecoder(strings)
     this.reader = new FrameReader(this, limits.frameBytesInitial)
     this.gate = new ReadGate(connection)
-    const events = this.sessionEvents()
-    this.handshake = new Handshake(driver, settings, this, (login) => driver.openSession(login, events))
-    this.deadlineMs = this.nowMs + settings.handshakeMs
-    shared.strangers.came(this.remoteAddress)
+    this.load = new ChannelLoad(this.gate)
+    this.signals = new SessionSignals(this.gate, this)
+    this.watch = new PeerWatch(shared.platform.clock, this.gate, this.output, settings.handshakeMs)
+    this.handshake = new Handshake(driver, settings, this, (login) => driver.openSession(login, this.signals))
+    this.stranger = shared.strangers.came(this.remoteAddress)
     connection.attach(this)
-  }
-
-  private get nowMs(): number {
-    return this.shared.platform.clock.monotonicMs()
   }
 
   // The socket.
 
   received(chunk: Buffer): void {
-    this.hasReceived = true
+    this.watch.hasReceived = true
     if (this.state === 'dropped' || this.state === 'closed' || this.reader.broken) return
     const start = this.state === 'header' ? this.readProtocolHeader(chunk) : 0
     this.read(chunk, start)
@@ -138,8 +127,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
 
   closed(_error: Error | null): void {
     this.state = 'closed'
-    this.isKnown()
-    this.detachChannels()
+    this.stranger.known()
+    this.channels.detach()
     this.frames.clear()
     void this.endSession()
     this.shared.forget(this)
@@ -189,34 +178,31 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   // Frames.
 
   method(number: number, buffer: Buffer, start: number, end: number): void {
-    const adapter = number === this.number ? this.current : this.select(number)
+    const { channels } = this
+    const adapter = number === channels.number ? channels.current : channels.select(number)
     if (adapter !== null) adapter.method(buffer, start, end)
     else this.methodElsewhere(number, buffer, start, end)
   }
 
   header(number: number, buffer: Buffer, start: number, end: number): void {
-    if (this.alarm !== null) this.block(this.alarm)
-    const adapter = number === this.number ? this.current : this.select(number)
+    if (this.signals.alarm !== null) this.signals.stopPublisher(this.signals.alarm)
+    const { channels } = this
+    const adapter = number === channels.number ? channels.current : channels.select(number)
     if (adapter !== null) adapter.header(buffer, start, end)
     else this.contentElsewhere(frameHeader, buffer, start, end, true)
   }
 
   body(number: number, buffer: Buffer, start: number, end: number, last: boolean): void {
     // A large body goes to the disk while it comes.
-    if (this.alarm !== null) this.block(this.alarm)
-    const adapter = number === this.number ? this.current : this.select(number)
+    if (this.signals.alarm !== null) this.signals.stopPublisher(this.signals.alarm)
+    const { channels } = this
+    const adapter = number === channels.number ? channels.current : channels.select(number)
     if (adapter !== null) adapter.body(buffer, start, end, last)
     else this.contentElsewhere(frameBody, buffer, start, end, last)
   }
 
   heartbeat(): void {
     // Every octet that comes counts as one, so the frame itself says nothing more.
-  }
-
-  private select(number: number): ChannelAdapter | null {
-    this.number = number
-    this.current = this.channels.get(number) ?? null
-    return this.current
   }
 
   private methodElsewhere(number: number, buffer: Buffer, start: number, end: number): void {
@@ -237,7 +223,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     if (this.isOver) return
     if (this.state === 'handshake' && this.handshake.isWaiting) return this.hold(type, buffer, start, end, last)
     this.methodId = 0
-    const isExpected = this.number !== 0 && this.state === 'running'
+    const isExpected = this.channels.number !== 0 && this.state === 'running'
     const text = isExpected
       ? 'expected method frame, got non method frame instead'
       : frameText(type, buffer, start, end)
@@ -246,7 +232,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
 
   /** While the driver is asked about the client, what the client says further waits. */
   private hold(type: number, buffer: Buffer, start: number, end: number, last: boolean): void {
-    this.held.add(type, this.number, buffer, start, end, last)
+    this.held.add(type, this.channels.number, buffer, start, end, last)
     this.gate.pause(pauseReasons.held)
     const isTooMuch = this.handshake.isAuthenticating && this.held.bytes > limits.strangerBytesMax
     // Whoever has that much to say before he knows that he may come in is not let in.
@@ -254,18 +240,17 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   }
 
   private openChannel(number: number): void {
-    if (this.channels.size >= this.channelsMax) {
-      const { channelsMax, channels } = this
+    const { channels, channelsMax } = this
+    if (channels.count >= channelsMax) {
       // RabbitMQ names no method here.
       this.methodId = 0
-      const text = `number of channels opened (${channels.size}) has reached the negotiated channel_max (${channelsMax})`
+      const text = `number of channels opened (${channels.count}) has reached the negotiated channel_max (${channelsMax})`
       throw new BrokerError('NOT_ALLOWED', text)
     }
     const adapter = new ChannelAdapter(number, this)
     adapter.opened((this.session as Session).openChannel(adapter))
     if (this.output.isFull) adapter.pauseDeliveries()
-    this.channels.set(number, adapter)
-    this.select(number)
+    channels.add(adapter)
     this.frames.method(number, 'channel.open-ok', {})
   }
 
@@ -304,8 +289,8 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
 
   private closeRequested(): void {
     this.state = 'ending'
-    this.detachChannels()
-    this.expireIn(closeMs)
+    this.channels.detach()
+    this.watch.expireIn(closeMs)
     this.endSession()
       .then(() => {
         this.send('connection.close-ok', {})
@@ -337,26 +322,18 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   dropLater(): void {
     if (this.state === 'closed') return
     this.state = 'dropped'
-    this.expireIn(dropMs)
+    this.watch.expireIn(dropMs)
   }
 
   tuned({ channelMax, frameMax, heartbeat }: Arguments<'connection.tune-ok'>): void {
     this.channelsMax = channelMax
     this.reader.payloadBytesMax = frameMax
     this.frames.frameBytesMax = frameMax
-    this.heartbeatSeconds = heartbeat
-    this.pulse.start(heartbeat, this.nowMs)
-  }
-
-  /** Who it is is known, or does not matter any more. */
-  private isKnown(): void {
-    if (!this.isStranger) return
-    this.isStranger = false
-    this.shared.strangers.left(this.remoteAddress)
+    this.watch.tuned(heartbeat)
   }
 
   opened(session: Session): void {
-    this.isKnown()
+    this.stranger.known()
     if (this.state !== 'handshake') {
       // The client went away, or was sent away, while the driver was at it.
       void session.close().catch(this.shared.reportError)
@@ -364,14 +341,14 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     }
     this.session = session
     this.state = 'running'
-    this.deadlineMs = Number.POSITIVE_INFINITY
+    this.watch.expireNever()
     this.notifiesCancels = this.handshake.isCapable('consumer_cancel_notify')
     this.send('connection.open-ok', {})
     this.flush()
   }
 
   crashed(error: unknown): void {
-    this.select(0)
+    this.channels.select(0)
     this.inputFailed(error)
     this.flush()
   }
@@ -379,9 +356,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   // The channels ask for these.
 
   forget(number: number): void {
-    this.channels.delete(number)
-    this.number = -1
-    this.current = null
+    this.channels.remove(number)
   }
 
   fail(error: BrokerError, methodId: number): void {
@@ -394,69 +369,29 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.flush()
   }
 
-  holdBack(isTooMuch: boolean): void {
-    this.heldBack += isTooMuch ? 1 : -1
-    this.gate.set(pauseReasons.held, this.heldBack > 0)
-  }
-
   get bodies(): BodyStore | null {
     return this.shared.driver.bodies ?? null
   }
 
-  holdBodies(isTooMuch: boolean): void {
-    this.fullBodies += isTooMuch ? 1 : -1
-    this.gate.set(pauseReasons.bodies, this.fullBodies > 0)
+  // The session's signals ask for these.
+
+  get isRunning(): boolean {
+    return this.state === 'running'
   }
 
-  holdBehind(isTooMuch: boolean): void {
-    this.behind += isTooMuch ? 1 : -1
-    this.gate.set(pauseReasons.behind, this.behind > 0)
+  get notifiesBlocked(): boolean {
+    return this.handshake.isCapable('connection.blocked')
   }
 
-  commandsWaiting(more: number): void {
-    this.commands += more
-    if (this.commands >= limits.commandsWaitingMax) this.gate.pause(pauseReasons.commands)
-    else if (this.commands <= limits.commandsWaitingMax / 2) this.gate.resume(pauseReasons.commands)
-  }
-
-  // The session's events; a separate object, because a session and a socket both can be `closed`.
-
-  private sessionEvents(): SessionEvents {
-    return {
-      blocked: (reason) => {
-        this.alarm = reason
-      },
-      unblocked: () => this.unblock(),
-      throttled: () => this.gate.pause(pauseReasons.throttled),
-      resumed: () => this.gate.resume(pauseReasons.throttled),
-      closed: (error) => {
-        this.session = null
-        this.fail(error, 0)
-      },
-    }
-  }
-
-  /** Under an alarm only those who publish are stopped, and told so once. */
-  private block(reason: string): void {
-    this.gate.pause(pauseReasons.alarm)
-    if (this.toldBlocked || this.state !== 'running' || !this.handshake.isCapable('connection.blocked')) return
-    this.toldBlocked = true
-    this.send('connection.blocked', { reason })
-  }
-
-  private unblock(): void {
-    this.alarm = null
-    this.gate.resume(pauseReasons.alarm)
-    if (!this.toldBlocked) return
-    this.toldBlocked = false
-    if (this.state === 'running') this.send('connection.unblocked', {})
-    this.flush()
+  sessionClosed(error: BrokerError): void {
+    this.session = null
+    this.fail(error, 0)
   }
 
   // Back-pressure of the output.
 
   outputFull(): void {
-    for (const adapter of this.channels.values()) adapter.pauseDeliveries()
+    this.channels.pauseDeliveries()
   }
 
   outputOverfull(): void {
@@ -465,22 +400,15 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
 
   outputDrained(): void {
     this.gate.resume(pauseReasons.output)
-    for (const adapter of this.channels.values()) adapter.resumeDeliveries()
+    this.channels.resumeDeliveries()
   }
 
   // Time: called by the server's one timer.
 
   /** `lateMs`: how much longer than planned nobody could read. `slackMs`: half the time until the next call. */
   tick(nowMs: number, lateMs: number, slackMs: number): void {
-    const { pulse, output } = this
-    this.deadlineMs += lateMs
-    if (this.hasReceived || this.gate.isPaused) pulse.noteReceived(nowMs)
-    else pulse.excuse(lateMs)
-    pulse.look(nowMs, output.hasSent)
-    this.hasReceived = false
-    output.hasSent = false
-    if (nowMs >= this.deadlineMs || pulse.isPeerLost(nowMs)) return this.connection.destroy()
-    if (pulse.isDue(nowMs, slackMs) && this.state !== 'dropped' && this.state !== 'parted') {
+    if (this.watch.look(nowMs, lateMs)) return this.connection.destroy()
+    if (this.watch.isHeartbeatDue(nowMs, slackMs) && this.state !== 'dropped' && this.state !== 'parted') {
       this.frames.heartbeat()
       this.frames.flush()
     }
@@ -493,11 +421,11 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
       this.shared.reportError(error)
       return this.closeWith(new BrokerError('INTERNAL_ERROR', 'the server has failed; its log says how'), 0)
     }
-    const adapter = this.current
+    const adapter = this.channels.current
     if (this.reader.broken) {
       this.closeWith(error, 0)
       this.gate.closeForGood()
-      this.expireIn(dropMs)
+      this.watch.expireIn(dropMs)
     } else if (adapter !== null && error.scope === 'channel') adapter.refuse(error)
     else this.closeWith(error, adapter === null ? this.methodId : adapter.methodId)
   }
@@ -512,10 +440,10 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
   /** Says why and waits for close-ok. */
   private sayClose(error: BrokerError, methodId: number): void {
     this.state = 'closing'
-    this.detachChannels()
+    this.channels.detach()
     this.send('connection.close', closeArguments(error, methodId))
     this.gate.openForGood()
-    this.expireIn(this.heartbeatSeconds > 0 ? Math.min(this.heartbeatSeconds * 1000, closeMs) : closeMs)
+    this.watch.expireInInterval(closeMs)
     void this.endSession()
   }
 
@@ -549,14 +477,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.state = 'parted'
     this.frames.flush()
     this.gate.openForGood()
-    this.expireIn(closeMs)
-  }
-
-  private detachChannels(): void {
-    for (const adapter of this.channels.values()) adapter.detach()
-    this.channels.clear()
-    this.number = -1
-    this.current = null
+    this.watch.expireIn(closeMs)
   }
 
   /** Sends what is written, then ends; the socket goes when the peer has ended too, or at the deadline. */
@@ -565,11 +486,7 @@ export class ServerConnection implements ConnectionEvents, FrameSink, HandshakeH
     this.state = 'dropped'
     this.frames.flush()
     this.gate.openForGood()
-    this.expireIn(dropMs)
+    this.watch.expireIn(dropMs)
     this.connection.end()
-  }
-
-  private expireIn(delayMs: number): void {
-    this.deadlineMs = this.nowMs + delayMs
   }
 }

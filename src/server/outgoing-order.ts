@@ -155,6 +155,6 @@ export class OutgoingOrder implements OutgoingBodyEvents {
     const isBehind = this.laterBytes > laterBytesMax
     if (isBehind === this.isBehind) return
     this.isBehind = isBehind
-    this.host.holdBehind(isBehind)
+    this.host.load.holdBehind(isBehind)
   }
 }
