@@ -5,7 +5,7 @@ import { limits } from '../model/limits.ts'
 import type { Clock } from '../platform/clock.ts'
 import { declareQueue } from '../testing/core-harness.ts'
 import type { SimClock } from '../testing/sim-clock.ts'
-import type { SimOperation } from '../testing/sim-disk.ts'
+import type { SimOperation } from '../testing/sim-operation.ts'
 import {
   commitMs,
   durableQueue,

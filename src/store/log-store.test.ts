@@ -10,7 +10,7 @@ import {
   declareQueue,
   makeMessage,
 } from '../testing/core-harness.ts'
-import type { SimOperation } from '../testing/sim-disk.ts'
+import type { SimOperation } from '../testing/sim-operation.ts'
 import { commitMs, durableQueue, getOf, persistent, type StoreRun, StoreWorld } from '../testing/store-harness.ts'
 
 const get: Command = getOf('q', true)

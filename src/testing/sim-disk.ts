@@ -1,7 +1,8 @@
 /**
  * A disk that forgets. Each file has two contents: what programs see (the page cache) and what survives a power cut (the
  * durable image). A write changes the first and marks the 512-byte sectors it touched; a sync that succeeds copies those
- * to the second. Names work the same way: a created, renamed or removed name is durable only after `syncDirectory`.
+ * to the second (sim-inode.ts). Names work the same way: a created, renamed or removed name is durable only after
+ * `syncDirectory` (sim-names.ts).
  *
  * A crash decides for every unsynced sector, on its own and not in the order of the writes, whether it was kept, lost, torn
  * or became garbage, and for every unsynced change of a name whether it happened. A file may end anywhere between its
@@ -17,52 +18,10 @@ import { assert } from '../lib/assert.ts'
 import { Prng } from '../lib/prng.ts'
 import type { Disk, DiskFile, DiskLock } from '../platform/disk.ts'
 import type { SimClock } from './sim-clock.ts'
+import { type FileHost, SimDiskFile } from './sim-disk-file.ts'
 import { copyOf, Inode, resized, type SectorFate } from './sim-inode.ts'
-
-export type SimOperationKind =
-  | 'open'
-  | 'create'
-  | 'list'
-  | 'makeDirectory'
-  | 'rename'
-  | 'remove'
-  | 'link'
-  | 'syncDirectory'
-  | 'lock'
-  | 'write'
-  | 'read'
-  | 'sync'
-  | 'size'
-  | 'truncate'
-  | 'close'
-
-export interface SimOperation {
-  readonly kind: SimOperationKind
-  readonly path: string
-  /** Bytes to write or read; 0 for the others. */
-  readonly bytes: number
-  /** How many operations were asked for before this one, since the disk was made. */
-  readonly index: number
-}
-
-/** What goes wrong with one operation. */
-export interface SimFault {
-  readonly code: string
-  /** A failing write first writes this many bytes. Default 0. */
-  readonly bytesWritten?: number
-  /**
-   * A failing sync (ATC'20): 'clean' leaves the new content visible and forgets that it was never written (ext4, XFS);
-   * 'reverted' shows the old content again (Btrfs). Default 'clean'.
-   */
-  readonly model?: 'clean' | 'reverted'
-}
-
-/** A change of a name that is not durable yet. `inode` null: the name is gone. */
-interface NameChange {
-  readonly changes: readonly { path: string; inode: Inode | null }[]
-  /** Directories that still have to be synced. */
-  readonly unsynced: Set<string>
-}
+import { type NameChange, normal, parent, SimNames } from './sim-names.ts'
+import { type SimFault, type SimOperation, type SimOperationKind, systemError } from './sim-operation.ts'
 
 /** Something that is not durable yet. */
 export type SimUnsynced =
@@ -77,7 +36,7 @@ export interface SimDiskOptions {
   spaceBytesMax?: number
 }
 
-export class SimDisk implements Disk {
+export class SimDisk implements Disk, FileHost {
   /** Asked before every operation; what it returns goes wrong. */
   fault: ((operation: SimOperation) => SimFault | null) | null = null
   spaceBytesMax: number
@@ -92,10 +51,7 @@ export class SimDisk implements Disk {
   private readonly prng: Prng
   private readonly latencyMsMax: number
   private incarnation = 1
-  private readonly directories = new Set<string>(['', '/', '.'])
-  private visibleNames = new Map<string, Inode>()
-  private durableNames = new Map<string, Inode>()
-  private pendingNames: NameChange[] = []
+  private names = new SimNames()
   private readonly locks = new Set<string>()
 
   constructor(clock: SimClock, seed: number, options: SimDiskOptions = {}) {
@@ -110,12 +66,12 @@ export class SimDisk implements Disk {
   open(path: string, mode: 'create' | 'read' | 'write'): Promise<DiskFile> {
     const name = normal(path)
     return this.perform(mode === 'create' ? 'create' : 'open', name, 0, () => {
-      let inode = this.visibleNames.get(name)
+      let inode = this.names.visible.get(name)
       if (mode === 'create') {
         if (inode !== undefined) throw systemError('EEXIST', 'open', name)
-        if (!this.directories.has(parent(name))) throw systemError('ENOENT', 'open', name)
+        if (!this.names.hasDirectory(parent(name))) throw systemError('ENOENT', 'open', name)
         inode = new Inode()
-        this.changeNames([{ path: name, inode }], [parent(name)])
+        this.names.change([{ path: name, inode }])
       }
       if (inode === undefined) throw systemError('ENOENT', 'open', name)
       return new SimDiskFile(this, this.incarnation, name, inode, mode !== 'read')
@@ -125,44 +81,36 @@ export class SimDisk implements Disk {
   list(path: string): Promise<string[]> {
     const directory = normal(path)
     return this.perform('list', directory, 0, () => {
-      if (!this.directories.has(directory)) throw systemError('ENOENT', 'scandir', directory)
-      const names = new Set<string>()
-      for (const name of this.visibleNames.keys()) if (parent(name) === directory) names.add(basename(name))
-      for (const name of this.directories) {
-        if (name !== directory && parent(name) === directory) names.add(basename(name))
-      }
-      names.delete('')
-      return [...names].sort()
+      if (!this.names.hasDirectory(directory)) throw systemError('ENOENT', 'scandir', directory)
+      return this.names.list(directory)
     })
   }
 
   /** Directories are durable at once: nothing here depends on less. */
   makeDirectory(path: string): Promise<void> {
     const directory = normal(path)
-    return this.perform('makeDirectory', directory, 0, () => {
-      for (let name = directory; !this.directories.has(name); name = parent(name)) this.directories.add(name)
-    })
+    return this.perform('makeDirectory', directory, 0, () => this.names.addDirectory(directory))
   }
 
   rename(from: string, to: string): Promise<void> {
     const source = normal(from)
     const target = normal(to)
     return this.perform('rename', source, 0, () => {
-      const inode = this.visibleNames.get(source)
-      if (inode === undefined || !this.directories.has(parent(target))) throw systemError('ENOENT', 'rename', source)
+      const inode = this.names.visible.get(source)
+      if (inode === undefined || !this.names.hasDirectory(parent(target))) throw systemError('ENOENT', 'rename', source)
       const changes = [
         { path: source, inode: null },
         { path: target, inode },
       ]
-      this.changeNames(changes, [parent(source), parent(target)])
+      this.names.change(changes)
     })
   }
 
   remove(path: string): Promise<void> {
     const name = normal(path)
     return this.perform('remove', name, 0, () => {
-      if (!this.visibleNames.has(name)) throw systemError('ENOENT', 'unlink', name)
-      this.changeNames([{ path: name, inode: null }], [parent(name)])
+      if (!this.names.visible.has(name)) throw systemError('ENOENT', 'unlink', name)
+      this.names.change([{ path: name, inode: null }])
     })
   }
 
@@ -170,10 +118,10 @@ export class SimDisk implements Disk {
     const source = normal(from)
     const target = normal(to)
     return this.perform('link', source, 0, () => {
-      const inode = this.visibleNames.get(source)
-      if (inode === undefined || !this.directories.has(parent(target))) throw systemError('ENOENT', 'link', source)
-      if (this.visibleNames.has(target)) throw systemError('EEXIST', 'link', target)
-      this.changeNames([{ path: target, inode }], [parent(target)])
+      const inode = this.names.visible.get(source)
+      if (inode === undefined || !this.names.hasDirectory(parent(target))) throw systemError('ENOENT', 'link', source)
+      if (this.names.visible.has(target)) throw systemError('EEXIST', 'link', target)
+      this.names.change([{ path: target, inode }])
     })
   }
 
@@ -191,18 +139,15 @@ export class SimDisk implements Disk {
 
   syncDirectory(path: string): Promise<void> {
     const directory = normal(path)
-    const pending = [...this.pendingNames]
+    const pending = [...this.names.pending]
     return this.perform(
       'syncDirectory',
       directory,
       0,
       () => {
-        if (!this.directories.has(directory)) throw systemError('ENOENT', 'open', directory)
+        if (!this.names.hasDirectory(directory)) throw systemError('ENOENT', 'open', directory)
       },
-      () => {
-        for (const change of pending) change.unsynced.delete(directory)
-        this.settleNames()
-      },
+      () => this.names.synced(directory, pending),
     )
   }
 
@@ -233,16 +178,13 @@ export class SimDisk implements Disk {
     if (processOnly) return
     // A file whose name was lost may still be kept under another: each is cut off once.
     const done = new Set<Inode>()
-    for (const change of this.pendingNames) {
-      if (this.prng.chance(0.5)) applyNames(this.durableNames, change.changes)
-    }
-    this.pendingNames = []
-    for (const [path, inode] of this.durableNames) {
+    this.names.cutOff(() => this.prng.chance(0.5))
+    for (const [path, inode] of this.names.durable) {
       if (done.has(inode)) continue
       done.add(inode)
       this.cutOff(path, inode, choose)
     }
-    this.visibleNames = new Map(this.durableNames)
+    this.names.visible = new Map(this.names.durable)
   }
 
   /**
@@ -250,8 +192,8 @@ export class SimDisk implements Disk {
    * length and its unsynced sectors.
    */
   get unsynced(): readonly SimUnsynced[] {
-    const found: SimUnsynced[] = this.pendingNames.map((change) => ({ kind: 'name', change }))
-    for (const [path, inode] of this.filesOfCrash()) {
+    const found: SimUnsynced[] = this.names.pending.map((change) => ({ kind: 'name', change }))
+    for (const [path, inode] of this.names.filesOfCrash()) {
       if (inode.visible.length !== inode.durable.length) found.push({ kind: 'length', path, inode })
       for (const sector of inode.dirty.keys()) found.push({ kind: 'sector', path, inode, sector })
     }
@@ -261,12 +203,13 @@ export class SimDisk implements Disk {
   /** The power goes, and what becomes of each item of `unsynced` is told. */
   crashTo(fates: readonly ('kept' | 'lost' | 'torn')[]): void {
     const items = this.unsynced
+    const names = new Set<NameChange>()
     const lengths = new Set<Inode>()
     const sectors = new Map<Inode, Map<number, 'kept' | 'lost' | 'torn'>>()
     for (const [at, item] of items.entries()) {
       const fate = fates[at] ?? 'lost'
       if (item.kind === 'name') {
-        if (fate !== 'lost') applyNames(this.durableNames, item.change.changes)
+        if (fate !== 'lost') names.add(item.change)
       } else if (item.kind === 'length') {
         if (fate !== 'lost') lengths.add(item.inode)
       } else {
@@ -277,11 +220,11 @@ export class SimDisk implements Disk {
     this.incarnation++
     this.locks.clear()
     this.stopAt = Number.POSITIVE_INFINITY
-    this.pendingNames = []
-    for (const inode of new Set(this.durableNames.values())) {
+    this.names.cutOff((change) => names.has(change))
+    for (const inode of new Set(this.names.durable.values())) {
       inode.cutOff(lengths.has(inode), (sector) => sectors.get(inode)?.get(sector) ?? 'lost')
     }
-    this.visibleNames = new Map(this.durableNames)
+    this.names.visible = new Map(this.names.durable)
   }
 
   /** One bit turns over, on the platter and in the cache. */
@@ -299,7 +242,7 @@ export class SimDisk implements Disk {
 
   /** What a power cut would leave at least. */
   durableContents(path: string): Buffer {
-    const inode = this.durableNames.get(normal(path))
+    const inode = this.names.durable.get(normal(path))
     return inode === undefined ? Buffer.alloc(0) : Buffer.from(inode.durable)
   }
 
@@ -309,55 +252,33 @@ export class SimDisk implements Disk {
     const inode = new Inode()
     inode.visible = copyOf(contents)
     inode.durable = copyOf(contents)
-    for (let directory = parent(name); !this.directories.has(directory); directory = parent(directory)) {
-      this.directories.add(directory)
-    }
-    this.visibleNames.set(name, inode)
-    this.durableNames.set(name, inode)
+    this.names.put(name, inode)
   }
 
   /** Every file there is, by path. */
   paths(): string[] {
-    return [...this.visibleNames.keys()].sort()
+    return [...this.names.visible.keys()].sort()
   }
 
   /** All contents, as a program sees them: for keeping a state and coming back to it on another disk. */
   snapshot(): Map<string, Buffer> {
-    return new Map([...this.visibleNames].map(([path, inode]) => [path, Buffer.from(inode.visible)]))
+    return new Map([...this.names.visible].map(([path, inode]) => [path, Buffer.from(inode.visible)]))
   }
 
   restore(snapshot: ReadonlyMap<string, Buffer>): void {
-    this.visibleNames.clear()
-    this.durableNames.clear()
-    this.pendingNames = []
+    this.names.clear()
     for (const [path, contents] of snapshot) this.setContents(path, contents)
   }
 
   /** The same disk, with what is not durable yet, as one of its own: what is tried on it does not happen here. */
   clone(clock: SimClock, seed: number): SimDisk {
     const copy = new SimDisk(clock, seed, { latencyMsMax: 0, spaceBytesMax: this.spaceBytesMax })
-    const inodes = new Map<Inode, Inode>()
-    const copied = (inode: Inode): Inode => {
-      const known = inodes.get(inode) ?? inode.clone()
-      inodes.set(inode, known)
-      return known
-    }
-    for (const directory of this.directories) copy.directories.add(directory)
-    for (const [path, inode] of this.visibleNames) copy.visibleNames.set(path, copied(inode))
-    for (const [path, inode] of this.durableNames) copy.durableNames.set(path, copied(inode))
-    copy.pendingNames = this.pendingNames.map(({ changes, unsynced }) => ({
-      changes: changes.map(({ path, inode }) => ({ path, inode: inode === null ? null : copied(inode) })),
-      unsynced: new Set(unsynced),
-    }))
+    copy.names = this.names.clone()
     return copy
   }
 
   // --------------------------------------------------------------------------------------------------- internals
 
-  /**
-   * One operation: counted, perhaps faulty, carried out now, completed later. `complete` is what only happens if the
-   * operation gets that far before a crash.
-   */
   perform<T>(
     kind: SimOperationKind,
     path: string,
@@ -389,7 +310,6 @@ export class SimDisk implements Disk {
     })
   }
 
-  /** An operation that is over when it returns. A process that is dead by then does not notice. */
   performNow<T>(kind: SimOperationKind, path: string, bytes: number, effect: () => T): T {
     const index = this.operations++
     const fault = this.fault?.({ kind, path, bytes, index }) ?? null
@@ -397,51 +317,17 @@ export class SimDisk implements Disk {
     return effect()
   }
 
-  /** Files that may be there after a crash, each once: two of them may claim one name. */
-  private filesOfCrash(): (readonly [string, Inode])[] {
-    const files = new Map<Inode, string>()
-    for (const [path, inode] of this.durableNames) files.set(inode, path)
-    for (const { changes } of this.pendingNames) {
-      for (const { path, inode } of changes) if (inode !== null && !files.has(inode)) files.set(inode, path)
-    }
-    return [...files].map(([inode, path]) => [path, inode] as const)
-  }
-
-  /** How many of `bytes` new bytes at the end of a file still fit. */
   spaceFor(bytes: number): number {
     if (this.spaceBytesMax === Number.POSITIVE_INFINITY) return bytes
     let used = 0
-    for (const inode of this.visibleNames.values()) used += inode.visible.length
+    for (const inode of this.names.visible.values()) used += inode.visible.length
     return Math.max(0, Math.min(bytes, this.spaceBytesMax - used))
   }
 
   private inode(path: string): Inode {
-    const inode = this.visibleNames.get(normal(path))
+    const inode = this.names.visible.get(normal(path))
     assert(inode !== undefined, `there is a file ${path}`)
     return inode
-  }
-
-  private changeNames(changes: NameChange['changes'], directories: readonly string[]): void {
-    applyNames(this.visibleNames, changes)
-    this.pendingNames.push({ changes, unsynced: new Set(directories) })
-  }
-
-  /**
-   * What its directories have synced is durable, in the order of the changes. Of a rename from one directory to another each
-   * half is: a name that was gone when its directory was synced never comes back.
-   */
-  private settleNames(): void {
-    const pending: NameChange[] = []
-    for (const { changes, unsynced } of this.pendingNames) {
-      const isOpen = ({ path }: { path: string }): boolean => unsynced.has(parent(path))
-      applyNames(
-        this.durableNames,
-        changes.filter((change) => !isOpen(change)),
-      )
-      const open = changes.filter(isOpen)
-      if (open.length > 0) pending.push({ changes: open, unsynced })
-    }
-    this.pendingNames = pending
   }
 
   private cutOff(path: string, inode: Inode, choose?: (path: string, sector: number) => SectorFate): void {
@@ -471,123 +357,8 @@ export class SimDisk implements Disk {
     const { prng } = this
     prng.fill(target)
     if (prng.chance(0.5)) return
-    const files = [...this.durableNames.values()]
+    const files = [...this.names.durable.values()]
     const other = files[prng.below(files.length)]
     if (other !== undefined && other.durable.length > offset) other.durable.copy(target, 0, offset)
   }
-}
-
-class SimDiskFile implements DiskFile {
-  private readonly disk: SimDisk
-  private readonly incarnation: number
-  private readonly path: string
-  private readonly inode: Inode
-  private readonly isWritable: boolean
-  private isClosed = false
-
-  constructor(disk: SimDisk, incarnation: number, path: string, inode: Inode, isWritable: boolean) {
-    this.disk = disk
-    this.incarnation = incarnation
-    this.path = path
-    this.inode = inode
-    this.isWritable = isWritable
-  }
-
-  write(buffer: Buffer, start: number, end: number, position: number): Promise<void> {
-    const { disk, inode, path } = this
-    assert(this.isWritable, 'the file is open for writing')
-    return this.perform('write', end - start, (fault) => {
-      const growth = Math.max(0, position + end - start - inode.visible.length)
-      const fitting = end - start - growth + disk.spaceFor(growth)
-      const written = fault === null ? fitting : Math.min(fitting, fault.bytesWritten ?? 0)
-      if (written > 0) inode.write(buffer.subarray(start, start + written), position)
-      if (fault === null && written < end - start) throw systemError('ENOSPC', 'write', path)
-    })
-  }
-
-  read(buffer: Buffer, start: number, end: number, position: number): Promise<number> {
-    const { inode } = this
-    return this.perform('read', end - start, () => {
-      if (position >= inode.visible.length) return 0
-      return inode.visible.copy(buffer, start, position, Math.min(inode.visible.length, position + end - start))
-    })
-  }
-
-  readNow(buffer: Buffer, start: number, end: number, position: number): number {
-    const { inode } = this
-    return this.disk.performNow('read', this.path, end - start, () => {
-      if (position >= inode.visible.length) return 0
-      return inode.visible.copy(buffer, start, position, Math.min(inode.visible.length, position + end - start))
-    })
-  }
-
-  sync(): Promise<void> {
-    const { inode } = this
-    const { version, unsynced } = inode
-    return this.perform(
-      'sync',
-      0,
-      () => {},
-      (fault) => {
-        if (fault === null) inode.synced(version, unsynced)
-        else inode.syncFailed(fault.model ?? 'clean')
-      },
-    )
-  }
-
-  size(): Promise<number> {
-    return this.perform('size', 0, () => this.inode.visible.length)
-  }
-
-  truncate(size: number): Promise<void> {
-    assert(this.isWritable, 'the file is open for writing')
-    return this.perform('truncate', 0, () => this.inode.resize(size))
-  }
-
-  close(): Promise<void> {
-    return this.perform('close', 0, () => {
-      this.isClosed = true
-    })
-  }
-
-  private perform<T>(
-    kind: SimOperationKind,
-    bytes: number,
-    effect: (fault: SimFault | null) => T,
-    complete?: (fault: SimFault | null) => void,
-  ): Promise<T> {
-    assert(!this.isClosed, 'the file is open')
-    return this.disk.perform(kind, this.path, bytes, effect, complete, this.incarnation)
-  }
-}
-
-function applyNames(names: Map<string, Inode>, changes: NameChange['changes']): void {
-  for (const { path, inode } of changes) {
-    if (inode === null) names.delete(path)
-    else names.set(path, inode)
-  }
-}
-
-function systemError(code: string, syscall: string, path: string): Error {
-  return Object.assign(new Error(`${code}: simulated, ${syscall} '${path}'`), { code, syscall, path })
-}
-
-/** '..' and trailing slashes are for people; names here are compared as text. */
-function normal(path: string): string {
-  const parts: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop()
-    else if (part !== '' && part !== '.') parts.push(part)
-  }
-  return (path.startsWith('/') ? '/' : '') + parts.join('/')
-}
-
-function parent(path: string): string {
-  const slash = path.lastIndexOf('/')
-  if (slash > 0) return path.slice(0, slash)
-  return slash === 0 && path.length > 1 ? '/' : ''
-}
-
-function basename(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1)
 }

@@ -1,6 +1,7 @@
 /** What goes wrong with the disk of one life: a crash at some operation, writes that fail for a while, a sync that fails. */
 import type { Prng } from '../../lib/prng.ts'
-import type { SimDisk, SimFault, SimOperation } from '../sim-disk.ts'
+import type { SimDisk } from '../sim-disk.ts'
+import type { SimFault, SimOperation } from '../sim-operation.ts'
 import type { Ending } from './plan.ts'
 import type { Trace } from './trace.ts'
 
