@@ -194,7 +194,7 @@ export const apiBugs: readonly Bug[] = [
   },
   {
     name: 'an inbox closes before what is due in it was told',
-    patches: [{ file: 'client/receipts.js', from: 'this.runCalls(); this.end(', to: 'this.end(' }],
+    patches: [{ file: 'client/receipts.js', from: 'this.runCalls(); this.finish(', to: 'this.finish(' }],
     seed: 105,
   },
   {

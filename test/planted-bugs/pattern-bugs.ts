@@ -75,10 +75,10 @@ export const patternBugs: readonly Bug[] = [
     patches: [
       {
         file: 'client/handler-runner.js',
-        from: 'this.countTime(task); this.outcomes.succeed(task, value);',
+        from: 'this.countTime(task); this.outcomes.succeed(task, incoming, value);',
         to: `this.countTime(task);
           if (task.extra?.gatherQueue) this.forgetChildren(task.extra.gatherQueue);
-          this.outcomes.succeed(task, value);`,
+          this.outcomes.succeed(task, incoming, value);`,
       },
     ],
     seed: 77,

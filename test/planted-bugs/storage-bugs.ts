@@ -214,7 +214,7 @@ export const storageBugs: readonly Bug[] = [
         to: '{ batch.segment = this.set.planRefuge(batch.lsn); batch.offset = framesStart; }',
       },
     ],
-    seed: 32,
+    seed: 94,
   },
   {
     name: 'publishers stay blocked when the disk takes writes again',
