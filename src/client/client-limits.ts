@@ -20,6 +20,8 @@ export const clientLimits = {
   eventsRememberedMax: 1_000,
   /** Live events that wait for a loop which is slower than they come: the oldest go. */
   eventBufferDefault: 10_000,
+  /** Bytes of them, so that a loop which is slow with large events does not take all memory. */
+  eventBufferBytes: 268_435_456,
   /** How long a call waits for its answer unless it says so. */
   callTimeoutMs: 30_000,
   /** Calls that one answerer works on at the same time unless it says so. */

@@ -12,9 +12,9 @@ export interface EventIteratorOptions {
   readonly durable?: string
   /** Ends the iteration. */
   readonly signal?: AbortSignal
-  /** Events that are here already while the loop is busy with another. Default 100. */
+  /** Of a durable subscriber: events that are here already while the loop is busy with another. Default 100. */
   readonly prefetch?: number
-  /** Live events that wait for a slow loop; beyond, the oldest are dropped. Default 10,000. */
+  /** Live events that wait for a slow loop; beyond, the oldest are dropped, and the bus's `onError` hears of it. Default 10,000. */
   readonly buffer?: number
 }
 
@@ -24,6 +24,8 @@ export interface EventStream<Data = unknown>
     AsyncDisposable {
   /** Resolves when events are kept for it: those that are emitted from then on are seen. Asking for the first does so too. */
   ready(): Promise<void>
+  /** Live events that were dropped because the loop was slower than they came. */
+  readonly dropped: number
   close(): Promise<void>
 }
 
@@ -44,7 +46,9 @@ export function eventStreamSettings(where: string, options: EventIteratorOptions
   }
 }
 
+/** Of a durable subscriber. */
 export class EventIterator implements EventStream {
+  readonly dropped = 0
   private readonly open: () => Promise<Queue>
   private readonly settings: EventStreamSettings
   private opening: Promise<MessageIterator<unknown, unknown>> | null = null

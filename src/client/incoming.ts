@@ -129,6 +129,21 @@ export class Incoming implements IncomingMessage {
     return failureIn(this.properties)
   }
 
+  /** What it takes in memory, beside `data`. */
+  get heldBytes(): number {
+    return this.message.contentBytes
+  }
+
+  /** Takes it out of the chunk that it came in, which would be held with it. */
+  keep(): void {
+    if (!this.message.owned) this.message.own()
+  }
+
+  /** The same, with what a schema made of the data. */
+  withData(data: unknown): Incoming {
+    return new Incoming(this.message, this.redelivered, data, this.decoded)
+  }
+
   get schedule(): MessageSchedule | null {
     const { headers } = this.properties
     const name = textHeader(headers, headerNames.schedule)

@@ -34,6 +34,8 @@ export interface Listener {
   isOver: boolean
   /** Tells its owner that it was called the one time. */
   over: () => void
+  /** Tells its owner that nothing will be heard any more, and why; null: the bus is closed. */
+  readonly ended?: (error: Error | null) => void
 }
 
 /** What is bound once, for all who listen to it. */
@@ -102,14 +104,23 @@ export class Listeners implements ChannelEvents, Closable {
   }
 
   close(): Promise<void> {
-    this.end(new LeveretError('E_CLOSED', 'the bus is closed'))
+    this.finish(new LeveretError('E_CLOSED', 'the bus is closed'), null)
     return Promise.resolve()
   }
 
   end(error: Error): void {
+    this.finish(error, error)
+  }
+
+  private finish(error: Error, lossReason: Error | null): void {
     if (this.ended !== null) return
     this.ended = error
-    for (const { listeners } of this.bindings.values()) for (const one of listeners) one.isOver = true
+    for (const { listeners } of this.bindings.values()) {
+      for (const one of listeners) {
+        one.isOver = true
+        one.ended?.(lossReason)
+      }
+    }
     this.bindings.clear()
     this.byName.clear()
     this.arrived = []

@@ -7,7 +7,7 @@
  */
 import type { Command } from '../model/command.ts'
 import { LeveretError } from '../model/errors.ts'
-import { emptyTable, toTable } from '../model/field-table.ts'
+import { emptyTable } from '../model/field-table.ts'
 import { subscriberPatternArgument, subscriberPrefix } from '../model/subscribers.ts'
 import type { BusParts } from './bus-parts.ts'
 import type { EventContract, QueueContract } from './contract.ts'
@@ -16,6 +16,7 @@ import { eventExchange } from './event-exchange.ts'
 import { EventIterator, type EventIteratorOptions, type EventStream, eventStreamSettings } from './event-iterator.ts'
 import type { IncomingMessage } from './incoming.ts'
 import { type EventHandler, type Listener, Listeners } from './listeners.ts'
+import { LiveEvents } from './live-events.ts'
 import { checkEventPattern, checkName, checkOptionNames } from './names.ts'
 import type { Queue } from './queue.ts'
 import type { KeyOptions, QueueOptions } from './queue-options.ts'
@@ -71,8 +72,6 @@ export interface DurableSubscription<Input = unknown, Data = Input> extends Subs
 export interface SubscriptionsOwner {
   readonly parts: BusParts
   createQueue(contract: QueueContract, options: QueueOptions): Promise<Queue>
-  /** A queue that is there, and that nobody else is to know. */
-  holdQueue(contract: QueueContract, options: QueueOptions, isCall: boolean): Queue
 }
 
 const queueOptionNames = ['retry', 'deadLetter', 'maxLength', 'maxBytes', 'overflow', 'ttl', 'expires', 'keys'] as const
@@ -132,10 +131,9 @@ export class Subscriptions {
     const contract = contractOf(event)
     const settings = eventStreamSettings(`the events '${contract.name}'`, options)
     const { durable } = options
-    if (durable !== undefined) checkName(`the events '${contract.name}'`, "a subscriber's name", durable)
-    const open = (): Promise<Queue> =>
-      durable === undefined ? this.liveQueue(contract, settings.buffer) : this.subscriber(event, durable, {})
-    return new EventIterator(open, settings)
+    if (durable === undefined) return new LiveEvents(this.owner.parts, this.listeners, contract, settings)
+    checkName(`the events '${contract.name}'`, "a subscriber's name", durable)
+    return new EventIterator(() => this.subscriber(event, durable, {}), settings)
   }
 
   /** Deletes the durable subscriber of that name with the events it keeps; resolves with how many waited. */
@@ -173,16 +171,6 @@ export class Subscriptions {
       throw error
     }
     return subscription
-  }
-
-  /** A queue that lives as long as this connection, and keeps the newest if its reader is slow. */
-  private async liveQueue({ name: pattern, input }: EventContract, buffer: number): Promise<Queue> {
-    const table = toTable({ 'x-max-length': buffer })
-    const flags = { passive: false, durable: false, exclusive: true, autoDelete: true, arguments: table }
-    const declared = await this.execute({ type: 'queue.declare', queue: '', ...flags })
-    const name = declared.type === 'queue.declare-ok' ? declared.queue : ''
-    await this.bind(name, pattern)
-    return this.owner.holdQueue(queueContract(name, input), { deadLetter: false, retry: { attempts: 1 } }, false)
   }
 
   // Durable.

@@ -85,6 +85,7 @@ export type LeveretErrorCode =
   | 'E_CLOSED'
   | 'E_CONNECTION_LOST'
   | 'E_CONNECT_FAILED'
+  | 'E_EVENTS_DROPPED'
   | 'E_EXPIRED'
   | 'E_FOLDER_IN_USE'
   | 'E_LEASE_LOST'
