@@ -93,7 +93,10 @@ export interface Worker extends AsyncDisposable {
   /** Resolves when it is consuming; rejects if it could not begin. */
   ready(): Promise<void>
   stats(): WorkerStats
-  /** Takes no more messages, waits for handlers that run, and gives the rest back to the queue. */
+  /**
+   * Takes no more messages, waits for handlers that run, and gives the rest back to the queue. A handler of its own must not await
+   * it: it would wait for itself until `timeout`.
+   */
   close(options?: CloseOptions): Promise<void>
   /** Resolves when it was closed; rejects if it ended by itself: the queue deleted, the connection lost. */
   closed(): Promise<void>
