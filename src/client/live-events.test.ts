@@ -47,6 +47,13 @@ describe('a loop over live events', () => {
     await events.close()
   })
 
+  it('that may not listen says so each time it is asked', async () => {
+    const { bus } = await stage()
+    await bus.close()
+    const events = bus.events('tick')
+    for (let times = 0; times < 2; times++) await expect(events.next()).rejects.toMatchObject({ code: 'E_CLOSED' })
+  })
+
   it('ends quietly with its signal, with close and with the bus, whoever waits', async () => {
     const { test, bus } = await stage()
     const stop = new AbortController()

@@ -96,9 +96,14 @@ export class LiveEvents implements EventStream {
     await this.return()
   }
 
-  private open(): Promise<void> {
+  private async open(): Promise<void> {
     this.settings.signal?.addEventListener('abort', this.abort)
-    return this.listeners.add(this.listener)
+    try {
+      await this.listeners.add(this.listener)
+    } catch (error) {
+      this.finish(asError(error))
+      throw error
+    }
   }
 
   private readonly abort = (): void => void this.return()
