@@ -184,6 +184,33 @@ describe('nesting', () => {
   })
 })
 
+describe('values that AMQP has no type for', () => {
+  const values: readonly unknown[] = [
+    2n ** 63n,
+    -(2n ** 63n) - 1n,
+    Symbol('s'),
+    () => {},
+    new Map(),
+    new Set(),
+    /x/,
+    new Error('no'),
+    Promise.resolve(),
+    new Date('never'),
+    new Date(-1),
+    { ['x'.repeat(256)]: 1 },
+  ]
+
+  test.each(values)('%s is refused, and does not become something else', (value) => {
+    expect(() => toField(value as PlainValue)).toThrow(BrokerError)
+    expect(() => toField([{ deep: value as PlainValue }])).toThrow(BrokerError)
+  })
+
+  test('integers of 64 bits come back as they are', () => {
+    const table = toTable({ least: -(2n ** 63n), most: 2n ** 63n - 1n })
+    expect(fromTable(decode(encode(table)))).toEqual({ least: -(2n ** 63n), most: 2n ** 63n - 1n })
+  })
+})
+
 describe('octets that are no table', () => {
   const refused = (bytes: Buffer): boolean => {
     try {

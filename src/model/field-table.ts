@@ -83,7 +83,10 @@ export type PlainValue =
   | readonly PlainValue[]
   | { readonly [key: string]: PlainValue }
 
-/** Integers become `l`, other numbers `d`, strings `S`, buffers `x`, dates `T`, arrays `A`, objects `F`, null `V`. */
+/**
+ * Integers become `l`, other numbers `d`, strings `S`, buffers `x`, dates `T`, arrays `A`, objects `F`, null `V`. Throws SYNTAX_ERROR
+ * for what AMQP has no word for.
+ */
 export function toField(value: PlainValue, depth = 0): Field {
   if (depth > limits.tableDepthMax) {
     throw new BrokerError('SYNTAX_ERROR', `a field table nests deeper than ${limits.tableDepthMax}`)
@@ -94,23 +97,43 @@ export function toField(value: PlainValue, depth = 0): Field {
     case 'number':
       return Number.isSafeInteger(value) ? { tag: 'l', value } : { tag: 'd', value }
     case 'bigint':
+      if (BigInt.asIntN(64, value) !== value) throw wordless('an integer of more than 64 bits')
       return { tag: 'l', value }
     case 'string':
       return { tag: 'S', value }
+    case 'object':
+      break
     default:
+      throw wordless(`${value === undefined ? 'undefined' : `a ${typeof value}`}`)
   }
   if (value === null) return { tag: 'V', value: null }
   if (Buffer.isBuffer(value)) return { tag: 'x', value }
-  if (value instanceof Date) return { tag: 'T', value: Math.floor(value.getTime() / 1000) }
+  if (value instanceof Date) return { tag: 'T', value: secondsOf(value) }
   if (Array.isArray(value)) return { tag: 'A', value: (value as PlainValue[]).map((item) => toField(item, depth + 1)) }
+  // A Map would become an empty table, and so would much else that keeps what it has to itself.
+  const name = Object.prototype.toString.call(value)
+  if (name !== '[object Object]') throw wordless(`a ${name.slice('[object '.length, -1)}`)
   return { tag: 'F', value: toTable(value as { readonly [key: string]: PlainValue }, depth + 1) }
+}
+
+/** Throws SYNTAX_ERROR. */
+function secondsOf(date: Date): number {
+  const seconds = Math.floor(date.getTime() / 1000)
+  if (seconds >= 0) return seconds
+  throw wordless(Number.isNaN(seconds) ? 'an invalid Date' : 'a time before 1970')
+}
+
+function wordless(what: string): BrokerError {
+  return new BrokerError('SYNTAX_ERROR', `${what} is nothing that AMQP has a type for`)
 }
 
 export function toTable(values: { readonly [key: string]: PlainValue }, depth = 0): FieldTable {
   const table = new Map<string, Field>()
   for (const key of Object.keys(values)) {
     const value = values[key]
-    if (value !== undefined) table.set(key, toField(value, depth))
+    if (value === undefined) continue
+    checkKey(key, Buffer.byteLength(key))
+    table.set(key, toField(value, depth))
   }
   return table
 }
@@ -245,17 +268,19 @@ export function writeTable(writer: ByteWriter, table: FieldTable): void {
 export function writePairs(writer: ByteWriter, table: FieldTable): void {
   for (const [key, field] of table) {
     const size = Buffer.byteLength(key)
-    if (size > limits.nameBytesMax) {
-      throw new BrokerError(
-        'SYNTAX_ERROR',
-        `the field name '${key.slice(0, 20)}…' is longer than ${limits.nameBytesMax} bytes`,
-      )
-    }
+    checkKey(key, size)
     writer.u8(size)
     writer.reserve(size)
     writer.length += writer.buffer.write(key, writer.length, size, 'utf8')
     writeField(writer, field)
   }
+}
+
+/** Throws SYNTAX_ERROR. */
+function checkKey(key: string, bytes: number): void {
+  if (bytes <= limits.nameBytesMax) return
+  const text = `the field name '${key.slice(0, 20)}…' is longer than ${limits.nameBytesMax} bytes`
+  throw new BrokerError('SYNTAX_ERROR', text)
 }
 
 function writeField(writer: ByteWriter, field: Field): void {
