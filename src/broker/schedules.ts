@@ -376,8 +376,16 @@ function onTime({ isBehind }: Schedule, { dues }: Passed, nowMs: number): readon
 /** Throws what a channel would be told that published the message: ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED. */
 function checkMessage(host: VirtualHost, grants: Grants | null, schedule: Schedule): void {
   const { exchange, routingKey, mandatory } = schedule.definition
-  new PublishGate({ virtualHost: host, grants }).exchangeFor(schedule.message(0, `${schedule.name}:0`))
-  if (mandatory && exchange === '' && !host.queues.has(routingKey)) throw noQueue(host, routingKey)
+  const message = schedule.message(0, `${schedule.name}:0`)
+  new PublishGate({ virtualHost: host, grants }).exchangeFor(message)
+  if (exchange !== '') return
+  const queue = host.queues.get(routingKey)
+  if (queue === undefined && mandatory) throw noQueue(host, routingKey)
+  if (queue?.isKeyed !== false || message.decodeProperties().headers?.has('x-leveret-key') !== true) return
+  throw refused(
+    schedule.name,
+    `queue '${routingKey}' keeps no order per key: create it with { keys: { concurrency: 1 } }`,
+  )
 }
 
 /** Throws PRECONDITION_FAILED. */
