@@ -4,7 +4,7 @@
  * This is the public API, and the place where the concrete classes are put together: `connect` picks broker, store and
  * driver by the URL, and loads what that URL needs and nothing else.
  */
-import { type Bus, type ConnectOptions, openBus } from './client/bus.ts'
+import { type Bus, type ConnectOptions, checkConnectOptions, openBus } from './client/bus.ts'
 import { parseBusUrl } from './client/bus-url.ts'
 import type { BusWiring } from './client/bus-wiring.ts'
 import type { Served, ServeSettings } from './client/serve-options.ts'
@@ -119,6 +119,7 @@ const hostLogin: Login = { credentials: null, virtualHost: '/', remoteAddress: '
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Bus> {
   const target = parseBusUrl(url)
+  checkConnectOptions(options)
   const storage = storageOptions(target.kind, options)
   const platform = new NodePlatform()
   const wiring =
@@ -133,8 +134,12 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
   }
 }
 
-/** As `leveret.put-user` wants it, with `hashing: 'scrypt'`. Takes tens of milliseconds on purpose. */
+/** As `leveret.put-user` wants it, with `hashing: 'scrypt'`. Takes tens of milliseconds on purpose. Rejects with E_BAD_OPTION. */
 export async function hashPassword(password: string): Promise<string> {
+  if (typeof password !== 'string') {
+    // The value stays out of the text: it may be a password all the same.
+    throw new LeveretError('E_BAD_OPTION', `hashPassword: the password is no text, but of type ${typeof password}`)
+  }
   const { Passwords } = await import('./broker/passwords.ts')
   return new Passwords(new NodePlatform()).hash(password)
 }

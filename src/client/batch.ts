@@ -17,7 +17,7 @@ import type { SendTarget } from './outlet.ts'
 import type { Receipt } from './receipt.ts'
 import type { EmitOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
-import { GiveUp, RetryLater, type Settlement } from './settlement.ts'
+import { GiveUp, RetryLater, retryLater, type Settlement } from './settlement.ts'
 import type { CommitContext, CommitUnit, Task, TaskBatch } from './task.ts'
 
 /** What the handler of a batch can do besides returning and throwing. */
@@ -214,7 +214,7 @@ export class Batch implements BatchContext, TaskBatch, CommitUnit {
   }
 
   retry(options: { readonly after?: Duration } = {}): RetryLater {
-    return new RetryLater(options.after)
+    return retryLater(options)
   }
 
   deadLetter(reason: string): GiveUp {

@@ -17,10 +17,15 @@ import { type AnswerHandler, type AnswerOptions, Calls, type CallsOwner } from '
 import { type Capabilities, capabilitiesOf } from './capabilities.ts'
 import { Families } from './children.ts'
 import { clientLimits } from './client-limits.ts'
-import { type CallContract, defineEvent, defineQueue, type EventContract, type QueueContract } from './contract.ts'
+import {
+  type CallContract,
+  type EventContract,
+  eventContractOf,
+  type QueueContract,
+  queueContractOf,
+} from './contract.ts'
 import { Control } from './control.ts'
 import { declaration } from './declare-queue.ts'
-import { type Duration, durationMs } from './duration.ts'
 import type { EventIteratorOptions, EventStream } from './event-iterator.ts'
 import { EventOutlet } from './event-outlet.ts'
 import type { Outlets } from './handler-runner.ts'
@@ -28,7 +33,7 @@ import { IdSource } from './ids.ts'
 import { type InboxIterator, type InboxOptions, InboxReader } from './inbox-reader.ts'
 import { setLivingTimer } from './keep-alive.ts'
 import type { EventHandler } from './listeners.ts'
-import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
+import { checkInteger, checkOptionNames, shown } from './names.ts'
 import { Outlet, type SendTarget } from './outlet.ts'
 import { Queue, type QueueOwner } from './queue.ts'
 import { type QueueOptions, type QueueSettings, queueSettings } from './queue-options.ts'
@@ -50,7 +55,7 @@ import {
   Subscriptions,
   type SubscriptionsOwner,
 } from './subscriptions.ts'
-import type { Worker } from './worker-options.ts'
+import { type CloseOptions, closeTimeoutOf, type Worker } from './worker-options.ts'
 
 export interface ConnectOptions extends StorageOptions {
   /** Sends that may wait for their confirm; one beyond waits until there is room. Default 10,000. */
@@ -66,9 +71,14 @@ export interface ConnectOptions extends StorageOptions {
 /** What can be said about a queue that is there already. */
 export type OpenOptions = Pick<QueueOptions, 'retry' | 'deadLetter'>
 
+/** Throws E_BAD_OPTION; before anything is opened. */
+export function checkConnectOptions(options: ConnectOptions): void {
+  checkOptionNames('connect', options, ['highWater', 'onError', 'durability', 'deliverAfter', 'networkFolder'])
+}
+
 /** Resolves with a bus; rejects with what the broker says. */
 export async function openBus(wiring: BusWiring, options: ConnectOptions): Promise<Bus> {
-  checkOptionNames('connect', options, ['highWater', 'onError', 'durability', 'deliverAfter', 'networkFolder'])
+  checkConnectOptions(options)
   const { highWater = clientLimits.highWaterDefault } = options
   checkInteger('connect', 'highWater', highWater, 1, 1_000_000)
   const events = new SessionWatch(options.onError)
@@ -151,7 +161,7 @@ export class Bus implements AsyncDisposable {
     options?: QueueOptions,
   ): Promise<Queue<Input, Result, Data, Returned>>
   async createQueue(nameOrContract: string | QueueContract, options: QueueOptions = {}): Promise<Queue> {
-    const contract = contractOf(nameOrContract)
+    const contract = queueContractOf('createQueue', nameOrContract)
     const settings = queueSettings(contract.name, options, this.wiring.inMemory)
     if (options.keys !== undefined && !this.parts.isLeveret) throw noKeys(contract.name)
     await this.declare(contract.name, settings)
@@ -169,7 +179,7 @@ export class Bus implements AsyncDisposable {
     options?: OpenOptions,
   ): Promise<Queue<Input, Result, Data, Returned>>
   async openQueue(nameOrContract: string | QueueContract, options: OpenOptions = {}): Promise<Queue> {
-    const contract = contractOf(nameOrContract)
+    const contract = queueContractOf('openQueue', nameOrContract)
     checkOptionNames(`queue '${contract.name}': openQueue`, options, ['retry', 'deadLetter'])
     const settings = queueSettings(contract.name, options, this.wiring.inMemory)
     await this.parts.control.execute({ ...declaration(contract.name, true, emptyTable), passive: true })
@@ -291,6 +301,10 @@ export class Bus implements AsyncDisposable {
   ): Promise<never> {
     const isCallback = typeof optionsOrCallback === 'function'
     const told = isCallback ? optionsOrCallback : callback
+    if (told !== undefined && typeof told !== 'function') {
+      const text = `call: the callback is ${shown(told)}, and has to be a function`
+      return Promise.reject(new LeveretError('E_BAD_OPTION', text))
+    }
     const answer = this.calls.call(contract, data, isCallback ? {} : optionsOrCallback)
     if (told !== undefined) this.calls.tell(answer, told as CallCallback<unknown>)
     return answer as Promise<never>
@@ -425,9 +439,15 @@ export class Bus implements AsyncDisposable {
    * Stops serving, waits for handlers that run and for sends on their way, gives the rest back, and closes the store. After
    * `timeout` (default 30 s) it waits no longer.
    */
-  close(options: { readonly timeout?: Duration } = {}): Promise<void> {
+  close(options: CloseOptions = {}): Promise<void> {
+    let timeoutMs: number
+    try {
+      timeoutMs = closeTimeoutOf('bus.close', options)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
     this.ended ??= new LeveretError('E_CLOSED', 'the bus is closed')
-    this.closing ??= this.closeWithin(durationMs(options.timeout ?? clientLimits.closeTimeoutMs, 'close: timeout'))
+    this.closing ??= this.closeWithin(timeoutMs)
     return this.closing
   }
 
@@ -437,9 +457,9 @@ export class Bus implements AsyncDisposable {
 
   private eventOutlet(nameOrContract: string | EventContract): EventOutlet {
     const isContract = typeof nameOrContract === 'object' && nameOrContract !== null
-    const contract: EventContract = isContract ? nameOrContract : defineEvent(nameOrContract)
-    const known = this.eventOutlets.get(contract.name)
-    if (known !== undefined && (!isContract || known.contract === contract)) return known
+    const known = this.eventOutlets.get(isContract ? nameOrContract.name : nameOrContract)
+    if (known !== undefined && (!isContract || known.contract === nameOrContract)) return known
+    const contract = eventContractOf('emit', nameOrContract)
     const outlet = new EventOutlet(this.parts, contract)
     // Who emits by the name alone is held to the schema that was told, also behind somebody who knows none.
     const isBetter = known === undefined || contract.input !== undefined
@@ -519,13 +539,6 @@ export class Bus implements AsyncDisposable {
     this.statistics.close()
     for (const one of this.closables) one.end(error)
   }
-}
-
-function contractOf(nameOrContract: string | QueueContract): QueueContract {
-  const isContract = typeof nameOrContract === 'object' && nameOrContract !== null
-  const contract = isContract ? nameOrContract : defineQueue(nameOrContract)
-  checkQueueName(contract.name)
-  return contract
 }
 
 function noKeys(name: string): LeveretError {

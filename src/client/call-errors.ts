@@ -5,8 +5,9 @@
  *     throw callError(price, 'unknownSku', { sku })   →   x-leveret-error-name: unknownSku   →   CallError { remote: { name, data } }
  */
 import { LeveretError } from '../model/errors.ts'
-import type { CallContract } from './contract.ts'
+import { type CallContract, checkContract } from './contract.ts'
 import { errorText } from './headers.ts'
+import { checkName } from './names.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 
 /** What the answerer threw. */
@@ -62,6 +63,8 @@ export function callError<Input, Result, Data, Returned, Errors, Name extends ke
   name: Name,
   data: Errors[Name],
 ): Error {
+  checkContract('callError', 'call', contract)
+  checkName(`callError of call '${contract.name}'`, "an error's name", name)
   const schema = contract.errors?.[name]
   if (schema !== undefined) {
     const checked = validate(schema as StandardSchema, data, `the data of error '${name}' of call '${contract.name}'`)

@@ -1,5 +1,6 @@
 /** What a caller says. */
 import type { Duration } from './duration.ts'
+import { checkOptionNames } from './names.ts'
 import type { EmitOptions } from './send-options.ts'
 
 export interface CallOptions {
@@ -13,6 +14,11 @@ export interface CallOptions {
   readonly sender?: string
   /** AMQP headers. */
   readonly headers?: EmitOptions['headers']
+}
+
+/** Throws E_BAD_OPTION. */
+export function checkCallOptions(where: string, options: CallOptions): void {
+  checkOptionNames(where, options, ['timeout', 'signal', 'durable', 'sender', 'headers'])
 }
 
 /** Node's way to be told: the error, or null and the result. */

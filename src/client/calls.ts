@@ -13,15 +13,15 @@ import { Message } from '../model/message.ts'
 import { encodeProperties } from '../model/properties.ts'
 import type { BusParts } from './bus-parts.ts'
 import { CallError, readCallError, TransportedError } from './call-errors.ts'
-import type { CallCallback, CallOptions } from './call-options.ts'
+import { type CallCallback, type CallOptions, checkCallOptions } from './call-options.ts'
 import { clientLimits } from './client-limits.ts'
-import type { CallContract, QueueContract } from './contract.ts'
+import { type CallContract, callContractOf, type QueueContract } from './contract.ts'
 import { ensureQueue } from './declare-queue.ts'
 import { durationMs } from './duration.ts'
 import type { IncomingMessage } from './incoming.ts'
 import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
 import { type Listener, Listeners } from './listeners.ts'
-import { checkName, checkOptionNames, checkQueueName } from './names.ts'
+import { checkFunction, checkOptionNames, shown } from './names.ts'
 import { Outlet } from './outlet.ts'
 import type { Queue } from './queue.ts'
 import type { QueueOptions } from './queue-options.ts'
@@ -59,7 +59,6 @@ export interface CallsOwner {
 const cancelExchange = 'amq.direct'
 const cancelKeyPrefix = 'leveret.cancel.'
 
-const callOptionNames = ['timeout', 'signal', 'durable', 'sender', 'headers'] as const
 const answerOptionNames = ['concurrency', 'prefetch', 'rate', 'lease', 'onError', 'retry', 'deadLetter'] as const
 
 /** What this bus knows of a call. */
@@ -84,11 +83,12 @@ export class Calls {
 
   call(nameOrContract: string | CallContract, data: unknown, options: CallOptions): Promise<unknown> {
     try {
-      const contract = contractOf(nameOrContract)
+      const contract = this.contractOf(nameOrContract)
       const where = `call '${contract.name}'`
-      checkOptionNames(where, options, callOptionNames)
+      checkCallOptions(where, options)
       const { durable = false, signal, sender } = options
-      if (typeof durable !== 'boolean') throw new LeveretError('E_BAD_OPTION', `${where}: durable is true or false`)
+      if (typeof durable !== 'boolean')
+        throw new LeveretError('E_BAD_OPTION', `${where}: durable is ${shown(durable)}, and has to be true or false`)
       if (sender !== undefined && !durable) {
         throw new LeveretError(
           'E_BAD_OPTION',
@@ -129,15 +129,13 @@ export class Calls {
   }
 
   async answer(nameOrContract: string | CallContract, handler: AnswerHandler, options: AnswerOptions): Promise<Worker> {
-    const contract = contractOf(nameOrContract)
+    const contract = callContractOf('bus.answer', nameOrContract)
     const { name } = contract
     const where = `answering call '${name}'`
     checkOptionNames(where, options, answerOptionNames)
-    if (typeof handler !== 'function') {
-      throw new LeveretError('E_BAD_OPTION', `${where}: the handler is ${typeof handler}, and has to be a function`)
-    }
+    checkFunction(where, 'the handler', handler)
     const { retry, deadLetter, concurrency = clientLimits.callConcurrencyDefault, ...work } = options
-    const queueOptions = { ...(retry && { retry }), ...(deadLetter !== undefined && { deadLetter }) }
+    const queueOptions = { ...(retry !== undefined && { retry }), ...(deadLetter !== undefined && { deadLetter }) }
     const queue = this.owner.holdQueue(contract as unknown as QueueContract, queueOptions, true)
     await ensureQueue(this.owner.parts.control, name, true)
     const running = new Map<string, Task>()
@@ -197,15 +195,20 @@ export class Calls {
     })
   }
 
+  /** One that is known was looked at when it came for the first time. */
+  private contractOf(given: string | CallContract): CallContract {
+    if (typeof given === 'object' && given !== null && this.known.get(given.name)?.contract === given) return given
+    return callContractOf('bus.call', given)
+  }
+
   private find(contract: CallContract): Known {
     const { name } = contract
     let known = this.known.get(name)
     if (known?.contract === contract) return known
     const { parts } = this.owner
-    const asQueue = contract as unknown as QueueContract
     const facts = { isKeyed: false, maxPriority: 0, isLeveret: parts.isLeveret }
-    const transient = new Outlet(parts, asQueue, false, facts)
-    known = { contract, transient, persistent: new Outlet(parts, asQueue, true, facts), ready: known?.ready ?? null }
+    const transient = new Outlet(parts, contract, false, facts)
+    known = { contract, transient, persistent: new Outlet(parts, contract, true, facts), ready: known?.ready ?? null }
     if (!this.known.has(name)) this.makeQueue(known)
     this.known.set(name, known)
     return known
@@ -378,11 +381,4 @@ function answering(handler: AnswerHandler, running: Map<string, Task>): Handler<
     else forget()
     return returned
   }
-}
-
-function contractOf(nameOrContract: string | CallContract): CallContract {
-  if (typeof nameOrContract === 'object' && nameOrContract !== null) return nameOrContract
-  checkQueueName(nameOrContract)
-  checkName('a call', "a call's name", nameOrContract)
-  return { kind: 'call', name: nameOrContract, input: undefined, result: undefined, errors: undefined }
 }

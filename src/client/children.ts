@@ -18,14 +18,15 @@ import { failureOf, readAnswer } from './answers.ts'
 import type { BusParts } from './bus-parts.ts'
 import type { ChildOutcome } from './child-outcome.ts'
 import { clientLimits } from './client-limits.ts'
-import type { QueueContract } from './contract.ts'
+import { checkContract, type QueueContract } from './contract.ts'
 import { declaration } from './declare-queue.ts'
 import { headerNames, textHeader, withHeaders } from './headers.ts'
-import { type Outlet, openedOutlet, type SendTarget } from './outlet.ts'
+import { checkOptionNames, isRecord, shown } from './names.ts'
+import { isOpened, type Outlet, openedOutlet, type SendTarget } from './outlet.ts'
 import type { Outgoing } from './pending-send.ts'
 import { Queued } from './queued-message.ts'
 import { Replies } from './replies.ts'
-import type { AnyOptions, SendOptions } from './send-options.ts'
+import { type AnyOptions, childNames, type SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
 
 /** A message that is sent with its parent, and processed before it. */
@@ -54,14 +55,26 @@ export interface ParentOptions {
   readonly childFailure?: ChildFailure
 }
 
-/** A child for the `children` of a send: `child(resize, { file: 'a.png' })`. This bus has opened its queue. */
+/**
+ * A child for the `children` of a send: `child(resize, { file: 'a.png' })`. This bus has opened its queue. Throws E_BAD_OPTION.
+ */
 export function child<Input>(
   to: SendTarget<Input> | QueueContract<Input, unknown, unknown, unknown>,
   data: Input,
   options: ChildOptions = {},
 ): Child {
-  return { to: to as Child['to'], data, options }
+  const one: Child = { to: to as Child['to'], data, options }
+  checkChild('child', one)
+  return one
 }
+
+/** Throws E_BAD_OPTION. */
+function checkChild(where: string, { to, options }: Child): void {
+  if (!isOpened(to)) checkContract(where, 'queue', to)
+  checkOptionNames(`${where} for queue '${to.name}'`, options, [...childNames, 'children', 'childFailure'])
+}
+
+const listOfChildren = 'a list of what child(queue, data) gave'
 
 /** In a parent: what to do if a child failed. */
 const childFailureHeader = 'x-leveret-child-failure'
@@ -102,7 +115,7 @@ export class Families {
       const ready = outgoing.receipt === null ? null : this.parts.receipts.opened(outgoing.receipt.sender)
       if (ready !== null) await ready
       const planned: Planned = { messages: [], gathers: [] }
-      this.plan(planned, outlet.name, outgoing, children, childFailure, null)
+      this.plan(planned, outlet.name, outgoing, children, childFailure, null, [])
       await this.store(planned)
     } catch (error) {
       outgoing.receipt?.forget()
@@ -119,15 +132,32 @@ export class Families {
     children: readonly Child[],
     childFailure: ChildFailure = 'fail',
     answersTo: { readonly name: string; readonly index: number } | null,
+    ancestors: readonly (readonly Child[])[],
   ): void {
     const where = `sending to queue '${to}'`
-    if (!Array.isArray(children) || children.some((one) => typeof one?.to?.name !== 'string')) {
-      throw new LeveretError('E_BAD_OPTION', `${where}: children is a list of child(queue, data)`)
+    if (!Array.isArray(children)) {
+      throw new LeveretError(
+        'E_BAD_OPTION',
+        `${where}: children is ${shown(children)}, and has to be ${listOfChildren}`,
+      )
+    }
+    for (const [at, one] of (children as unknown[]).entries()) {
+      if (!isRecord(one)) {
+        throw new LeveretError('E_BAD_OPTION', `${where}: children[${at}] is ${shown(one)}: it takes ${listOfChildren}`)
+      }
+      checkChild(`${where}: children[${at}]: child`, one as unknown as Child)
+    }
+    if (ancestors.includes(children)) {
+      throw new LeveretError('E_BAD_OPTION', `${where}: a child is among its own children: give each a list of its own`)
+    }
+    if (ancestors.length > clientLimits.generationsMax) {
+      const text = `${where}: a family has at most ${clientLimits.generationsMax} generations: send the next from a handler`
+      throw new LeveretError('E_BAD_OPTION', text)
     }
     if (childFailure !== 'fail' && childFailure !== 'spare') {
       throw new LeveretError(
         'E_BAD_OPTION',
-        `${where}: childFailure is '${String(childFailure)}', and has to be 'fail' or 'spare'`,
+        `${where}: childFailure is ${shown(childFailure)}, and has to be 'fail' or 'spare'`,
       )
     }
     if (planned.messages.length + children.length > limits.gatherMax) {
@@ -159,7 +189,7 @@ export class Families {
     for (const [index, { to: target, data, options }] of children.entries()) {
       const { children: own = [], childFailure: ownFailure, ...sendOptions } = options
       const outgoing = openedOutlet(this.queues, target, where).prepareNow(data, sendOptions)
-      this.plan(planned, target.name, outgoing, own, ownFailure, { name, index })
+      this.plan(planned, target.name, outgoing, own, ownFailure, { name, index }, [...ancestors, children])
     }
   }
 

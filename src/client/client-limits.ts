@@ -58,10 +58,15 @@ export const clientLimits = {
   refusalsMax: 1_000,
   /** A worker whose channel fails so often in a row, without one commit in between, gives up. */
   restartsMax: 10,
+  /** Parents above a child: who goes through a family from one to the next needs some stack for each. */
+  generationsMax: 100,
+  /**
+   * Properties of a message, headers included. AMQP has them in one frame, of 131,072 bytes where nothing else is agreed, and a larger
+   * one ends the connection; the rest is for what is added on the way, such as why attempts failed.
+   */
+  propertiesBytesMax: 98_304,
   /** Error text in a header; all headers together must fit into one frame. */
   errorTextMax: 2_000,
-  /** Of what a sender gives as headers: it leaves room in a frame for what comes along on the way. */
-  headerBytesMax: 102_400,
   /** Of a frame that is read: the headers of a message come in one. */
   deliveryHeaderBytesMax: 4_194_304,
   statsIntervalMs: 1_000,

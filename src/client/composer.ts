@@ -6,9 +6,11 @@
  */
 import { copyRange } from '../lib/copy-range.ts'
 import { Slab } from '../lib/slab.ts'
+import { LeveretError } from '../model/errors.ts'
 import { Message } from '../model/message.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
 import { bytesType, checkSize, encodeBody, jsonType, toJson } from './body.ts'
+import { clientLimits } from './client-limits.ts'
 import { type IdSource, idLength } from './ids.ts'
 
 export interface Content {
@@ -71,6 +73,16 @@ export class Composer {
     const all: Properties = { ...properties, contentType: content.contentType, messageId: id }
     if (this.persistent) all.deliveryMode = 2
     return Message.of(this.exchange, this.routingKey, encodeProperties(all), content.body)
+  }
+
+  /** As `rich`, for what users gave. Throws E_BAD_OPTION if its properties are too large for a connection. */
+  richChecked(content: Content, id: string, properties: Properties): Message {
+    const message = this.rich(content, id, properties)
+    const bytes = message.propertiesEnd - message.propertiesStart
+    const { propertiesBytesMax } = clientLimits
+    if (bytes <= propertiesBytesMax) return message
+    const text = `${this.what}: headers and other properties have ${bytes} bytes, at most ${propertiesBytesMax} fit`
+    throw new LeveretError('E_BAD_OPTION', `${text}: put what is large into the data`)
   }
 
   private start(template: Buffer, bodyBytes: number): Message {

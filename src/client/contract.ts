@@ -7,7 +7,16 @@
  */
 
 import { LeveretError } from '../model/errors.ts'
-import { checkEventName, checkName, checkOptionNames, checkQueueName } from './names.ts'
+import {
+  checkEventName,
+  checkEventPattern,
+  checkName,
+  checkObject,
+  checkOptionNames,
+  checkQueueName,
+  isRecord,
+  shown,
+} from './names.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts'
 
 /**
@@ -129,18 +138,105 @@ export function defineCall(
   name: string,
   schemas: CallSchemas<StandardSchema, StandardSchema, ErrorSchemas> = {},
 ): CallContract {
-  checkQueueName(name)
+  checkCallName(name)
   const where = `call '${name}'`
-  checkName(where, "a call's name", name)
-  const { errors, ...others } = schemas
-  checkSchemas(where, others)
-  if (errors !== undefined)
-    for (const [error, schema] of Object.entries(errors)) checkSchema(where, `error ${error}`, schema)
-  return { kind: 'call', name, input: schemas.input, result: schemas.result, errors }
+  checkOptionNames(where, schemas, ['input', 'result', 'errors'])
+  const { input, result, errors } = schemas
+  checkSchemas(where, { input, result })
+  checkErrorSchemas(where, errors)
+  return { kind: 'call', name, input, result, errors }
+}
+
+// What comes in as a contract. Many have no types, and some contracts are made by hand.
+
+/** A queue's contract, or one without schemas for its name. Throws E_BAD_OPTION; `where` is who wants it. */
+export function queueContractOf(where: string, given: unknown): QueueContract {
+  return typeof given === 'string' ? defineQueue(given) : checkContract(where, 'queue', given)
+}
+
+/** An event's contract, or one without a schema for its name. Throws E_BAD_OPTION. */
+export function eventContractOf(where: string, given: unknown): EventContract {
+  return typeof given === 'string' ? defineEvent(given) : checkContract(where, 'event', given)
+}
+
+/** As `eventContractOf`, but text is a pattern, which becomes its name. */
+export function listenedContractOf(where: string, given: unknown): EventContract {
+  if (typeof given !== 'string') return checkContract(where, 'event', given)
+  checkEventPattern(given)
+  return { kind: 'event', name: given, input: undefined }
+}
+
+/** A call's contract, or one without schemas for its name. Throws E_BAD_OPTION. */
+export function callContractOf(where: string, given: unknown): CallContract {
+  if (typeof given !== 'string') return checkContract(where, 'call', given)
+  checkCallName(given)
+  return { kind: 'call', name: given, input: undefined, result: undefined, errors: undefined }
+}
+
+interface Contracts {
+  readonly queue: QueueContract
+  readonly event: EventContract
+  readonly call: CallContract
+}
+
+/** Throws E_BAD_OPTION unless it is a contract of that kind, with a name, and schemas that are some. */
+export function checkContract<Kind extends keyof Contracts>(
+  where: string,
+  kind: Kind,
+  given: unknown,
+): Contracts[Kind] {
+  if (!isRecord(given) || given['kind'] !== kind) throw notThat(where, kind, given)
+  const { name } = given
+  if (kind === 'event') checkEventName(name)
+  else if (kind === 'call') checkCallName(name)
+  else checkQueueName(name)
+  const of = `${where}: ${kind} '${name as string}'`
+  checkSchemas(of, { input: given['input'], result: given['result'] })
+  if (kind === 'call') checkErrorSchemas(of, given['errors'])
+  return given as unknown as Contracts[Kind]
+}
+
+const defined: Readonly<Record<keyof Contracts, string>> = {
+  queue: "a queue's contract, as defineQueue gives it",
+  event: "an event's contract, as defineEvent gives it",
+  call: "a call's contract, as defineCall gives it",
+}
+
+function notThat(where: string, kind: keyof Contracts, given: unknown): LeveretError {
+  return new LeveretError(
+    'E_BAD_OPTION',
+    `${where}: ${shownContract(given)} is given where ${defined[kind]}, is wanted`,
+  )
+}
+
+/** As errors name it: "queue 'resize', opened". */
+export function shownContract(given: unknown): string {
+  if (!isRecord(given)) return shown(given)
+  const { kind, name, outlet } = given
+  if (outlet !== undefined) return `the opened queue ${shown(name)}`
+  if (kind === 'queue' || kind === 'event' || kind === 'call') return `the contract of ${kind} ${shown(name)}`
+  return 'an object that is no contract'
+}
+
+function checkCallName(name: unknown): asserts name is string {
+  checkQueueName(name, 'call')
+  checkName('defineCall', "a call's name", name)
+}
+
+/** Throws E_BAD_OPTION. */
+function checkErrorSchemas(where: string, errors: unknown): void {
+  if (errors === undefined) return
+  checkObject(`${where}: errors`, errors, 'an object of schemas by name is wanted')
+  for (const [error, schema] of Object.entries(errors)) checkSchema(where, `error ${error}`, schema)
+}
+
+interface AnySchemas {
+  readonly input?: unknown
+  readonly result?: unknown
 }
 
 /** A misspelt name, or something that is no schema, would check nothing for ever. */
-function checkSchemas(where: string, schemas: ContractSchemas<StandardSchema, StandardSchema>): void {
+function checkSchemas(where: string, schemas: AnySchemas): void {
   checkOptionNames(where, schemas, ['input', 'result'])
   for (const [name, schema] of Object.entries(schemas)) if (schema !== undefined) checkSchema(where, name, schema)
 }

@@ -70,7 +70,7 @@ export class EventOutlet {
       const properties = emitProperties(`emitting ${this.what}`, options)
       const content = this.composer.encode(data, options.contentType)
       ids.advance()
-      message = this.composer.rich(content, ids.text(), properties)
+      message = this.composer.richChecked(content, ids.text(), properties)
     }
     return { sent: new PlainSent(ids.prefix, ids.counter), receipt: null, message, bytes: message.contentBytes }
   }

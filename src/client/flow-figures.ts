@@ -9,7 +9,7 @@ import { quantile } from '../lib/histogram.ts'
 import type { QueueInfo } from '../model/command.ts'
 import { LeveretError } from '../model/errors.ts'
 import { parseRate } from '../model/rate.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkInteger, checkOptionNames, shown } from './names.ts'
 import type { Rate } from './rate.ts'
 
 export type { Confidence, Estimate, Trust }
@@ -89,6 +89,7 @@ export class FlowFigures {
   /** Throws E_BAD_OPTION. */
   forecast(options: ForecastOptions): QueueForecast {
     const { name, consumers } = this.queue
+    checkOptionNames(`queue '${name}': forecast`, options, ['workers', 'concurrency', 'arrival'])
     const now = this.state()
     const state = { ...now, isSplit: this.isSplitAmong(options.workers ?? consumers) }
     const perWorker = consumers > 0 && state.servers !== null ? state.servers / consumers : 1
@@ -128,7 +129,6 @@ function timeStats({ count, mean, buckets }: WindowTimes): TimeStats | null {
 
 function whatIf(name: string, options: ForecastOptions, consumers: number, perWorker: number): WhatIf {
   const where = `queue '${name}': forecast`
-  checkOptionNames(where, options, ['workers', 'concurrency', 'arrival'])
   const { workers, concurrency, arrival } = options
   if (workers !== undefined) checkInteger(where, 'workers', workers, 0, serversMax)
   if (concurrency !== undefined) checkInteger(where, 'concurrency', concurrency, 1, serversMax)
@@ -145,6 +145,6 @@ function perSecond(where: string, arrival: number | Rate): number {
   const limit = typeof arrival === 'string' ? parseRate(arrival) : null
   if (limit !== null) return (limit.count / limit.periodMs) * 1000
   if (typeof arrival === 'number' && arrival >= 0 && arrival <= arrivalMax) return arrival
-  const text = `${where}: arrival is ${JSON.stringify(arrival)}: write messages per second, up to ${arrivalMax}, such as 500, or '500/s', '20/m'`
+  const text = `${where}: arrival is ${shown(arrival)}: write messages per second, up to ${arrivalMax}, such as 500, or '500/s', '20/m'`
   throw new LeveretError('E_BAD_OPTION', text)
 }

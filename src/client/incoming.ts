@@ -8,6 +8,7 @@ import { historyOf } from './copies.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { headerNames, integerHeader, plainHeaders, textHeader } from './headers.ts'
 import { showAsJson } from './inspect.ts'
+import { checkOptionNames } from './names.ts'
 import { isShare } from './progress.ts'
 
 export interface IncomingMessage<Data = unknown> {
@@ -211,6 +212,7 @@ export class Received implements ReceivedMessage {
   }
 
   async nack(options: { readonly after?: Duration } = {}): Promise<void> {
+    checkOptionNames('nack', options, ['after'])
     const afterMs = options.after === undefined ? 0 : durationMs(options.after, 'nack: after')
     return this.settler.nack(this.tag, Math.ceil(afterMs))
   }

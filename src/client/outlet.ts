@@ -8,9 +8,9 @@ import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import type { BusParts } from './bus-parts.ts'
 import { Composer, type Content } from './composer.ts'
-import type { QueueContract } from './contract.ts'
+import { type CallContract, checkContract, type QueueContract } from './contract.ts'
 import { headerNames } from './headers.ts'
-import { checkName } from './names.ts'
+import { checkName, shown } from './names.ts'
 import { Batch, BatchSend, capture, type Outgoing, SingleSend } from './pending-send.ts'
 import { OpenReceipt, type Receipt } from './receipt.ts'
 import {
@@ -38,10 +38,19 @@ export function openedOutlet(
   to: SendTarget | QueueContract,
   where: string,
 ): Outlet {
-  const outlet = 'outlet' in to ? to.outlet : queues.get(to.name)
-  if (outlet !== undefined) return outlet
-  const text = `${where}: this bus has not opened queue '${to.name}': await bus.createQueue for it before`
+  if (isOpened(to)) return to.outlet
+  // One that is known was looked at when its queue was opened.
+  const known = to?.kind === 'queue' ? queues.get(to.name) : undefined
+  if (known !== undefined) return known
+  const { name } = checkContract(where, 'queue', to)
+  const text = `${where}: this bus has not opened queue '${name}': await bus.createQueue for it before`
   throw new LeveretError('E_BAD_OPTION', text)
+}
+
+/** Whether it is a queue that a bus has opened. */
+export function isOpened(to: unknown): to is SendTarget {
+  if (typeof to !== 'object' || to === null || !('outlet' in to)) return false
+  return typeof (to.outlet as Outlet | null)?.prepareNow === 'function'
 }
 
 export class Outlet {
@@ -49,14 +58,15 @@ export class Outlet {
   private readonly what: string
   private readonly where: string
   private readonly parts: BusParts
-  private readonly contract: QueueContract
+  private readonly contract: QueueContract | CallContract
   private readonly composer: Composer
   private readonly facts: QueueFacts
 
-  constructor(parts: BusParts, contract: QueueContract, persistent: boolean, facts: QueueFacts) {
+  /** A call is a queue on the wire, and has its own name in errors. */
+  constructor(parts: BusParts, contract: QueueContract | CallContract, persistent: boolean, facts: QueueFacts) {
     this.name = contract.name
-    this.what = `queue '${contract.name}'`
-    this.where = `sending to ${this.what}`
+    this.what = `${contract.kind} '${contract.name}'`
+    this.where = contract.kind === 'call' ? this.what : `sending to ${this.what}`
     this.parts = parts
     this.contract = contract
     this.facts = facts
@@ -76,7 +86,8 @@ export class Outlet {
   }
 
   /** Resolves when all are stored. If one is bad, none is sent. */
-  async sendMany(items: readonly unknown[], options: SendOptions | undefined): Promise<Sent[]> {
+  async sendMany(given: readonly unknown[], options: SendOptions | undefined): Promise<Sent[]> {
+    const items = listOf(this.where, given)
     for (const item of items) {
       const checked = this.check(item)
       if (checked instanceof Promise) await checked
@@ -117,7 +128,7 @@ export class Outlet {
 
   private sendChecked(data: unknown, options: AnyOptions | undefined): Promise<Sent> {
     if (options === undefined) return this.sendPlain(data)
-    const { signal } = options
+    const signal = (options as AnyOptions | null)?.signal
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const outgoing = this.prepare(data, options)
     if (outgoing.receipt !== null) {
@@ -151,9 +162,11 @@ export class Outlet {
     ids.advance()
     const wanted = this.wantedReceipt(options)
     if (wanted === '') {
-      const message = this.composer.rich(content, ids.text(), properties)
+      const message = this.composer.richChecked(content, ids.text(), properties)
       return { sent: new PlainSent(ids.prefix, ids.counter), receipt: null, message, bytes: message.contentBytes }
     }
+    // Made when it goes, which is too late to say that it cannot.
+    if (options.headers !== undefined) this.composer.richChecked(content, ids.text(), properties)
     const receipt = this.openReceipt(ids.text(), options, wanted)
     const message = (): Message => this.makeWithReceipt(content, receipt, properties, wanted)
     return { sent: receipt.isWanted ? receipt : receipt.plain, receipt, message, bytes: content.body.length }
@@ -173,7 +186,7 @@ export class Outlet {
     if (options.idempotencyKey !== undefined || options.throttle !== undefined) words.push('duplicate')
     const { receipt = false } = options
     if (typeof receipt !== 'boolean') {
-      throw new LeveretError('E_BAD_OPTION', `${this.where}: receipt is ${typeof receipt}, and has to be true or false`)
+      throw new LeveretError('E_BAD_OPTION', `${this.where}: receipt is ${shown(receipt)}, and has to be true or false`)
     }
     const wantsStart = receipt || options.onDelivered !== undefined
     const wantsProgress = receipt || options.onProgress !== undefined
@@ -220,4 +233,13 @@ export class Outlet {
     const schema = this.contract.result as StandardSchema | undefined
     return schema === undefined ? value : validate(schema, value, `the result of message ${id} of ${this.what}`)
   }
+}
+
+/** A Set, or what a generator gives, will do as well as an array. Throws E_BAD_OPTION for what is no list, such as text. */
+function listOf(where: string, given: unknown): readonly unknown[] {
+  const isList =
+    typeof given === 'object' && given !== null && Symbol.iterator in given && !(given instanceof Uint8Array)
+  // An array is copied as well: what is checked is what is sent, and holes in it are undefined.
+  if (isList) return [...(given as Iterable<unknown>)]
+  throw new LeveretError('E_BAD_OPTION', `${where}: sendMany wants an array of data, not ${shown(given)}`)
 }

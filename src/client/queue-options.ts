@@ -2,10 +2,11 @@
 
 import { LeveretError } from '../model/errors.ts'
 import { type Field, type FieldTable, type PlainValue, toField } from '../model/field-table.ts'
-import { type Duration, durationMs } from './duration.ts'
-import { checkInteger, checkOptionNames, checkQueueName } from './names.ts'
+import { type Duration, durationMs, durationMsMax } from './duration.ts'
+import { checkInteger, checkOptionNames, checkQueueName, shown } from './names.ts'
 import { type Rate, rateText } from './rate.ts'
 import { type Retry, type RetryOptions, retryOf } from './retry.ts'
+import { givenFields } from './send-options.ts'
 
 export interface QueueOptions {
   /** What happens to a message whose handler throws. Default: 3 attempts, then the dead-letter queue. */
@@ -109,16 +110,13 @@ function keysOf(where: string, { keys }: QueueOptions): KeyOptions | null {
   checkOptionNames(`${where}: keys`, keys, ['concurrency', 'rate', 'order'])
   const { order = 'strict' } = keys
   if (order === 'strict' || order === 'relaxed') return keys
-  throw new LeveretError(
-    'E_BAD_OPTION',
-    `${where}: keys.order is '${String(order)}', and has to be 'strict' or 'relaxed'`,
-  )
+  throw new LeveretError('E_BAD_OPTION', `${where}: keys.order is ${shown(order)}, and has to be 'strict' or 'relaxed'`)
 }
 
 function deadLetterOf(name: string, deadLetter: string | false | undefined): string | null {
   if (deadLetter === false) return null
   const target = deadLetter ?? `${name}.dead`
-  checkQueueName(target)
+  checkQueueName(target, 'dead-letter queue')
   if (target !== name) return target
   throw new LeveretError('E_BAD_OPTION', `queue '${name}' is its own dead-letter queue: name another one`)
 }
@@ -131,7 +129,7 @@ function durableOf(where: string, storage: QueueOptions['storage'], inMemory: bo
   if (storage === undefined) return true
   if (storage === 'memory') return false
   if (storage !== 'disk') {
-    throw new LeveretError('E_BAD_OPTION', `${where}: storage is ${String(storage)}, and has to be 'disk' or 'memory'`)
+    throw new LeveretError('E_BAD_OPTION', `${where}: storage is ${shown(storage)}, and has to be 'disk' or 'memory'`)
   }
   if (!inMemory) return true
   throw new LeveretError('E_UNSUPPORTED', `${where}: 'memory:' has no disk: connect('file:./data') has one`)
@@ -147,25 +145,32 @@ function argumentsOf(where: string, options: QueueOptions): FieldTable {
   integer('x-max-length-bytes', 'maxBytes', Number.MAX_SAFE_INTEGER)
   integer('x-max-priority', 'maxPriority', 255)
   if (options.overflow !== undefined) table.set('x-overflow', toField(overflowWord(where, options.overflow)))
-  if (options.ttl !== undefined) table.set('x-message-ttl', milliseconds(options.ttl, `${where}: ttl`))
-  if (options.expires !== undefined) table.set('x-expires', milliseconds(options.expires, `${where}: expires`))
+  if (options.ttl !== undefined) table.set('x-message-ttl', milliseconds(where, 'ttl', options.ttl, 0))
+  if (options.expires !== undefined) table.set('x-expires', milliseconds(where, 'expires', options.expires, 1))
   const { keys } = options
   if (keys !== undefined) {
     const concurrency = checkInteger(where, 'keys.concurrency', keys.concurrency ?? 1, 1, 1_000_000)
     table.set('x-leveret-keyed', toField(concurrency))
     if (keys.rate !== undefined) table.set('x-leveret-key-rate', toField(rateText(keys.rate, `${where}: keys.rate`)))
   }
-  const given = options.arguments ?? {}
-  for (const name of Object.keys(given)) table.set(name, toField(given[name] as PlainValue))
+  const { arguments: given } = options
+  if (given !== undefined) {
+    for (const [name, field] of givenFields(`${where}: arguments`, given, 'argument')) table.set(name, field)
+  }
   return table
 }
 
-function milliseconds(value: Duration, name: string): Field {
-  return toField(Math.round(durationMs(value, name)))
+/** The broker takes no longer ones, and a queue that expires at once is none. */
+function milliseconds(where: string, name: 'ttl' | 'expires', value: Duration, min: number): Field {
+  const ms = Math.round(durationMs(value, `${where}: ${name}`))
+  return toField(checkInteger(where, `${name}, in milliseconds,`, ms, min, durationMsMax))
 }
 
 function overflowWord(where: string, overflow: string): string {
   if (overflow === 'reject') return 'reject-publish'
   if (overflow === 'drop-oldest') return 'drop-head'
-  throw new LeveretError('E_BAD_OPTION', `${where}: overflow is '${overflow}', and has to be 'reject' or 'drop-oldest'`)
+  throw new LeveretError(
+    'E_BAD_OPTION',
+    `${where}: overflow is ${shown(overflow)}, and has to be 'reject' or 'drop-oldest'`,
+  )
 }

@@ -192,7 +192,7 @@ describe('dead letters', () => {
     const { test, bus, queue } = await stage({ deadLetter: 'morgue' })
     const morgue = await bus.createQueue('morgue')
     for (let at = 0; at < 30; at++) {
-      await morgue.send(at, { headers: { 'x-leveret-queue': at % 3 === 0 ? 'others' : 'jobs' } })
+      await morgue.send(at, { headers: { 'x-first-death-queue': at % 3 === 0 ? 'others' : 'jobs' } })
     }
     expect(await queue.redrive({ limit: 5 })).toBe(5)
     const startMs = test.now.getTime()

@@ -12,7 +12,7 @@ import type { ForecastOptions, QueueForecast, QueueModel } from './flow-figures.
 import { HandlerPool } from './handler-pool.ts'
 import type { Outlets } from './handler-runner.ts'
 import type { ReceivedMessage } from './incoming.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkFunction, checkInteger, checkOptionNames, shown } from './names.ts'
 import type { Outlet, SendTarget } from './outlet.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { type PeekOptions, Queued, type QueuedMessage } from './queued-message.ts'
@@ -126,7 +126,9 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
    * with the acknowledgements of the whole batch.
    */
   processBatch(handler: BatchHandler<Data, Returned>, options: BatchOptions = {}): Worker {
-    return this.startWorker(handler as AnyBatchHandler, batchSettings(`${this.what}: processBatch`, options))
+    const where = `${this.what}: processBatch`
+    checkFunction(where, 'the handler', handler)
+    return this.startWorker(handler as AnyBatchHandler, batchSettings(where, options))
   }
 
   private startThreads(where: string, file: URL, options: ThreadOptions): Worker {
@@ -237,10 +239,7 @@ export class Queue<Input = unknown, Result = unknown, Data = Input, Returned = R
     let left = checkInteger(where, 'limit', options.limit ?? clientLimits.peekDefault, 1, 1_000_000)
     let skip = checkInteger(where, 'skip', options.skip ?? 0, 0, 100_000)
     if (state !== 'ready' && state !== 'delayed') {
-      throw new LeveretError(
-        'E_BAD_OPTION',
-        `${where}: state is '${String(state)}', and has to be 'ready' or 'delayed'`,
-      )
+      throw new LeveretError('E_BAD_OPTION', `${where}: state is ${shown(state)}, and has to be 'ready' or 'delayed'`)
     }
     this.needLeveret('peek')
     while (left > 0) {

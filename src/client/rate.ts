@@ -2,6 +2,7 @@
 import type { Rate as Limit } from '../lib/rate-meter.ts'
 import { LeveretError } from '../model/errors.ts'
 import { parseRate } from '../model/rate.ts'
+import { shown } from './names.ts'
 
 export type Rate = `${number}/${'s' | 'm' | 'h' | 'd'}`
 
@@ -11,7 +12,7 @@ export function rateOf(value: Rate, name: string): Limit {
   if (limit !== null) return limit
   throw new LeveretError(
     'E_BAD_OPTION',
-    `${name} is ${JSON.stringify(value)}: write how many in which time, such as '10/s', '100/m', '5/h', '1/d'`,
+    `${name} is ${shown(value)}: write how many in which time, such as '10/s', '100/m', '5/h', '1/d'`,
   )
 }
 

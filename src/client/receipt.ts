@@ -8,6 +8,7 @@ import type { Clock } from '../platform/clock.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { showAsJson } from './inspect.ts'
 import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
+import { checkOptionNames } from './names.ts'
 import { type Sent, SentOnly } from './sent.ts'
 
 export interface WaitOptions {
@@ -256,11 +257,16 @@ export class OpenReceipt implements Receipt {
     options: WaitOptions,
     outcome: Outcome | null,
   ): Promise<unknown> {
+    let timeoutMs: number | null
+    try {
+      timeoutMs = timeoutOf(`message ${this.id} in queue '${this.queue}': ${step}`, options)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
     if (this.heldBy !== null && !this.forgotten) return Promise.reject(this.deadlock(step))
     if (this.forgotten) return Promise.reject(new LeveretError('E_CLOSED', `${this.what} was forgotten`))
     if (outcome !== null)
       return outcome.error === null ? Promise.resolve(outcome.result) : Promise.reject(outcome.error)
-    const timeoutMs = options.timeout === undefined ? null : durationMs(options.timeout, `${step}: timeout`)
     return new Promise((resolve, reject) => {
       const { clock } = this.keeper
       const cancelTimer = timeoutMs === null ? keepAliveBy(clock) : setLivingTimer(clock, timeoutMs, expire)
@@ -342,3 +348,9 @@ export class OpenReceipt implements Receipt {
 }
 
 showAsJson(OpenReceipt.prototype)
+
+/** In ms; null: as long as it takes. Throws E_BAD_OPTION. */
+function timeoutOf(where: string, options: WaitOptions): number | null {
+  checkOptionNames(where, options, ['timeout'])
+  return options.timeout === undefined ? null : durationMs(options.timeout, `${where}: timeout`)
+}

@@ -2,7 +2,7 @@
 import { LeveretError } from '../model/errors.ts'
 import { clientLimits } from './client-limits.ts'
 import { type Duration, durationMs } from './duration.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkInteger, checkOptionNames, shown } from './names.ts'
 
 export interface RetryOptions {
   /** How often the handler is called for one message at most, the first time included. Default 3. */
@@ -33,7 +33,7 @@ export function retryOf(where: string, options: RetryOptions): Retry {
   if (backoff !== 'exponential' && backoff !== 'fixed') {
     throw new LeveretError(
       'E_BAD_OPTION',
-      `${where}: retry.backoff is '${String(backoff)}', and has to be 'exponential' or 'fixed'`,
+      `${where}: retry.backoff is ${shown(backoff)}, and has to be 'exponential' or 'fixed'`,
     )
   }
   const minMs = durationMs(options.min ?? clientLimits.backoffMinMs, `${where}: retry.min`)

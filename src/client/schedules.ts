@@ -3,6 +3,7 @@
  * several processes none publishes what another has.
  */
 import { BrokerError, LeveretError } from '../model/errors.ts'
+import { limits } from '../model/limits.ts'
 import type { Message } from '../model/message.ts'
 import { plainProperties, readPlainProperties } from '../model/plain-properties.ts'
 import { encodeProperties, type Properties } from '../model/properties.ts'
@@ -13,13 +14,13 @@ import {
   type ScheduleInfo as Told,
 } from '../model/schedule-command.ts'
 import type { BusParts } from './bus-parts.ts'
-import type { EventContract, QueueContract } from './contract.ts'
+import { checkContract, type EventContract, type QueueContract, shownContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
 import { eventExchange } from './event-exchange.ts'
 import { EventOutlet } from './event-outlet.ts'
 import { showAsJson } from './inspect.ts'
-import { checkName, checkOptionNames } from './names.ts'
-import { Outlet, type SendTarget } from './outlet.ts'
+import { checkInteger, checkName, checkOptionNames, isRecord, shown } from './names.ts'
+import { isOpened, Outlet, type SendTarget } from './outlet.ts'
 import type { EmitOptions, SendOptions } from './send-options.ts'
 
 /**
@@ -75,6 +76,7 @@ export interface Schedule extends ScheduleInfo {
 /** Where a schedule sends to: a queue, by its contract or opened, or everybody who listens to an event. */
 export type ScheduleTarget = QueueContract | SendTarget | EventContract
 
+const ownNames = ['timezone', 'missed'] as const
 const sendNames = ['headers', 'contentType', 'ttl', 'key', 'priority'] as const
 const emitNames = ['headers', 'contentType', 'ttl'] as const
 
@@ -94,10 +96,11 @@ export class Schedules {
   ): Promise<Schedule> {
     checkName('schedule', "a schedule's name", name)
     const where = `schedule '${name}'`
+    checkOptionNames(where, options, [...ownNames, ...sendNames])
     const { timezone = 'UTC', missed = 'once' } = options
-    if (typeof timezone !== 'string') throw bad(where, `timezone is ${typeof timezone}, and has to be text`)
+    if (typeof timezone !== 'string') throw bad(where, `timezone is ${shown(timezone)}, and has to be text`)
     if (!missedRuns.includes(missed)) {
-      throw bad(where, `missed is '${String(missed)}', and has to be 'once', 'skip' or 'all'`)
+      throw bad(where, `missed is ${shown(missed)}, and has to be 'once', 'skip' or 'all'`)
     }
     const time = timeOf(where, when)
     if (!('cron' in time) && options.timezone !== undefined) {
@@ -134,9 +137,12 @@ export class Schedules {
       return reply.type === 'leveret.schedules' ? reply.schedules[0] : undefined
     } catch (error) {
       if (!(error instanceof BrokerError) || command.type !== 'leveret.schedule-put') throw error
-      if (error.code === 'PRECONDITION_FAILED') throw new LeveretError('E_BAD_OPTION', `${where}: ${error.text}`, error)
-      if (error.code !== 'NOT_FOUND') throw error
-      throw new LeveretError('E_UNROUTABLE', `${where}: ${error.text}: create it first, with bus.createQueue`, error)
+      const { code } = error
+      // The broker names the schedule, too.
+      const text = error.text.startsWith(`the ${where}: `) ? error.text.slice('the '.length) : `${where}: ${error.text}`
+      if (code === 'PRECONDITION_FAILED') throw new LeveretError('E_BAD_OPTION', text, error)
+      if (code !== 'NOT_FOUND') throw error
+      throw new LeveretError('E_UNROUTABLE', `${text}: create it first, with bus.createQueue`, error)
     }
   }
 
@@ -147,16 +153,20 @@ export class Schedules {
     options: ScheduleOptions,
   ): Promise<Message> {
     const { parts } = this
-    if ('outlet' in target) return target.outlet.compose(data, chosen(where, options, sendNames))
-    if (target.kind === 'queue') {
+    if (isOpened(target)) return target.outlet.compose(data, chosen(where, options, sendNames))
+    const kind = isRecord(target) ? target['kind'] : undefined
+    if (kind === 'queue') {
       const facts = { isKeyed: null, maxPriority: null, isLeveret: parts.isLeveret }
-      return new Outlet(parts, target, true, facts).compose(data, chosen(where, options, sendNames))
+      const contract = checkContract(where, kind, target)
+      return new Outlet(parts, contract, true, facts).compose(data, chosen(where, options, sendNames))
     }
-    if (target.kind === 'event') return new EventOutlet(parts, target).compose(data, chosen(where, options, emitNames))
-    throw bad(
-      where,
-      `'${(target as { name: string }).name}' is a call, and a schedule has nobody who waits for an answer: give it a queue`,
-    )
+    if (kind === 'event') {
+      const contract = checkContract(where, kind, target)
+      return new EventOutlet(parts, contract).compose(data, chosen(where, options, emitNames))
+    }
+    const what = shownContract(target)
+    if (kind === 'call') throw bad(where, `${what} is no target, for nobody waits for an answer: give it a queue`)
+    throw bad(where, `its target is ${what}: give it a queue, or what defineQueue or defineEvent gave`)
   }
 
   private needLeveret(where: string): void {
@@ -273,10 +283,12 @@ showAsJson(KnownSchedule.prototype)
 function timeOf(where: string, when: ScheduleWhen): { readonly cron: string } | { readonly everyMs: number } {
   if (typeof when === 'string') return { cron: when.trim().replaceAll(/\s+/g, ' ') }
   if (typeof when !== 'object' || when === null) {
-    throw bad(where, `when is ${typeof when}: write a cron expression such as '0 3 * * *', or { every: '10m' }`)
+    throw bad(where, `when is ${shown(when)}: write a cron expression such as '0 3 * * *', or { every: '10m' }`)
   }
   checkOptionNames(where, when, ['every'])
-  return { everyMs: Math.ceil(durationMs(when.every, `${where}: every`)) }
+  const everyMs = Math.ceil(durationMs(when.every, `${where}: every`))
+  const { scheduleEveryMsMin: min, scheduleEveryMsMax: max } = limits
+  return { everyMs: checkInteger(where, 'every, in milliseconds,', everyMs, min, max) }
 }
 
 /** Those of the options that the message has; undefined: none. */
@@ -285,7 +297,7 @@ function chosen(
   options: ScheduleOptions,
   names: readonly (keyof ScheduleOptions)[],
 ): SendOptions | undefined {
-  checkOptionNames(where, options, ['timezone', 'missed', ...names])
+  checkOptionNames(where, options, [...ownNames, ...names])
   const entries = names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]])
   return entries.length === 0 ? undefined : (Object.fromEntries(entries) as SendOptions)
 }
@@ -293,7 +305,8 @@ function chosen(
 /** They are kept, and listed, as JSON. Each run has an id of its own. */
 function propertiesOf(where: string, message: Message): ReturnType<typeof plainProperties> {
   const { messageId: _id, ...properties }: Properties = message.decodeProperties()
-  const plain = plainProperties(properties)
+  // As they are kept: JSON has no word for some numbers.
+  const plain = JSON.parse(JSON.stringify(plainProperties(properties))) as ReturnType<typeof plainProperties>
   if (encodeProperties(readPlainProperties(plain)).equals(encodeProperties(properties))) return plain
   throw bad(where, 'its headers are text, numbers, true, false, null, and arrays and objects of these')
 }

@@ -2,14 +2,13 @@
  * What can be said when something is sent, and what it becomes: AMQP's properties where AMQP has a word for it, a header of
  * docs/protocol.md where it has none.
  */
-import { LeveretError } from '../model/errors.ts'
+import { BrokerError, LeveretError } from '../model/errors.ts'
 import { type Field, type PlainValue, toField } from '../model/field-table.ts'
 import { limits } from '../model/limits.ts'
-import { encodeProperties, type Properties } from '../model/properties.ts'
-import { clientLimits } from './client-limits.ts'
-import { type Duration, durationMs } from './duration.ts'
+import type { Properties } from '../model/properties.ts'
+import { type Duration, durationMs, durationMsMax } from './duration.ts'
 import { headerNames } from './headers.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkInteger, checkObject, checkOptionNames, shown } from './names.ts'
 import type { ReceiptCallbacks } from './receipt.ts'
 
 /** Said of an event as of a message for a queue. */
@@ -87,14 +86,12 @@ export interface QueueFacts {
 }
 
 const emitNames = ['headers', 'contentType', 'ttl', 'signal'] as const
+/** Of a child: its outcome goes to its parent, and to nobody else. */
+export const childNames = ['headers', 'contentType', 'ttl', 'key', 'delay', 'at', 'priority', 'deadline'] as const
 const sendNames = [
-  ...emitNames,
-  'key',
+  ...childNames,
+  'signal',
   'idempotencyKey',
-  'delay',
-  'at',
-  'priority',
-  'deadline',
   'throttle',
   'debounce',
   'receipt',
@@ -104,11 +101,13 @@ const sendNames = [
   'onProcessed',
 ] as const
 
-const delayMsMax = 315_360_000_000
+/** Of the names of headers that are ours: docs/protocol.md. */
+const ownPrefix = 'x-leveret-'
 
 /** The properties and headers of an event. Throws E_BAD_OPTION; `where` names the event. */
 export function emitProperties(where: string, options: EmitOptions): Properties {
   checkOptionNames(where, options, emitNames)
+  checkContentType(where, options)
   const properties: Properties = {}
   const headers = headersOf(where, options)
   if (headers.size > 0) properties.headers = headers
@@ -122,6 +121,7 @@ export function emitProperties(where: string, options: EmitOptions): Properties 
  */
 export function sendProperties(where: string, options: AnyOptions, facts: QueueFacts, nowMs: number): Properties {
   checkOptionNames(where, options, sendNames)
+  checkContentType(where, options)
   const properties: Properties = {}
   const headers = headersOf(where, options)
   addKeys(where, options, facts, headers)
@@ -144,34 +144,35 @@ export function sendProperties(where: string, options: AnyOptions, facts: QueueF
   return properties
 }
 
+function checkContentType(where: string, { contentType }: EmitOptions): void {
+  const bytes = contentType === undefined ? 1 : Buffer.byteLength(contentType)
+  if (bytes > limits.nameBytesMax) throw bad(`${where}: contentType has ${bytes} bytes, at most 255 fit`)
+}
+
 function headersOf(where: string, { headers }: EmitOptions): Map<string, Field> {
-  const table = new Map<string, Field>()
-  if (headers === undefined) return table
-  for (const [name, value] of Object.entries(headers)) {
-    const bytes = Buffer.byteLength(name)
-    if (bytes > limits.nameBytesMax) throw bad(`${where}: a header's name has ${bytes} bytes, at most 255 fit`)
-    table.set(name, toField(value))
-  }
-  if (mayBeLarge(headers)) {
-    const bytes = encodeProperties({ headers: table }).length
-    if (bytes > clientLimits.headerBytesMax)
-      throw bad(
-        `${where}: its headers have ${bytes} bytes, at most ${clientLimits.headerBytesMax} fit: put it into the data`,
-      )
-  }
+  if (headers === undefined) return new Map()
+  const table = givenFields(`${where}: headers`, headers, 'header')
+  // They say how another message fared, whose headers are passed on.
+  for (const name of table.keys()) if (name.startsWith(ownPrefix)) table.delete(name)
   return table
 }
 
-/** Most are a few numbers and short texts, and need not be measured. */
-function mayBeLarge(headers: NonNullable<EmitOptions['headers']>): boolean {
-  let bytes = 0
-  for (const name in headers) {
-    const value = headers[name]
-    bytes += 3 * name.length + 16
-    if (typeof value === 'string') bytes += 3 * value.length
-    else if (typeof value === 'object' && value !== null) return true
+/** What somebody gives as headers or arguments. Throws E_BAD_OPTION, which names the one that AMQP has no word for. */
+export function givenFields(where: string, given: unknown, thing: 'header' | 'argument'): Map<string, Field> {
+  const table = new Map<string, Field>()
+  checkObject(where, given, `an object of names and values is wanted`)
+  for (const [name, value] of Object.entries(given)) {
+    const bytes = Buffer.byteLength(name)
+    if (bytes > limits.nameBytesMax) throw bad(`${where}: the name of a ${thing} has ${bytes} bytes, at most 255 fit`)
+    try {
+      table.set(name, toField(value as PlainValue))
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      const text = `${where}: '${name}': ${error.text}: give text, numbers, booleans, null, Dates, Buffers, or arrays and objects of these`
+      throw new LeveretError('E_BAD_OPTION', text, error)
+    }
   }
-  return bytes > clientLimits.headerBytesMax
+  return table
 }
 
 function addKeys(where: string, options: AnyOptions, facts: QueueFacts, headers: Map<string, Field>): void {
@@ -191,12 +192,14 @@ function addKeys(where: string, options: AnyOptions, facts: QueueFacts, headers:
     headers.set(headerNames.idempotencyKey, toField(keyText(where, 'idempotencyKey', idempotencyKey)))
   }
   if (throttle !== undefined) {
+    checkOptionNames(`${where}: throttle`, throttle, ['key', 'every'])
     needLeveret(where, 'throttle', facts)
     const everyMs = wholeMs(where, 'throttle.every', throttle.every)
     headers.set(headerNames.idempotencyKey, toField(`throttle ${keyText(where, 'throttle.key', throttle.key, 240)}`))
     headers.set(headerNames.idempotencyWindow, toField(Math.max(1, everyMs)))
   }
   if (debounce !== undefined) {
+    checkOptionNames(`${where}: debounce`, debounce, ['key', 'wait'])
     headers.set(headerNames.debounceKey, toField(keyText(where, 'debounce.key', debounce.key)))
   }
 }
@@ -210,9 +213,9 @@ function delayOf(where: string, { delay, at, debounce }: AnyOptions, nowMs: numb
   if (at === undefined) return 0
   const atMs = at instanceof Date ? at.getTime() : at
   if (typeof atMs !== 'number' || !Number.isFinite(atMs)) {
-    throw bad(`${where}: at is ${String(at)}, and has to be a Date or milliseconds since 1970`)
+    throw bad(`${where}: at is ${shown(at)}, and has to be a Date or milliseconds since 1970`)
   }
-  return checkInteger(where, 'the time until at', Math.max(0, Math.ceil(atMs - nowMs)), 0, delayMsMax)
+  return checkInteger(where, 'the time until at', Math.max(0, Math.ceil(atMs - nowMs)), 0, durationMsMax)
 }
 
 /** How long it may wait once it is due, in ms; null: for ever. */
@@ -246,14 +249,14 @@ function keyText(
   value: unknown,
   bytesMax: number = limits.idempotencyKeyBytesMax,
 ): string {
-  if (typeof value !== 'string') throw bad(`${where}: ${name} is ${typeof value}, and has to be text`)
+  if (typeof value !== 'string') throw bad(`${where}: ${name} is ${shown(value)}, and has to be text`)
   const bytes = Buffer.byteLength(value)
   if (bytes >= 1 && bytes <= bytesMax) return value
   throw bad(`${where}: ${name} has ${bytes} bytes, and 1 to ${bytesMax} are wanted`)
 }
 
 function wholeMs(where: string, name: string, value: Duration): number {
-  return checkInteger(where, name, Math.ceil(durationMs(value, `${where}: ${name}`)), 0, delayMsMax)
+  return checkInteger(where, name, Math.ceil(durationMs(value, `${where}: ${name}`)), 0, durationMsMax)
 }
 
 function bad(text: string): LeveretError {

@@ -1,5 +1,10 @@
 /** What a handler returns instead of a result when the message is not done: values, not exceptions. */
-import type { Duration } from './duration.ts'
+import { type Duration, durationMs } from './duration.ts'
+import { checkOptionNames } from './names.ts'
+
+export interface RetryLaterOptions {
+  readonly after?: Duration
+}
 
 /** Try again. Counts as an attempt, so it cannot go on for ever. */
 export class RetryLater {
@@ -17,6 +22,14 @@ export class GiveUp {
   constructor(reason: string) {
     this.reason = reason
   }
+}
+
+/** What `context.retry` gives. Throws E_BAD_OPTION. */
+export function retryLater(options: RetryLaterOptions): RetryLater {
+  const where = 'context.retry'
+  checkOptionNames(where, options, ['after'])
+  if (options.after !== undefined) durationMs(options.after, `${where}: after`)
+  return new RetryLater(options.after)
 }
 
 export type Settlement = RetryLater | GiveUp

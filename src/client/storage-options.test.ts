@@ -15,7 +15,7 @@ test('without a word a message is stored when it is on the disk, and delivered a
 
 test.each([
   [{ durability: 'disk' }, "connect: durability is 'disk', and has to be 'fsync', 'write' or 'none'"],
-  [{ durability: null }, "connect: durability is 'null', and has to be 'fsync', 'write' or 'none'"],
+  [{ durability: null }, "connect: durability is null, and has to be 'fsync', 'write' or 'none'"],
   [{ networkFolder: 'yes' }, "connect: networkFolder is 'yes', and has to be true or false"],
   [{ deliverAfter: 'fsync' }, "connect: deliverAfter is 'fsync', and has to be 'accept' or 'sync'"],
 ])('%o is refused with what may stand there', (options, text) => {

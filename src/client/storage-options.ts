@@ -2,6 +2,7 @@
 import { type DeliverAfter, type Durability, deliveryTimes, durabilityLevels } from '../model/durability.ts'
 import { LeveretError } from '../model/errors.ts'
 import type { BusUrl } from './bus-url.ts'
+import { shown } from './names.ts'
 
 export interface StorageOptions {
   /**
@@ -49,7 +50,7 @@ export function storageOptions(kind: BusUrl['kind'], options: StorageOptions): S
   if (typeof networkFolder !== 'boolean') {
     throw new LeveretError(
       'E_BAD_OPTION',
-      `connect: networkFolder is '${String(networkFolder)}', and has to be true or false`,
+      `connect: networkFolder is ${shown(networkFolder)}, and has to be true or false`,
     )
   }
   return { durability, deliverAfter, networkFolder }
@@ -59,6 +60,6 @@ function checkChoice(name: string, value: unknown, choices: readonly string[]): 
   if (choices.some((choice) => choice === value)) return
   const last = `'${choices.at(-1)}'`
   const others = choices.slice(0, -1).map((choice) => `'${choice}'`)
-  const text = `connect: ${name} is '${String(value)}', and has to be ${others.join(', ')} or ${last}`
+  const text = `connect: ${name} is ${shown(value)}, and has to be ${others.join(', ')} or ${last}`
   throw new LeveretError('E_BAD_OPTION', text)
 }

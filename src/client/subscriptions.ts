@@ -10,14 +10,14 @@ import { LeveretError } from '../model/errors.ts'
 import { emptyTable } from '../model/field-table.ts'
 import { subscriberPatternArgument, subscriberPrefix } from '../model/subscribers.ts'
 import type { BusParts } from './bus-parts.ts'
-import type { EventContract, QueueContract } from './contract.ts'
+import { type EventContract, listenedContractOf, type QueueContract } from './contract.ts'
 import type { Duration } from './duration.ts'
 import { eventExchange } from './event-exchange.ts'
 import { EventIterator, type EventIteratorOptions, type EventStream, eventStreamSettings } from './event-iterator.ts'
 import type { IncomingMessage } from './incoming.ts'
 import { type EventHandler, type Listener, Listeners } from './listeners.ts'
 import { LiveEvents } from './live-events.ts'
-import { checkEventPattern, checkName, checkOptionNames } from './names.ts'
+import { checkFunction, checkName, checkOptionNames, isRecord } from './names.ts'
 import type { Queue } from './queue.ts'
 import type { KeyOptions, QueueOptions } from './queue-options.ts'
 import type { RetryOptions } from './retry.ts'
@@ -76,6 +76,7 @@ export interface SubscriptionsOwner {
 
 const queueOptionNames = ['retry', 'deadLetter', 'maxLength', 'maxBytes', 'overflow', 'ttl', 'expires', 'keys'] as const
 const workOptionNames = ['concurrency', 'prefetch', 'rate', 'lease', 'onError'] as const
+const subscriberOptionNames = ['durable', 'signal', ...queueOptionNames, ...workOptionNames] as const
 
 interface Held {
   readonly handler: unknown
@@ -98,14 +99,13 @@ export class Subscriptions {
     options: ListenOptions | SubscriberOptions,
     isOnce: boolean,
   ): Promise<Subscription> {
-    const { name: pattern, input: schema } = contractOf(event)
+    const { name: pattern, input: schema } = listenedContractOf('bus.on', event)
     const where = `listening to '${pattern}'`
-    if (typeof handler !== 'function') {
-      throw new LeveretError('E_BAD_OPTION', `${where}: the handler is ${typeof handler}, and has to be a function`)
-    }
+    checkFunction(where, 'the handler', handler)
+    const isDurable = isForSubscriber(options)
+    checkOptionNames(where, options, isDurable ? subscriberOptionNames : ['signal'])
     const { signal } = options
     signal?.throwIfAborted()
-    const isDurable = 'durable' in options && options.durable !== undefined
     if (isOnce && isDurable) {
       throw new LeveretError(
         'E_BAD_OPTION',
@@ -113,22 +113,23 @@ export class Subscriptions {
       )
     }
     const subscription = isDurable
-      ? await this.subscribe(where, event, handler as SubscriberHandler, options as SubscriberOptions)
-      : await this.listen(where, pattern, schema, handler as EventHandler, options, isOnce)
+      ? await this.subscribe(where, event, handler as SubscriberHandler, options)
+      : await this.listen(pattern, schema, handler as EventHandler, isOnce)
     if (signal !== undefined) closeOn(signal, subscription)
     return subscription
   }
 
   /** Resolves with how many of the handler's subscriptions to that were closed. */
   async off(event: string | EventContract, handler: unknown): Promise<number> {
-    const { name: pattern } = contractOf(event)
+    const { name: pattern } = listenedContractOf('bus.off', event)
+    checkFunction(`bus.off('${pattern}')`, 'the handler', handler)
     const found = [...this.held].filter((one) => one.handler === handler && one.subscription.pattern === pattern)
     await Promise.all(found.map(({ subscription }) => subscription.close()))
     return found.length
   }
 
   events(event: string | EventContract, options: EventIteratorOptions): EventStream {
-    const contract = contractOf(event)
+    const contract = listenedContractOf('bus.events', event)
     const settings = eventStreamSettings(`the events '${contract.name}'`, options)
     const { durable } = options
     if (durable === undefined) return new LiveEvents(this.owner.parts, this.listeners, contract, settings)
@@ -147,14 +148,11 @@ export class Subscriptions {
   // Live.
 
   private async listen(
-    where: string,
     pattern: string,
     schema: EventContract['input'],
     handler: EventHandler,
-    options: ListenOptions,
     isOnce: boolean,
   ): Promise<Subscription> {
-    checkOptionNames(where, options, ['signal'])
     const listener: Listener = { pattern, handler, schema, isOnce, isOver: false, over: () => void close() }
     const close = (): Promise<void> => {
       this.held.delete(held)
@@ -181,7 +179,6 @@ export class Subscriptions {
     handler: SubscriberHandler,
     options: SubscriberOptions,
   ): Promise<DurableSubscription> {
-    checkOptionNames(where, options, ['durable', 'signal', ...queueOptionNames, ...workOptionNames])
     checkName(where, "a subscriber's name", options.durable)
     const queue = await this.subscriber(event, options.durable, pick(options, queueOptionNames))
     const worker = queue.process(handler as unknown as Handler<unknown, unknown>, pick(options, workOptionNames))
@@ -191,7 +188,7 @@ export class Subscriptions {
     }
     const subscription: DurableSubscription = {
       name: options.durable,
-      pattern: contractOf(event).name,
+      pattern: typeof event === 'string' ? event : event.name,
       queue: queue as Queue<unknown, void>,
       worker,
       close,
@@ -209,7 +206,7 @@ export class Subscriptions {
   }
 
   private async subscriber(event: string | EventContract, name: string, options: QueueOptions): Promise<Queue> {
-    const { name: pattern, input } = contractOf(event)
+    const { name: pattern, input } = listenedContractOf('bus.on', event)
     const queueName = subscriberPrefix + name
     const contract = queueContract(queueName, input)
     try {
@@ -238,15 +235,12 @@ export class Subscriptions {
   }
 }
 
-/** What is listened to: an event's contract, or a pattern. */
-function contractOf(event: string | EventContract): EventContract {
-  if (typeof event === 'object' && event !== null) return event
-  checkEventPattern(event)
-  return { kind: 'event', name: event, input: undefined }
+function isForSubscriber(options: ListenOptions | SubscriberOptions): options is SubscriberOptions {
+  return isRecord(options) && options['durable'] !== undefined
 }
 
 function queueContract(name: string, input: EventContract['input']): QueueContract {
-  return { name, input, result: undefined } as QueueContract
+  return { kind: 'queue', name, input, result: undefined }
 }
 
 function pick<Options extends object, Name extends keyof Options>(

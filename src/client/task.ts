@@ -6,7 +6,7 @@
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
-import type { CallOptions } from './call-options.ts'
+import { type CallOptions, checkCallOptions } from './call-options.ts'
 import type { ChildOutcome } from './child-outcome.ts'
 import { isPlainJson } from './composer.ts'
 import type { CallContract, EventContract, QueueContract } from './contract.ts'
@@ -19,7 +19,7 @@ import { timeOf } from './queued-message.ts'
 import type { Receipt } from './receipt.ts'
 import type { EmitOptions, ReceiptOptions, SendOptions } from './send-options.ts'
 import type { Sent } from './sent.ts'
-import { GiveUp, RetryLater } from './settlement.ts'
+import { GiveUp, type RetryLater, retryLater } from './settlement.ts'
 
 /** What a handler can do besides returning and throwing. */
 export interface HandlerContext extends CommitContext {
@@ -168,8 +168,9 @@ export class Task implements HandlerContext, CommitUnit {
     return timeOf(this.deadlineMs)
   }
 
-  call(contract: string | CallContract, data: unknown, options: CallOptions = {}): Promise<never> {
-    return this.owner.call(this, contract, data, options) as Promise<never>
+  async call(contract: string | CallContract, data: unknown, options: CallOptions = {}): Promise<never> {
+    checkCallOptions('context.call', options)
+    return (await this.owner.call(this, contract, data, options)) as never
   }
 
   progress(share: number): void {
@@ -187,8 +188,7 @@ export class Task implements HandlerContext, CommitUnit {
   }
 
   retry(options: { readonly after?: Duration } = {}): RetryLater {
-    if (options.after !== undefined) durationMs(options.after, 'context.retry: after')
-    return new RetryLater(options.after)
+    return retryLater(options)
   }
 
   deadLetter(reason: string): GiveUp {

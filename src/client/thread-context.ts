@@ -1,15 +1,16 @@
 /** What a handler in a thread gets beside its message: the context of a handler, as far as it reaches across. */
 import { LeveretError } from '../model/errors.ts'
 import { CallError, readCallError } from './call-errors.ts'
-import type { CallOptions } from './call-options.ts'
+import { type CallOptions, checkCallOptions } from './call-options.ts'
 import type { ChildOutcome } from './child-outcome.ts'
-import type { CallContract, EventContract, QueueContract } from './contract.ts'
+import { type CallContract, callContractOf, checkContract, type EventContract, type QueueContract } from './contract.ts'
 import { type Duration, durationMs } from './duration.ts'
 import type { IncomingMessage } from './incoming.ts'
+import { checkObject, checkQueueName, isRecord } from './names.ts'
 import { isShare } from './progress.ts'
 import { timeOf } from './queued-message.ts'
 import type { EmitOptions, SendOptions } from './send-options.ts'
-import { GiveUp, RetryLater, type Settlement } from './settlement.ts'
+import { GiveUp, type RetryLater, retryLater, type Settlement } from './settlement.ts'
 import { type StandardSchema, validate } from './standard-schema.ts'
 import {
   type CarriedAnswer,
@@ -115,13 +116,15 @@ export class RunContext implements ThreadContext {
   }
 
   send(to: QueueContract | { readonly name: string }, data: unknown, options?: SendOptions): void {
-    const where = `context.send to queue '${to.name}' in a thread`
+    const { name, input } = targetOf(to)
+    const where = `context.send to queue '${name}' in a thread`
     this.checkOpen()
-    if ('input' in to) check(to.input, data, where)
-    this.sends.push({ kind: 'send', queue: to.name, data: copy(data, where), options: copyOptions(options, where) })
+    check(input, data, where)
+    this.sends.push({ kind: 'send', queue: name, data: copy(data, where), options: copyOptions(options, where) })
   }
 
   emit(event: EventContract, data: unknown, options?: EmitOptions): void {
+    checkContract('context.emit in a thread', 'event', event)
     const where = `context.emit of event '${event.name}' in a thread`
     this.checkOpen()
     check(event.input, data, where)
@@ -129,9 +132,10 @@ export class RunContext implements ThreadContext {
   }
 
   async call(nameOrContract: string | CallContract, data: unknown, options: CallOptions = {}): Promise<never> {
-    const contract = typeof nameOrContract === 'string' ? nameless(nameOrContract) : nameOrContract
+    const contract = callContractOf('context.call in a thread', nameOrContract)
     const { name, input, result } = contract
     const where = `context.call of '${name}' in a thread`
+    checkCallOptions(where, options)
     const { signal, ...others } = options
     this.checkOpen()
     signal?.throwIfAborted()
@@ -164,8 +168,7 @@ export class RunContext implements ThreadContext {
   }
 
   retry(options: { readonly after?: Duration } = {}): RetryLater {
-    if (options.after !== undefined) durationMs(options.after, 'context.retry: after')
-    return new RetryLater(options.after)
+    return retryLater(options)
   }
 
   deadLetter(reason: string): GiveUp {
@@ -222,8 +225,12 @@ export class RunContext implements ThreadContext {
   }
 }
 
-function nameless(name: string): CallContract {
-  return { kind: 'call', name, input: undefined, result: undefined, errors: undefined }
+/** A contract, or an object with the name of a queue. Throws E_BAD_OPTION. */
+function targetOf(to: unknown): Pick<QueueContract, 'name' | 'input'> {
+  if (!isRecord(to) || to['kind'] !== undefined) return checkContract('context.send in a thread', 'queue', to)
+  const { name } = to
+  checkQueueName(name)
+  return { name, input: undefined }
 }
 
 function rebuildChild({ error, ...child }: CarriedChild): ChildOutcome {
@@ -248,6 +255,7 @@ function copy(data: unknown, where: string): unknown {
 }
 
 function copyOptions<Options extends SendOptions | EmitOptions>(options: Options | undefined, where: string): Options {
+  if (options !== undefined) checkObject(where, options, 'an object of options is wanted')
   for (const name of callbackNames) {
     if ((options as Record<string, unknown> | undefined)?.[name] === undefined) continue
     const text = `${where}: there is no '${name}' in a thread, for it is sent when the handler has returned: give a 'sender', or send elsewhere`

@@ -1,6 +1,6 @@
 /** How a bus is served over TLS. */
 import { LeveretError } from '../model/errors.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkInteger, checkOptionNames, shown } from './names.ts'
 
 export interface TlsOptions {
   /** The certificate, with those between it and the authority: a file in PEM. Read anew when it changes, as the others are. */
@@ -50,8 +50,9 @@ function checkFile(name: string, value: unknown): void {
   if (typeof value !== 'string' || value === '') throw bad(`${name} has to be the name of a file in PEM`)
 }
 
-function checkWord(name: string, value: string, words: readonly string[]): void {
-  if (!words.includes(value)) throw bad(`${name} is '${value}', and has to be one of ${words.join(', ')}`)
+function checkWord(name: string, value: unknown, words: readonly string[]): void {
+  if (!words.some((word) => word === value))
+    throw bad(`${name} is ${shown(value)}, and has to be one of ${words.join(', ')}`)
 }
 
 function bad(text: string): LeveretError {

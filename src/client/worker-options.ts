@@ -6,7 +6,7 @@ import { LeveretError } from '../model/errors.ts'
 import { clientLimits } from './client-limits.ts'
 import { type Duration, durationMs } from './duration.ts'
 import type { IncomingMessage } from './incoming.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkInteger, checkOptionNames, shown } from './names.ts'
 import { type Rate, rateOf } from './rate.ts'
 import type { Settlement } from './settlement.ts'
 import type { HandlerContext } from './task.ts'
@@ -116,9 +116,11 @@ export interface WorkSettings {
   readonly batch: { readonly size: number; readonly waitMs: number; readonly atOnce: number } | null
 }
 
+const processNames = ['concurrency', 'prefetch', 'rate', 'lease', 'onError'] as const
+
 /** Throws E_BAD_OPTION. */
 export function processSettings(where: string, options: ProcessOptions): WorkSettings {
-  checkOptionNames(where, options, ['concurrency', 'prefetch', 'rate', 'lease', 'onError'])
+  checkOptionNames(where, options, processNames)
   const { rate, lease, onError } = options
   const range = rangeOf(where, options.concurrency)
   const { concurrencyMax, prefetchMax } = clientLimits
@@ -141,6 +143,7 @@ export function threadSettings(
   options: ThreadOptions,
   parallelism: number,
 ): { readonly threads: number; readonly work: WorkSettings } {
+  checkOptionNames(where, options, ['threads', ...processNames])
   const { threads = Math.min(parallelism, clientLimits.threadsMax), ...others } = options
   checkInteger(where, 'threads', threads, 1, clientLimits.threadsMax)
   return { threads, work: processSettings(where, { concurrency: threads, ...others }) }
@@ -150,7 +153,7 @@ export function threadSettings(
 function rangeOf(where: string, concurrency: ProcessOptions['concurrency']): ConcurrencyBounds | null {
   if (concurrency === undefined || typeof concurrency === 'number') return null
   if (concurrency !== 'auto' && (typeof concurrency !== 'object' || concurrency === null)) {
-    const text = `${where}: concurrency is ${JSON.stringify(concurrency)}: give a number, 'auto', or a range such as { max: 32 }`
+    const text = `${where}: concurrency is ${shown(concurrency)}: give a number, 'auto', or a range such as { max: 32 }`
     throw new LeveretError('E_BAD_OPTION', text)
   }
   const range: ConcurrencyRange = concurrency === 'auto' ? {} : concurrency
@@ -183,6 +186,12 @@ export function batchSettings(where: string, options: BatchOptions): WorkSetting
     onError,
     batch: { size, waitMs: durationMs(wait, `${where}: wait`), atOnce },
   }
+}
+
+/** In ms. Throws E_BAD_OPTION. */
+export function closeTimeoutOf(where: string, options: CloseOptions): number {
+  checkOptionNames(where, options, ['timeout'])
+  return durationMs(options.timeout ?? clientLimits.closeTimeoutMs, `${where}: timeout`)
 }
 
 /** Throws E_BAD_OPTION. */

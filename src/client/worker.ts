@@ -20,7 +20,6 @@ import type { BusParts, Closable } from './bus-parts.ts'
 import { clientLimits } from './client-limits.ts'
 import type { QueueContract } from './contract.ts'
 import { workerArguments } from './copies.ts'
-import { durationMs } from './duration.ts'
 import type { HandlerPool } from './handler-pool.ts'
 import { HandlerRunner, type HandlerRunnerOwner, type Outlets } from './handler-runner.ts'
 import { headerNames } from './headers.ts'
@@ -29,7 +28,14 @@ import { keepAliveBy, setLivingTimer } from './keep-alive.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
 import type { Task } from './task.ts'
-import type { CloseOptions, Handler, Worker, WorkerStats, WorkSettings } from './worker-options.ts'
+import {
+  type CloseOptions,
+  closeTimeoutOf,
+  type Handler,
+  type Worker,
+  type WorkerStats,
+  type WorkSettings,
+} from './worker-options.ts'
 
 export class QueueWorker implements Worker, Closable, ChannelEvents, AcknowledgerOwner, HandlerRunnerOwner {
   private readonly parts: BusParts
@@ -111,7 +117,13 @@ export class QueueWorker implements Worker, Closable, ChannelEvents, Acknowledge
   }
 
   close(options: CloseOptions = {}): Promise<void> {
-    this.closing ??= this.closeWithin(durationMs(options.timeout ?? clientLimits.closeTimeoutMs, 'close: timeout'))
+    let timeoutMs: number
+    try {
+      timeoutMs = closeTimeoutOf(`${this.what}: worker.close`, options)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    this.closing ??= this.closeWithin(timeoutMs)
     return this.closing
   }
 

@@ -321,6 +321,6 @@ it('says what is wrong with a fault', async () => {
   await using test = await createTestBroker()
   expect(() => test.faults.duplicate({ share: 2 })).toThrow('faults.duplicate: share is 2')
   expect(() => test.faults.failSend({ share: 'all' as never })).toThrow('faults.failSend: share is all')
-  expect(() => test.faults.reorder({ share: 1, within: 'soon' as never })).toThrow('faults.reorder: within is "soon"')
+  expect(() => test.faults.reorder({ share: 1, within: 'soon' as never })).toThrow("faults.reorder: within is 'soon'")
   expect(() => test.faults.duplicate({ share: 1, within: '1s' } as never)).toThrow("there is no option 'within'")
 })

@@ -59,7 +59,7 @@ it('tries a message again when its pause is over', async () => {
 it('hands out a delayed message when it is due, also after a crash', async () => {
   await using test = await createTestBroker()
   const first = await test.connect()
-  await (await first.createQueue('work')).send('later', { headers: { 'x-leveret-delay': 86_400_000 } })
+  await (await first.createQueue('work')).send('later', { delay: '1d' })
   await test.advance('23h')
   const bus = await crashAndRecover(test)
   expect(await readyIn(bus, 'work')).toEqual([])
@@ -272,5 +272,5 @@ it('says what it does not do', async () => {
   await using test = await createTestBroker()
   await expect(test.connect({ durability: 'write' })).rejects.toThrow('give durability to createTestBroker')
   await expect((await test.connect()).serve()).rejects.toMatchObject({ code: 'E_UNSUPPORTED' })
-  await expect(test.advance('soon' as never)).rejects.toThrow('test.advance is "soon"')
+  await expect(test.advance('soon' as never)).rejects.toThrow("test.advance is 'soon'")
 })

@@ -2,7 +2,7 @@
  * A broker for tests: the one that runs in production, on a simulated disk and in virtual time, with as many buses on it as
  * a test wants processes.
  */
-import { type Bus, type ConnectOptions, openBus } from '../../client/bus.ts'
+import { type Bus, type ConnectOptions, checkConnectOptions, openBus } from '../../client/bus.ts'
 import type { BusWiring } from '../../client/bus-wiring.ts'
 import { type Duration, durationMs } from '../../client/duration.ts'
 import { checkInteger, checkOptionNames } from '../../client/names.ts'
@@ -123,6 +123,7 @@ export class TestBroker implements AsyncDisposable {
    */
   async connect(options: ConnectOptions = {}): Promise<Bus> {
     this.needOpen('connect')
+    checkConnectOptions(options)
     for (const name of storageNames) {
       if (options[name] === undefined) continue
       const text = `connect: the storage of a test broker is there already: give ${name} to createTestBroker`
