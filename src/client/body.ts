@@ -9,11 +9,15 @@
  *     bytes with a contentType          that one                     the same
  *
  * A body without a content type, as many plain AMQP clients send it, is taken as JSON if it is JSON, else as a Buffer.
+ *
+ * What is sent is refused if JSON would make something else of it: a Promise that nobody awaited and a Map would become {}, NaN
+ * null. Only the value itself is looked at: what is inside it is as JSON.stringify says.
  */
 import { LeveretError } from '../model/errors.ts'
 import type { Message } from '../model/message.ts'
 import type { Properties } from '../model/properties.ts'
 import { asError } from './headers.ts'
+import { shown } from './names.ts'
 
 export const jsonType = 'application/json'
 export const bytesType = 'application/octet-stream'
@@ -34,7 +38,7 @@ export function encodeBody(value: unknown, contentType: string | undefined, what
   if (typeof value === 'string') return { contentType, body: value }
   throw new LeveretError(
     'E_BAD_DATA',
-    `${what} is ${value === null ? 'null' : typeof value}, and the content type '${contentType}' is not JSON: give text or bytes`,
+    `${what} is ${shown(value)}, and the content type '${contentType}' is not JSON: give text or bytes`,
   )
 }
 
@@ -56,12 +60,48 @@ export function checkSize(bodyBytes: number, bytesMax: number, what: string): vo
 export function toJson(value: unknown, what: string): string {
   try {
     const text = JSON.stringify(value) as string | undefined
-    if (text !== undefined) return text
+    if (text !== undefined && (isPlain(value) || isTold(value, text))) return text
   } catch (error) {
     throw new LeveretError('E_BAD_DATA', `${what} cannot be written as JSON: ${asError(error).message}`, error)
   }
   if (value === undefined) return ''
-  throw new LeveretError('E_BAD_DATA', `${what} is a ${typeof value}, which JSON has no word for: send data or bytes`)
+  const advice = isThenable(value) ? 'await it before' : 'send data or bytes'
+  throw new LeveretError('E_BAD_DATA', `${what} is ${shown(value)}, which JSON has no word for: ${advice}`)
+}
+
+/** Whether JSON says what it is without a closer look. */
+function isPlain(value: unknown): boolean {
+  if (typeof value === 'string') return true
+  if (typeof value !== 'object' || value === null) return typeof value !== 'number'
+  return Array.isArray(value) || (Object.getPrototypeOf(value) === Object.prototype && !('then' in value))
+}
+
+/** The language's own whose content JSON leaves out, or makes something else of. */
+const untold: ReadonlySet<string> = new Set([
+  'Map',
+  'Set',
+  'WeakMap',
+  'WeakSet',
+  'Promise',
+  'RegExp',
+  'Error',
+  'ArrayBuffer',
+  'SharedArrayBuffer',
+])
+
+/** Whether its JSON stands for it. */
+function isTold(value: unknown, text: string): boolean {
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (isThenable(value)) return false
+  const name = Object.prototype.toString.call(value).slice('[object '.length, -1)
+  if (name === 'Date') return text !== 'null'
+  if (typeof (value as { readonly toJSON?: unknown }).toJSON === 'function') return true
+  // Of what keeps everything to itself, such as a URLSearchParams, nothing is left.
+  return !untold.has(name) && (text !== '{}' || name === 'Object' || name.endsWith('Array'))
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }
 
 /** Throws E_BAD_DATA for a body that is not what its content type says. */
