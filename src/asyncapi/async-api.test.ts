@@ -209,14 +209,18 @@ describe('asyncApi', () => {
 
   it('says what is no contract, and which options there are', () => {
     for (const [value, word] of [
-      [{ name: 'x' }, 'an object of another kind'],
-      ['x', 'string'],
-      [null, 'nothing'],
+      [{ name: 'x' }, 'an object that is no contract'],
+      ['x', "'x'"],
+      [null, 'null'],
     ] as const) {
       expect(() => asyncApi([value as unknown as Contract])).toThrow(
         `E_BAD_OPTION: asyncApi takes contracts, and got ${word}`,
       )
     }
+    for (const value of [null, 5, {}]) {
+      expect(() => asyncApi(value as unknown as Contract[])).toThrow('E_BAD_OPTION: asyncApi takes contracts, and got')
+    }
+    expect(() => asyncApi([], { title: 5 } as object)).toThrow('title is 5, and has to be text')
     expect(() => asyncApi([], { name: 'x' } as object)).toThrow("there is no option 'name'")
   })
 })

@@ -8,7 +8,7 @@
  *
  * A contract is shared by both sides, and so is the document: it has an operation for each of them.
  */
-import type { CallContract, EventContract, QueueContract } from '../client/contract.ts'
+import { type CallContract, type EventContract, type QueueContract, shownContract } from '../client/contract.ts'
 import { eventExchange } from '../client/event-exchange.ts'
 import { checkOptionNames } from '../client/names.ts'
 import type { StandardSchema } from '../client/standard-schema.ts'
@@ -66,6 +66,8 @@ export function asyncApi(contracts: readonly Contract[], options: AsyncApiOption
   checkOptionNames('asyncApi', options, ['title', 'version', 'description', 'servers'])
   const { title = 'Messages', version = '0.0.0', description, servers } = options
   const draft = new Draft()
+  const isList = typeof (contracts as unknown) === 'object' && contracts !== null && Symbol.iterator in contracts
+  if (!isList) throw noContract(contracts)
   for (const contract of new Set(contracts)) draft.add(contract)
   return {
     asyncapi: '3.0.0',
@@ -301,10 +303,9 @@ function quoted(name: string): string {
 }
 
 function noContract(value: unknown): LeveretError {
-  const what = value === null ? 'nothing' : typeof value === 'object' ? 'an object of another kind' : typeof value
   return new LeveretError(
     'E_BAD_OPTION',
-    `asyncApi takes contracts, and got ${what}: make them with defineQueue, defineEvent or defineCall`,
+    `asyncApi takes contracts, and got ${shownContract(value)}: make them with defineQueue, defineEvent or defineCall`,
   )
 }
 

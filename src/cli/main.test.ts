@@ -100,7 +100,7 @@ describe('leveret', () => {
       [['serve', '--deliver-after', 'fsync'], "--deliver-after is 'fsync', and has to be one of accept, sync"],
       [['serve', '--memory', '--durability', 'write'], "'--durability <level>' cannot be used with option '--memory'"],
       [['receive', 'x', '--count', '0'], "--count is '0'"],
-      [['receive', 'x', '--idle', 'soon'], '--idle is "soon"'],
+      [['receive', 'x', '--idle', 'soon'], "--idle is 'soon'"],
       [['receive', 'amq.x', '--from', data('empty')], "begins with 'amq.'"],
     ] as const) {
       const { code, stdout, stderr } = await runLeveret(args)

@@ -3,14 +3,18 @@ import { describe, expect, it } from 'vitest'
 import type { PlainValue } from '../model/field-table.ts'
 import { createTestBroker } from '../testing/kit/test-broker.ts'
 import { toJson } from './body.ts'
+import { callError } from './call-errors.ts'
 import { defineCall } from './contract.ts'
 
 const inMemory = { storage: 'memory' } as const
 
+/** So that it is no promise where the test itself handles it. */
+const named = (name: string, value: unknown): object => ({ [name]: value })
+
 describe('data', () => {
   it.each<[string, unknown, string]>([
     ['a promise', Promise.resolve(1), 'it is a Promise, which JSON has no word for: await it before'],
-    ['something else to be awaited', Object.fromEntries([['then', () => {}]]), 'await it before'],
+    ['something else to be awaited', named('then', () => {}), 'await it before'],
     ['a Map', new Map([['a', 1]]), 'it is a Map, which'],
     ['a Set', new Set([1]), 'it is a Set, which'],
     ['a WeakMap', new WeakMap(), 'it is a WeakMap, which'],
@@ -54,7 +58,7 @@ describe('data', () => {
     ['a URL, which says itself what it is', new URL('file:///a'), '"file:///a"'],
     ['an Error that says itself what it is', Object.assign(new Error('no'), { toJSON: () => 'no' }), '"no"'],
     ['null by its own word', { toJSON: () => null }, 'null'],
-    ['with a field that is called so', Object.fromEntries([['then', 'later']]), '{"then":"later"}'],
+    ['with a field that is called so', named('then', 'later'), '{"then":"later"}'],
     ['text in an object', Object('x'), '"x"'],
     // What is inside is as JSON says: nobody goes through all of it.
     ['with something like that inside', { map: new Map(), not: Number.NaN }, '{"map":{},"not":null}'],
@@ -81,6 +85,22 @@ describe('data', () => {
       })
     }
     expect(await queue.count()).toMatchObject({ ready: 0 })
+  })
+
+  it('of a declared error are refused where it is made, not where it is told', async () => {
+    await using test = await createTestBroker(inMemory)
+    const bus = await test.connect()
+    const price = defineCall<number, number, { sold: unknown }>('price')
+    for (const data of [5n, new Map(), Promise.resolve(1)]) {
+      expect(() => callError(price, 'sold', data)).toThrow("the data of error 'sold' of call 'price'")
+    }
+    await bus.answer(price, () => {
+      throw callError(price, 'sold', 5n)
+    })
+    await expect(test.run(bus.call(price, 1))).rejects.toMatchObject({
+      code: 'E_CALL_FAILED',
+      remote: { code: 'E_BAD_DATA' },
+    })
   })
 
   it('are so for results, too: the attempt has failed', async () => {

@@ -10,6 +10,8 @@ import { defineCall, defineEvent, defineQueue } from './contract.ts'
 import type { ReceivedMessage } from './incoming.ts'
 import type { Queue } from './queue.ts'
 import type { HandlerContext } from './task.ts'
+import { RunContext } from './thread-context.ts'
+import type { RunMessage } from './thread-messages.ts'
 import type { Worker } from './worker-options.ts'
 
 const inMemory = { storage: 'memory' } as const
@@ -50,6 +52,22 @@ async function first(iterator: { next(): Promise<unknown> }): Promise<unknown> {
   return await iterator.next()
 }
 
+/** What a handler in a thread has. */
+function inThread(): RunContext {
+  const about = { redelivered: false, attempt: 1, deadlineMs: 0, children: [], hasLease: false, checked: null }
+  const run: RunMessage = {
+    kind: 'run',
+    run: 1,
+    queue: 'jobs',
+    exchange: '',
+    routingKey: 'jobs',
+    ...about,
+    bytes: new ArrayBuffer(0),
+    propertiesBytes: 0,
+  }
+  return new RunContext(run, () => {})
+}
+
 /** Every public function that takes options. */
 const takesOptions: readonly (readonly [string, Give])[] = [
   ['connect', ({ test }, bad) => test.connect(bad)],
@@ -87,6 +105,8 @@ const takesOptions: readonly (readonly [string, Give])[] = [
   ['context.emit', inHandler((context, bad) => context.emit(paid, 1, bad))],
   ['context.call', inHandler((context, bad) => context.call(price, 1, bad))],
   ['context.retry', inHandler((context, bad) => context.retry(bad))],
+  ['context.call in a thread', (_scene, bad) => inThread().call(price, 1, bad)],
+  ['context.retry in a thread', (_scene, bad) => inThread().retry(bad)],
 ]
 
 /** Rejects with what was thrown inside a handler. */
@@ -217,6 +237,8 @@ const takesContracts: readonly (readonly [string, 'queue' | 'event' | 'call', Gi
   ['context.send', 'queue', inHandler((context, bad) => context.send(bad, 1))],
   ['context.emit', 'event', inHandler((context, bad) => context.emit(bad, 1))],
   ['context.call', 'call', inHandler((context, bad) => context.call(bad, 1))],
+  ['context.emit in a thread', 'event', (_scene, bad) => inThread().emit(bad, 1)],
+  ['context.call in a thread', 'call', (_scene, bad) => inThread().call(bad, 1)],
 ]
 
 describe('a contract', () => {
@@ -282,6 +304,20 @@ describe('a contract', () => {
     await using scene = await open()
     const error = await thrownBy(() => scene.bus.schedule('often', '* * * * *', target as never, 1))
     expect(error).toMatchObject({ code: 'E_BAD_OPTION', message: expect.stringContaining(text) })
+  })
+
+  it('for context.send in a thread is one, or has the name of a queue', () => {
+    const context = inThread()
+    context.send({ name: 'jobs' }, 1)
+    context.send(jobs, 1)
+    expect(context.sends).toHaveLength(2)
+    for (const bad of [null, 5, 'jobs', {}, { name: 5 }, { name: '' }, paid, price, { kind: 'queue' }]) {
+      expect(() => context.send(bad as never, 1)).toThrow(expect.objectContaining({ code: 'E_BAD_OPTION' }))
+    }
+    for (const bad of [null, 5, []]) {
+      expect(() => context.send(jobs, 1, bad as never)).toThrow('where an object of options is wanted')
+      expect(() => context.emit(paid, 1, bad as never)).toThrow('where an object of options is wanted')
+    }
   })
 
   it('of a call has its own name in errors', async () => {

@@ -5,6 +5,7 @@
  *     throw callError(price, 'unknownSku', { sku })   →   x-leveret-error-name: unknownSku   →   CallError { remote: { name, data } }
  */
 import { LeveretError } from '../model/errors.ts'
+import { toJson } from './body.ts'
 import { type CallContract, checkContract } from './contract.ts'
 import { errorText } from './headers.ts'
 import { checkName } from './names.ts'
@@ -57,7 +58,10 @@ export class DeclaredError extends Error {
   }
 }
 
-/** An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema. */
+/**
+ * An error that the contract declares, for the answerer to throw. Throws E_BAD_DATA if the data do not match its schema, or are
+ * none.
+ */
 export function callError<Input, Result, Data, Returned, Errors, Name extends keyof Errors & string>(
   contract: CallContract<Input, Result, Data, Returned, Errors>,
   name: Name,
@@ -76,6 +80,8 @@ export function callError<Input, Result, Data, Returned, Errors, Name extends ke
       )
     }
   }
+  // Where it is thrown it is too late to say that it cannot be written.
+  toJson(data, `the data of error '${name}' of call '${contract.name}'`)
   return new DeclaredError(name, data)
 }
 

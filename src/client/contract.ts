@@ -220,7 +220,7 @@ export function shownContract(given: unknown): string {
 
 function checkCallName(name: unknown): asserts name is string {
   checkQueueName(name, 'call')
-  checkName('defineCall', "a call's name", name)
+  checkName(`call ${shown(name)}`, "a call's name", name)
 }
 
 /** Throws E_BAD_OPTION. */

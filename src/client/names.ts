@@ -65,6 +65,9 @@ const optionKinds: ReadonlyMap<string, Kind> = new Map([
   ['jitter', 'true or false'],
   ['withHashes', 'true or false'],
   ['contentType', 'text'],
+  ['title', 'text'],
+  ['version', 'text'],
+  ['description', 'text'],
   ['host', 'text'],
   ['virtualHost', 'text'],
 ])

@@ -2,7 +2,7 @@
 import { type Duration, durationMs } from './duration.ts'
 import { checkOptionNames } from './names.ts'
 
-export interface RetryLaterOptions {
+interface RetryLaterOptions {
   readonly after?: Duration
 }
 

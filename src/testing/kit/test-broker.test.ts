@@ -264,7 +264,7 @@ it('waits for a pattern engine that a policy needs', async () => {
 it('says what it does not do', async () => {
   await expect(createTestBroker({ seed: -1 })).rejects.toThrow('seed is -1')
   await expect(createTestBroker({ storage: 'file' as never })).rejects.toThrow("storage is 'file'")
-  await expect(createTestBroker({ now: new Date('tomorrow') })).rejects.toThrow('now is an invalid date')
+  await expect(createTestBroker({ now: new Date('tomorrow') })).rejects.toThrow('now is an invalid Date')
   await expect(createTestBroker({ time: 1 } as never)).rejects.toThrow("there is no option 'time'")
   await expect(createTestBroker({ storage: 'memory', durability: 'write' })).rejects.toMatchObject({
     code: 'E_BAD_OPTION',

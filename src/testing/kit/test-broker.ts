@@ -5,7 +5,7 @@
 import { type Bus, type ConnectOptions, checkConnectOptions, openBus } from '../../client/bus.ts'
 import type { BusWiring } from '../../client/bus-wiring.ts'
 import { type Duration, durationMs } from '../../client/duration.ts'
-import { checkInteger, checkOptionNames } from '../../client/names.ts'
+import { checkInteger, checkOptionNames, shown } from '../../client/names.ts'
 import { type StorageOptions, storageOptions } from '../../client/storage-options.ts'
 import { Prng } from '../../lib/prng.ts'
 import type { Login } from '../../model/channel.ts'
@@ -62,8 +62,8 @@ export function machineFor(options: TestBrokerOptions): { readonly seed: number;
     const text = `${where}: storage is '${String(storage)}', and has to be 'disk' or 'memory'`
     throw new LeveretError('E_BAD_OPTION', text)
   }
-  if (now !== undefined && Number.isNaN(now.getTime())) {
-    throw new LeveretError('E_BAD_OPTION', `${where}: now is an invalid date`)
+  if (now !== undefined && (!(now instanceof Date) || Number.isNaN(now.getTime()))) {
+    throw new LeveretError('E_BAD_OPTION', `${where}: now is ${shown(now)}, and has to be a Date`)
   }
   const settings = storageOptions(storage === 'disk' ? 'file' : 'memory', { durability, deliverAfter })
   const time = new VirtualTime(now?.getTime() ?? null)
