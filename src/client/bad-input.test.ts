@@ -350,6 +350,31 @@ describe('a handler', () => {
   })
 })
 
+describe('a reason', () => {
+  const bads: readonly unknown[] = [undefined, null, 5, {}, Symbol('s'), handler]
+
+  it.each(bads)('for context.deadLetter is text, not %s; else the attempt has failed', async (bad) => {
+    await using scene = await open()
+    const own = await scene.bus.createQueue('own', { retry: { attempts: 1 } })
+    own.process((_message, context) => context.deadLetter(bad as never))
+    own.processBatch((_messages, context) => context.deadLetter(bad as never))
+    const sends = [own.send(1, { receipt: true }), own.send(1, { receipt: true })]
+    for (const receipt of await Promise.all(sends)) {
+      await expect(scene.test.run(receipt.processed())).rejects.toThrow('context.deadLetter: the reason is')
+    }
+  })
+
+  it.each(bads.slice(1))('for reject is text, not %s, and the message can still be settled', async (bad) => {
+    await using scene = await open()
+    const message = await received(scene.queue)
+    await expect(message.reject(bad as never)).rejects.toMatchObject({
+      code: 'E_BAD_OPTION',
+      message: expect.stringContaining("queue 'jobs': reject: the reason is"),
+    })
+    await message.ack()
+  })
+})
+
 describe('children', () => {
   it.each<[unknown, string]>([
     [5, 'children is 5'],

@@ -103,6 +103,11 @@ export function checkObject(
   if (!isRecord(value)) throw bad(`${where}: ${shown(value)} is given where ${wanted}`)
 }
 
+/** Throws E_BAD_OPTION unless it is text; `what` is such as 'the reason'. */
+export function checkText(where: string, what: string, value: unknown): void {
+  if (typeof value !== 'string') throw bad(`${where}: ${what} is ${shown(value)}, and has to be text`)
+}
+
 /** Throws E_BAD_OPTION unless it is a function. */
 export function checkFunction(where: string, what: string, value: unknown): void {
   if (typeof value !== 'function') throw bad(`${where}: ${what} is ${shown(value)}, and has to be a function`)

@@ -31,7 +31,7 @@ import type { Duration } from './duration.ts'
 import { errorText, headerNames, integerHeader } from './headers.ts'
 import { Incoming, Received, type ReceivedMessage, type Settler } from './incoming.ts'
 import { keepAliveBy } from './keep-alive.ts'
-import { checkInteger, checkOptionNames } from './names.ts'
+import { checkInteger, checkOptionNames, checkText } from './names.ts'
 import { ProgressTeller } from './progress.ts'
 import type { QueueSettings } from './queue-options.ts'
 import { Replies } from './replies.ts'
@@ -184,6 +184,7 @@ export class QueueReceiver
   }
 
   async reject(tag: number, reason: string): Promise<void> {
+    checkText(`${this.what}: reject`, 'the reason', reason)
     const { message } = this.take(tag)
     const properties = message.decodeProperties()
     const { deadLetter: target, durable } = this.settings

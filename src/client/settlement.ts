@@ -1,6 +1,6 @@
 /** What a handler returns instead of a result when the message is not done: values, not exceptions. */
 import { type Duration, durationMs } from './duration.ts'
-import { checkOptionNames } from './names.ts'
+import { checkOptionNames, checkText } from './names.ts'
 
 interface RetryLaterOptions {
   readonly after?: Duration
@@ -19,7 +19,9 @@ export class RetryLater {
 export class GiveUp {
   readonly reason: string
 
+  /** Throws E_BAD_OPTION: later, where it is put aside, nobody would hear of it. */
   constructor(reason: string) {
+    checkText('context.deadLetter', 'the reason', reason)
     this.reason = reason
   }
 }
