@@ -19,14 +19,14 @@ interface Summary {
 const root = fileURLToPath(new URL('../', import.meta.url))
 
 it.each([
-  ['histories at the usual level of durability', 1, 80, []],
-  ['histories at every level', usualSeedsMax + 1, 25, []],
-  ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 40, ['--letters']],
-  ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 40, ['--letters']],
-  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 25, []],
-  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 25, ['--letters']],
-  ['histories of processes that use the typed API, die and come back', 1, 120, ['--api']],
-  ['histories of events, calls and families, whose processes die and come back', 1, 50, ['--patterns']],
+  ['histories at the usual level of durability', 1, 60, []],
+  ['histories at every level', usualSeedsMax + 1, 18, []],
+  ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 28, ['--letters']],
+  ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 28, ['--letters']],
+  ['histories with what programs written for RabbitMQ declare', featureSeedsMin, 18, []],
+  ['histories of letters in queues with limits, counts, delays and transactions', featureSeedsMin, 18, ['--letters']],
+  ['histories of processes that use the typed API, die and come back', 1, 90, ['--api']],
+  ['histories of events, calls and families, whose processes die and come back', 1, 40, ['--patterns']],
 ] as const)('keeps every promise in simulated %s', { timeout: 180_000 }, async (what, first, count, more) => {
   const { seeds, seconds, crashes, recoveries, probes, publishes, violations } = await run(first, count, more)
   console.log(

@@ -164,7 +164,7 @@ conformance((test) => {
     )
     const { remote } = (await bus.call(price, null).catch((error: unknown) => error)) as CallError
     expect(remote).toMatchObject({ name: 'LeveretError', code: 'E_BAD_DATA' })
-    expect(remote.message).toContain(`error 'odd' of queue '${price.name}'`)
+    expect(remote.message).toContain(`error 'odd' of call '${price.name}'`)
   })
 
   test('data that the answerer does not take are its error, which the caller is told', async ({ bus, name }) => {

@@ -39,7 +39,7 @@ const expected: Readonly<Record<string, unknown>> = {
   'a handler throws, whatever it throws': ['E_NOT_PROCESSED', 14],
   'whoever hears errors throws': refusals.code,
   'a callback throws, at once or later': [true, ['at once', 'later']],
-  'a schema refuses, throws or rejects, on either side': ['a bug in the schema', 'E_BAD_DATA', 'E_NOT_PROCESSED'],
+  'a schema refuses, throws or rejects, on either side': ['E_BAD_DATA', 'E_NOT_PROCESSED'],
   'a result is no data': refusals.code,
   'a handler fails after its lease, its deadline or its worker': ['E_NOT_PROCESSED', 'E_EXPIRED'],
   'what a handler sends cannot be sent': Array.from({ length: 4 }, () => 'E_NOT_PROCESSED'),
@@ -53,10 +53,7 @@ const expected: Readonly<Record<string, unknown>> = {
   'the bus closes while listeners, calls and families are open, and an answerer never ends': refusals.asExpected,
   'the power goes, or a client dies, while listeners, calls and families are open': refusals.asExpected,
   'a listener throws or rejects, whatever it throws': [1, 15],
-  'the schema of an event refuses, throws or rejects': [
-    ['a bug in the schema', 'E_BAD_DATA'],
-    ['a bug in the schema', 'E_BAD_DATA'],
-  ],
+  'the schema of an event refuses, throws or rejects': [['E_BAD_DATA'], ['E_BAD_DATA']],
   'a durable subscriber fails for good, and is forgotten while it listens': [1, 'E_CLOSED', '(undefined)'],
   'a callback of a call throws': [[1, 'E_CALL_FAILED'], 2],
   'a call is given up before, while and after it is answered': [
