@@ -1,4 +1,5 @@
 // The quick suites: unit tests beside the sources, and what crosses folders in test/. They use dist/, so build first.
+import { availableParallelism } from 'node:os'
 import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 const config: ViteUserConfig = defineConfig({
@@ -15,7 +16,8 @@ const config: ViteUserConfig = defineConfig({
     // change what a module keeps, or must change it back.
     isolate: false,
     restoreMocks: true,
-    maxWorkers: '100%',
+    // Some tests wait for a real clock, and another one may have the processor meanwhile.
+    maxWorkers: Math.ceil(1.5 * availableParallelism()),
     testTimeout: 30_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,

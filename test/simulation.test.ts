@@ -19,7 +19,7 @@ interface Summary {
 const root = fileURLToPath(new URL('../', import.meta.url))
 
 it.each([
-  ['histories at the usual level of durability', 1, 60, []],
+  ['histories at the usual level of durability', 1, 45, []],
   ['histories at every level', usualSeedsMax + 1, 18, []],
   ['histories of letters, which expire, go through dead-letter exchanges and have keys', 1, 28, ['--letters']],
   ['histories of letters, some of them hidden, at every level', usualSeedsMax + 1, 28, ['--letters']],

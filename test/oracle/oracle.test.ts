@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 import { Disagreement, runHistory } from './history.ts'
 
 const first = Number(process.env['LEVERET_ORACLE_SEED'] ?? 1)
-const count = Number(process.env['LEVERET_ORACLE_SEEDS'] ?? 50)
+const count = Number(process.env['LEVERET_ORACLE_SEEDS'] ?? 40)
 
 it(`finds what SQLite holds after each recovery, in ${count} histories`, {
   timeout: 10_000 + count * 2_000,
