@@ -38,7 +38,7 @@ import { type StandardSchema, validate } from './standard-schema.ts'
 import type { Task } from './task.ts'
 
 const deadLetterPauseMs = 30_000
-/** What stands around the data of a declared error, each character of its text written as \uXXXX at worst. */
+/** What stands around the data of a declared error, each character of its text written with six octets at worst. */
 const declaredBytesMax = 6 * clientLimits.errorTextMax + 100
 
 /** The worker whose tasks they are. */

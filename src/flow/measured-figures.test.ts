@@ -1,21 +1,10 @@
 // Each measured figure says how far it is to be trusted, and is null where nothing was measured.
 import { describe, expect, it } from 'vitest'
 import { type LoadShape, runShape, supposedShapes } from '../testing/queueing/load-shapes.ts'
+import { steadyState } from '../testing/queueing/steady-state.ts'
 import { emptyWindow, type FlowWindow } from './flow-window.ts'
 import { forecastOf } from './forecast.ts'
 import { type Model, modelOf } from './model.ts'
-import type { QueueState } from './queue-state.ts'
-
-const steady: QueueState = {
-  servers: 1,
-  isGuessed: false,
-  serversChanged: false,
-  isPaused: false,
-  isKeyed: false,
-  isSplit: false,
-  waiting: 0,
-  lengthMax: null,
-}
 
 /** So many came and were worked on for 100 ms each in ten seconds, both as exponential times are spread. */
 function windowWith(arrivals: number, processed: number): FlowWindow {
@@ -65,7 +54,7 @@ describe('a measured figure', () => {
   })
 
   it('is null where nothing was measured, and says why', () => {
-    const model = modelOf(emptyWindow, steady)
+    const model = modelOf(emptyWindow, steadyState)
     const { arrivalRate, serviceRate, utilisation, arrivalScv, serviceScv, littlesLaw, measured } = model
     const figures = [arrivalRate, serviceRate, utilisation, arrivalScv, serviceScv]
     expect(figures).toEqual([null, null, null, null, null])
@@ -76,13 +65,13 @@ describe('a measured figure', () => {
       expect([name, confidence, margin]).toEqual([name, 'none', null])
       expect(reasons).toEqual(['nothing was measured yet'])
     }
-    const forecast = forecastOf(emptyWindow, { ...steady, servers: null }, {})
+    const forecast = forecastOf(emptyWindow, { ...steadyState, servers: null }, {})
     expect(forecast).toMatchObject({ arrivalRate: null, serviceRate: null, servers: null, serversNeeded: null })
     expect(forecast.trust.servers.reasons.join()).toContain('do not say how many')
   })
 
   it('is told and not trusted where there were too few samples, and says so', () => {
-    const model = modelOf(windowWith(20, 18), steady)
+    const model = modelOf(windowWith(20, 18), steadyState)
     expect(model).toMatchObject({ arrivalRate: 2, serviceRate: 10, utilisation: 0.2, arrivalScv: 1, serviceScv: 1 })
     expect(confidences(model)).toEqual({
       arrivalRate: 'low',
@@ -101,20 +90,24 @@ describe('a measured figure', () => {
   })
 
   it('of how times vary is null for as long as there is but one of them, or all are too short for a clock', () => {
-    expect(modelOf(windowWith(2, 1), steady)).toMatchObject({ arrivalScv: null, serviceScv: null, serviceRate: 10 })
+    expect(modelOf(windowWith(2, 1), steadyState)).toMatchObject({
+      arrivalScv: null,
+      serviceScv: null,
+      serviceRate: 10,
+    })
     const quick = { count: 100, samples: 100, mean: 1e-9, scv: 0, buckets: [] }
     const { serviceRate, serviceScv, utilisation, trust } = modelOf(
       { ...windowWith(100, 100), processing: quick },
-      steady,
+      steadyState,
     )
     expect([serviceRate, serviceScv, utilisation]).toEqual([null, null, 0])
     expect(trust.serviceRate.reasons).toEqual(['messages take less time than a clock tells'])
     const atOnce = { ...windowWith(100, 100), gaps: { count: 99, mean: 0, scv: 0 } }
-    expect(modelOf(atOnce, steady).arrivalScv).toBeNull()
+    expect(modelOf(atOnce, steadyState).arrivalScv).toBeNull()
   })
 
   it('of arrivals is 0 where none came in a time, and that is not taken for certain', () => {
-    const { arrivalRate, utilisation, trust } = modelOf(windowWith(0, 100), steady)
+    const { arrivalRate, utilisation, trust } = modelOf(windowWith(0, 100), steadyState)
     expect([arrivalRate, utilisation]).toEqual([0, 0])
     expect(trust.arrivalRate).toEqual({ confidence: 'low', margin: null, reasons: ['nothing came in 10.0 s'] })
   })
@@ -122,12 +115,12 @@ describe('a measured figure', () => {
   it('is doubted where the number of workers is guessed, or was not the same', () => {
     const window = windowWith(5_000, 5_000)
     for (const change of [{ isGuessed: true }, { serversChanged: true }]) {
-      const { trust } = modelOf(window, { ...steady, ...change })
+      const { trust } = modelOf(window, { ...steadyState, ...change })
       expect([trust.servers.confidence, trust.utilisation.confidence]).toEqual(['low', 'low'])
       expect(trust.arrivalRate.confidence).toBe('high')
     }
-    expect(modelOf(window, { ...steady, servers: null })).toMatchObject({ servers: null, utilisation: null })
-    const nobody = modelOf(window, { ...steady, servers: 0 })
+    expect(modelOf(window, { ...steadyState, servers: null })).toMatchObject({ servers: null, utilisation: null })
+    const nobody = modelOf(window, { ...steadyState, servers: 0 })
     expect([nobody.servers, nobody.utilisation, nobody.trust.utilisation.reasons]).toEqual([
       0,
       null,
@@ -136,7 +129,7 @@ describe('a measured figure', () => {
   })
 
   it('that was given is certain', () => {
-    const { trust } = forecastOf(windowWith(5_000, 5_000), steady, { servers: 3, arrivalRate: 7 })
+    const { trust } = forecastOf(windowWith(5_000, 5_000), steadyState, { servers: 3, arrivalRate: 7 })
     const certain = { confidence: 'high', margin: 0, reasons: [] }
     expect([trust.arrivalRate, trust.servers]).toEqual([certain, certain])
     expect(trust.utilisation.margin).toBeCloseTo(2 / Math.sqrt(5_000), 6)
@@ -145,15 +138,15 @@ describe('a measured figure', () => {
 
 describe("Little's law", () => {
   it('is not to be trusted where much of what was there had come before, or stays', () => {
-    const { littlesLaw, trust } = modelOf({ ...windowWith(100, 100), waitingMean: 500 }, steady)
+    const { littlesLaw, trust } = modelOf({ ...windowWith(100, 100), waitingMean: 500 }, steadyState)
     expect(littlesLaw.difference).toBeGreaterThan(0.9)
     expect(trust.littlesLaw.confidence).toBe('low')
-    const drained = modelOf({ ...windowWith(0, 100), waitingMean: 500 }, steady)
+    const drained = modelOf({ ...windowWith(0, 100), waitingMean: 500 }, steadyState)
     expect(drained.trust.littlesLaw).toMatchObject({ confidence: 'low', reasons: ['nothing came in 10.0 s'] })
   })
 
   it('is not known where no message was begun and settled', () => {
-    const { littlesLaw, trust } = modelOf(windowWith(100, 0), steady)
+    const { littlesLaw, trust } = modelOf(windowWith(100, 0), steadyState)
     expect(littlesLaw).toEqual({ length: 2, expected: null, difference: null })
     expect(trust.littlesLaw.reasons).toEqual(['no message was begun and settled in 10.0 s'])
   })

@@ -1,22 +1,12 @@
 // The model is held against queues that were simulated event by event, which know none of its formulas.
 import { describe, expect, it } from 'vitest'
 import { type LoadShape, runShape, strangeShapes, supposedShapes } from '../testing/queueing/load-shapes.ts'
+import { steadyState } from '../testing/queueing/steady-state.ts'
 import { type FlowWindow, flowBetween } from './flow-window.ts'
 import { forecastOf } from './forecast.ts'
 import { modelOf } from './model.ts'
-import type { QueueState } from './queue-state.ts'
 
 const nameOf = ({ name, load }: LoadShape): string => `${name} at ρ = ${load}`
-const steady: QueueState = {
-  servers: 1,
-  isGuessed: false,
-  serversChanged: false,
-  isPaused: false,
-  isKeyed: false,
-  isSplit: false,
-  waiting: 0,
-  lengthMax: null,
-}
 
 /** As it is with nothing but what is said. */
 function windowOf(changes: Partial<FlowWindow>): FlowWindow {
@@ -73,7 +63,7 @@ describe('the expected wait', () => {
   })
 
   it('is not said where too little has happened, with the reason', () => {
-    const { expectedWaitSeconds, arrivalRate } = modelOf(evenWindow(20, 18), steady)
+    const { expectedWaitSeconds, arrivalRate } = modelOf(evenWindow(20, 18), steadyState)
     expect(arrivalRate).toBe(2)
     expect(expectedWaitSeconds).toEqual({
       value: null,
@@ -92,7 +82,7 @@ describe('the expected wait', () => {
     [{ isKeyed: true }, 'low', 'one key'],
     [{ isSplit: true }, 'medium', 'handed ahead'],
   ] as const)('is trusted less where the queue is %j', (change, confidence, reason) => {
-    const { expectedWaitSeconds } = modelOf(evenWindow(50_000, 50_000), { ...steady, servers: 600, ...change })
+    const { expectedWaitSeconds } = modelOf(evenWindow(50_000, 50_000), { ...steadyState, servers: 600, ...change })
     expect(expectedWaitSeconds.confidence).toBe(confidence)
     expect(expectedWaitSeconds.reasons.join()).toContain(reason)
   })
@@ -107,21 +97,21 @@ describe("Little's law", () => {
       waitingMean: 3,
       workingMean: 1,
     })
-    expect(modelOf(window, steady).littlesLaw).toEqual({ length: 4, expected: 4, difference: 0 })
-    expect(modelOf({ ...window, waitingMean: 7 }, steady).littlesLaw).toEqual({
+    expect(modelOf(window, steadyState).littlesLaw).toEqual({ length: 4, expected: 4, difference: 0 })
+    expect(modelOf({ ...window, waitingMean: 7 }, steadyState).littlesLaw).toEqual({
       length: 8,
       expected: 4,
       difference: 0.5,
     })
-    expect(modelOf(windowOf({}), steady).littlesLaw).toEqual({ length: 0, expected: null, difference: null })
+    expect(modelOf(windowOf({}), steadyState).littlesLaw).toEqual({ length: 0, expected: null, difference: null })
   })
 })
 
 describe('where things go', () => {
   it('drains in backlog / (cμ − λ), or never does', () => {
     const window = evenWindow(5_000, 5_000)
-    expect(modelOf(window, { ...steady, servers: 60, waiting: 1_000 }).drainSeconds.value).toBeCloseTo(10, 6)
-    const slow = modelOf(window, { ...steady, servers: 40, waiting: 1_000, lengthMax: 2_000 })
+    expect(modelOf(window, { ...steadyState, servers: 60, waiting: 1_000 }).drainSeconds.value).toBeCloseTo(10, 6)
+    const slow = modelOf(window, { ...steadyState, servers: 40, waiting: 1_000, lengthMax: 2_000 })
     expect(slow.drainSeconds).toMatchObject({ value: 'never drains', confidence: 'high' })
     expect(slow.growthRate.value).toBeCloseTo(100, 6)
     expect(slow.limitSeconds.value).toBeCloseTo(10, 6)
@@ -129,13 +119,17 @@ describe('where things go', () => {
   })
 
   it('does not know on which side of 1 the load is when it is that near', () => {
-    const { drainSeconds, expectedWaitSeconds } = modelOf(evenWindow(500, 500), { ...steady, servers: 5, waiting: 10 })
+    const { drainSeconds, expectedWaitSeconds } = modelOf(evenWindow(500, 500), {
+      ...steadyState,
+      servers: 5,
+      waiting: 10,
+    })
     expect(drainSeconds).toMatchObject({ value: 'never drains', confidence: 'low' })
     expect(expectedWaitSeconds.reasons.join()).toContain('cannot be told yet')
   })
 
   it('never drains where nobody consumes, and the length limit is reached by what comes', () => {
-    const state = { ...steady, servers: 0, waiting: 500, lengthMax: 1_000 }
+    const state = { ...steadyState, servers: 0, waiting: 500, lengthMax: 1_000 }
     const { drainSeconds, growthRate, limitSeconds } = modelOf(evenWindow(1_000, 0), state)
     expect(drainSeconds).toMatchObject({ value: 'never drains', confidence: 'high', reasons: ['nobody consumes'] })
     expect(growthRate.value).toBe(100)
@@ -145,30 +139,33 @@ describe('where things go', () => {
 
   it('never drains where more comes than can be done, also if nothing waits yet', () => {
     const window = evenWindow(5_000, 5_000)
-    const slow = modelOf(window, { ...steady, servers: 40 })
+    const slow = modelOf(window, { ...steadyState, servers: 40 })
     expect(slow.drainSeconds).toMatchObject({ value: 'never drains', confidence: 'high' })
     expect(slow.growthRate.value).toBeCloseTo(100, 6)
-    const forecast = forecastOf(window, { ...steady, servers: 60 }, { servers: 1, arrivalRate: 800 })
+    const forecast = forecastOf(window, { ...steadyState, servers: 60 }, { servers: 1, arrivalRate: 800 })
     expect(forecast.drainSeconds.value).toBe('never drains')
     expect(forecast.growthRate.value).toBeCloseTo(790, 6)
-    expect(modelOf(window, { ...steady, servers: 60 }).drainSeconds).toMatchObject({ value: 0, confidence: 'high' })
+    expect(modelOf(window, { ...steadyState, servers: 60 }).drainSeconds).toMatchObject({
+      value: 0,
+      confidence: 'high',
+    })
     for (const nobody of [{ servers: 0 }, { isPaused: true }]) {
-      expect(modelOf(window, { ...steady, ...nobody }).drainSeconds).toMatchObject({ value: 'never drains' })
-      expect(modelOf(windowOf({}), { ...steady, ...nobody }).drainSeconds).toMatchObject({ value: 0 })
+      expect(modelOf(window, { ...steadyState, ...nobody }).drainSeconds).toMatchObject({ value: 'never drains' })
+      expect(modelOf(windowOf({}), { ...steadyState, ...nobody }).drainSeconds).toMatchObject({ value: 0 })
     }
-    expect(forecastOf(window, { ...steady, servers: 0 }, { arrivalRate: 0 }).drainSeconds.value).toBe(0)
+    expect(forecastOf(window, { ...steadyState, servers: 0 }, { arrivalRate: 0 }).drainSeconds.value).toBe(0)
   })
 
   it('does not say that nothing stays in an empty queue of whose workers too little is known', () => {
     const unknown = { value: null, confidence: 'none' }
-    expect(modelOf(evenWindow(5_000, 0), steady).drainSeconds).toMatchObject(unknown)
-    expect(modelOf(evenWindow(5_000, 5_000), { ...steady, servers: null }).drainSeconds).toMatchObject(unknown)
-    expect(forecastOf(windowOf({}), steady, { arrivalRate: 1_000 }).drainSeconds).toMatchObject(unknown)
-    expect(modelOf(evenWindow(500, 500), { ...steady, servers: 5 }).drainSeconds.confidence).toBe('low')
+    expect(modelOf(evenWindow(5_000, 0), steadyState).drainSeconds).toMatchObject(unknown)
+    expect(modelOf(evenWindow(5_000, 5_000), { ...steadyState, servers: null }).drainSeconds).toMatchObject(unknown)
+    expect(forecastOf(windowOf({}), steadyState, { arrivalRate: 1_000 }).drainSeconds).toMatchObject(unknown)
+    expect(modelOf(evenWindow(500, 500), { ...steadyState, servers: 5 }).drainSeconds.confidence).toBe('low')
   })
 
   it('does not grow and has nothing to drain where nothing came, as far as that can be told', () => {
-    const model = modelOf(windowOf({}), { ...steady, servers: 0 })
+    const model = modelOf(windowOf({}), { ...steadyState, servers: 0 })
     expect([model.utilisation, model.drainSeconds.value]).toEqual([null, 0])
     expect(model.growthRate).toMatchObject({ value: 0, confidence: 'low', reasons: ['nothing came in 10.0 s'] })
   })
@@ -181,7 +178,7 @@ describe('a forecast', () => {
       runShape(supposedShapes.find((shape) => shape.name === name && shape.load === 0.8) as LoadShape, 5, 0.5),
     )
     if (mm1 === undefined || mm2 === undefined) throw new Error('there are both')
-    const forecast = forecastOf(mm1.window, steady, { servers: 2, arrivalRate: 80 })
+    const forecast = forecastOf(mm1.window, steadyState, { servers: 2, arrivalRate: 80 })
     expect(forecast.utilisation).toBeCloseTo(0.8, 1)
     const error = (forecast.expectedWaitSeconds.value as number) / mm2.truth.waitSeconds - 1
     expect(Math.abs(error)).toBeLessThan(0.1)
@@ -190,22 +187,22 @@ describe('a forecast', () => {
 
   it('is trusted less the further it goes from what was measured', () => {
     const window = evenWindow(5_000, 5_000)
-    const near = forecastOf(window, { ...steady, servers: 60 }, { servers: 80 })
-    const far = forecastOf(window, { ...steady, servers: 60 }, { servers: 700, arrivalRate: 5_000 })
+    const near = forecastOf(window, { ...steadyState, servers: 60 }, { servers: 80 })
+    const far = forecastOf(window, { ...steadyState, servers: 60 }, { servers: 700, arrivalRate: 5_000 })
     expect(near.expectedWaitSeconds.reasons.join()).not.toContain('times the arrivals')
     expect(far.expectedWaitSeconds.reasons.join()).toContain('10 times the arrivals')
     expect(far.expectedWaitSeconds.confidence).not.toBe('high')
   })
 
   it('knows what becomes of a backlog with nobody, and with enough', () => {
-    const state = { ...steady, servers: 60, waiting: 1_000, isPaused: true, serversChanged: true }
+    const state = { ...steadyState, servers: 60, waiting: 1_000, isPaused: true, serversChanged: true }
     expect(forecastOf(evenWindow(5_000, 5_000), state, { servers: 0 })).toMatchObject({
       utilisation: null,
       expectedWaitSeconds: { value: null, reasons: ['nobody consumes'] },
       drainSeconds: { value: 'never drains' },
     })
     expect(forecastOf(evenWindow(5_000, 5_000), state, { servers: 100 }).drainSeconds.value).toBeCloseTo(2, 6)
-    expect(forecastOf(windowOf({}), steady, {})).toMatchObject({ utilisation: null, serversNeeded: null })
+    expect(forecastOf(windowOf({}), steadyState, {})).toMatchObject({ utilisation: null, serversNeeded: null })
   })
 })
 

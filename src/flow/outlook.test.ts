@@ -1,6 +1,7 @@
 // Rules that hold for whatever was measured: all is said in finite numbers, words or null, and nothing contradicts itself.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { steadyState } from '../testing/queueing/steady-state.ts'
 import type { FlowWindow } from './flow-window.ts'
 import { type Forecast, forecastOf, type WhatIf } from './forecast.ts'
 import { type Model, modelOf } from './model.ts'
@@ -131,16 +132,6 @@ describe('whatever was measured, a model and a forecast', () => {
 })
 
 describe('the outlook', () => {
-  const steady: QueueState = {
-    servers: 1,
-    isGuessed: false,
-    serversChanged: false,
-    isPaused: false,
-    isKeyed: false,
-    isSplit: false,
-    waiting: 0,
-    lengthMax: null,
-  }
   const times = { count: 5_000, samples: 5_000, mean: 0.01, scv: 0, buckets: [] }
   const clockwork: FlowWindow = {
     seconds: 60,
@@ -157,25 +148,25 @@ describe('the outlook', () => {
   it('of clockwork is no wait, and not one of 10^-200 seconds', () => {
     const nearly = { ...clockwork, gaps: { ...clockwork.gaps, scv: 1e-6 } }
     for (const window of [clockwork, nearly]) {
-      expect(modelOf(window, steady).expectedWaitSeconds).toMatchObject({ value: 0, margin: 0 })
+      expect(modelOf(window, steadyState).expectedWaitSeconds).toMatchObject({ value: 0, margin: 0 })
     }
   })
 
   it('has no margin where chance has no bound, next to full load', () => {
     const processing = { ...times, mean: 60 / 5_000 / 1.0001, scv: 1 }
-    const { expectedWaitSeconds } = modelOf({ ...clockwork, processing }, steady)
+    const { expectedWaitSeconds } = modelOf({ ...clockwork, processing }, steadyState)
     expect(expectedWaitSeconds).toMatchObject({ confidence: 'low', margin: null })
     expect(expectedWaitSeconds.reasons.join()).toContain('more than 1000 %')
   })
 
   it('of a backlog to which nothing comes any more is when it is gone', () => {
     const window = { ...clockwork, arrivals: 0, gaps: { count: 0, mean: 0, scv: 0 } }
-    const { drainSeconds, expectedWaitSeconds } = modelOf(window, { ...steady, waiting: 1_000 })
+    const { drainSeconds, expectedWaitSeconds } = modelOf(window, { ...steadyState, waiting: 1_000 })
     expect(drainSeconds).toMatchObject({ value: 10, confidence: 'high' })
     // Up to three in a minute may come and were not seen, beside a hundred in a second that can be done.
     expect(drainSeconds.margin).toBeCloseTo(3 / 60 / 100, 9)
     expect(expectedWaitSeconds).toMatchObject({ value: null, confidence: 'none', margin: null })
-    const forecast = forecastOf(window, { ...steady, waiting: 1_000 }, { servers: 4, arrivalRate: 0 })
+    const forecast = forecastOf(window, { ...steadyState, waiting: 1_000 }, { servers: 4, arrivalRate: 0 })
     expect(forecast.drainSeconds).toEqual({ value: 2.5, confidence: 'high', margin: 0, reasons: [] })
   })
 
@@ -183,7 +174,7 @@ describe('the outlook', () => {
     const window = { ...clockwork, arrivals: 0, gaps: { count: 0, mean: 0, scv: 0 } }
     const { growthRate, limitSeconds } = forecastOf(
       window,
-      { ...steady, lengthMax: 500 },
+      { ...steadyState, lengthMax: 500 },
       { servers: 0, arrivalRate: 50 },
     )
     expect([growthRate.value, growthRate.confidence]).toEqual([50, 'high'])

@@ -8,8 +8,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Bus, connect, type Queue } from '../../src/index.ts'
+import type { Bus, Queue } from '../../src/index.ts'
 import { Prng } from '../../src/lib/prng.ts'
+import { connectWhenUp } from '../support/connect-when-up.ts'
 import { copyCommandLine } from '../support/leveret-process.ts'
 import { freePort } from '../support/port.ts'
 import { removeFolder, temporaryFolder } from '../support/temporary-folder.ts'
@@ -152,21 +153,9 @@ async function killAllInTurn(): Promise<void> {
   }
 }
 
-/** A bus on the broker as soon as that accepts connections. */
-async function connectToBroker(): Promise<Bus> {
-  for (;;) {
-    try {
-      return await connect(`amqp://127.0.0.1:${port}`)
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== 'E_CONNECT_FAILED') throw error
-      await sleep(20)
-    }
-  }
-}
-
 /** Nothing is left to be done: neither ready nor with a worker nor waiting for its next attempt. */
 async function untilEmpty(): Promise<void> {
-  await using bus = await connectToBroker()
+  await using bus = await connectWhenUp(port)
   const work = await bus.openQueue('work')
   await until(async () => {
     await sleep(settledPollMs)
@@ -226,7 +215,7 @@ async function lossless(): Promise<void> {
   // Whatever is there now was there before the end of the broker, too.
   await program(brokerName).end('SIGKILL')
   program(brokerName).start()
-  await using bus = await connectToBroker()
+  await using bus = await connectWhenUp(port)
   await readAll(bus)
   await sendAllAgain(bus)
 }

@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Bus, connect } from '../../src/index.ts'
 import { Prng } from '../../src/lib/prng.ts'
 import { type Line, Program } from '../ledger/program.ts'
+import { connectWhenUp } from '../support/connect-when-up.ts'
 import { copyCommandLine } from '../support/leveret-process.ts'
 import { freePort } from '../support/port.ts'
 import { removeFolder, temporaryFolder } from '../support/temporary-folder.ts'
@@ -93,17 +93,6 @@ async function until(what: string, isSo: () => boolean | Promise<boolean>): Prom
   }
 }
 
-async function connectToBroker(): Promise<Bus> {
-  for (;;) {
-    try {
-      return await connect(`amqp://127.0.0.1:${port}`)
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== 'E_CONNECT_FAILED') throw error
-      await sleep(20)
-    }
-  }
-}
-
 async function killInTurn(): Promise<void> {
   const prng = new Prng(seed)
   const points = Array.from({ length: kills }, () => prng.below(Math.ceil(count * 0.95))).sort((a, b) => a - b)
@@ -123,7 +112,7 @@ async function killInTurn(): Promise<void> {
 
 async function untilDone(): Promise<void> {
   await until('the end of the caller', () => isOver)
-  await using bus = await connectToBroker()
+  await using bus = await connectWhenUp(port)
   const queues = ['ask', 'leaf', 'parent', ...subscribers.map((name) => `leveret.subscriber.${name}`)]
   const work = await Promise.all(queues.map((name) => bus.openQueue(name)))
   await until('the end of the work', async () => {
@@ -137,7 +126,7 @@ async function readMarks(): Promise<{ marks: Map<string, Mark[]>; inbox: Set<str
   const broker = programs.get('broker') as Program
   await broker.end('SIGKILL')
   broker.start()
-  await using bus = await connectToBroker()
+  await using bus = await connectWhenUp(port)
   const marks = new Map<string, Mark[]>()
   const queue = await bus.openQueue<Mark>('marks')
   let { ready: left } = await queue.count()
